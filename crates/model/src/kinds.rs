@@ -1,0 +1,10 @@
+//! The kinds, one module each.
+
+pub(crate) mod change;
+pub(crate) mod enrollment;
+pub(crate) mod event;
+pub(crate) mod lease;
+pub(crate) mod machine;
+pub(crate) mod namespace;
+pub(crate) mod profile;
+pub(crate) mod trust_root;
