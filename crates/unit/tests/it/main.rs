@@ -1,0 +1,3 @@
+//! The converger as a caller sees it, on tokio's paused clock.
+
+mod driver;
