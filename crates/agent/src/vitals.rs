@@ -1,0 +1,74 @@
+//! Vitals: load, memory, disk space, temperature, uptime, clock. What always changes.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use stead_model::Vitals;
+use sysinfo::{Components, System};
+
+/// Measures the machine. `state_dir` is where the agent keeps its state: the disk that must not fill up.
+pub fn measure(state_dir: &Path, now: Timestamp, clock_offset_milliseconds: Option<i64>) -> Vitals {
+    let mut system = System::new();
+    system.refresh_memory();
+    let (disk_available_bytes, disk_total_bytes) = disk_space(state_dir);
+    Vitals {
+        measured_at: Some(now),
+        load_percent: load_percent(),
+        memory_available_bytes: system.available_memory(),
+        memory_total_bytes: system.total_memory(),
+        disk_available_bytes,
+        disk_total_bytes,
+        temperature_millicelsius: temperature_millicelsius(),
+        uptime_seconds: System::uptime().unwrap_or_default(),
+        clock_offset_milliseconds,
+        updates_pending: updates_pending(Path::new("/")),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a load average is small and not negative")]
+fn load_percent() -> u64 {
+    System::load_average().map_or(0, |load| (load.one.max(0.0) * 100.0) as u64)
+}
+
+fn disk_space(path: &Path) -> (u64, u64) {
+    let Ok(stat) = rustix::fs::statvfs(path) else { return (0, 0) };
+    (stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
+/// The hottest sensor, where there is one.
+#[expect(clippy::cast_possible_truncation, reason = "a temperature in thousandths of a degree fits by far")]
+fn temperature_millicelsius() -> Option<i64> {
+    let components = Components::new_with_refreshed_list().ok()?;
+    let hottest = components.iter().filter_map(sysinfo::Component::temperature).filter(|degrees| degrees.is_finite()).reduce(f32::max)?;
+    Some((f64::from(hottest) * 1000.0) as i64)
+}
+
+/// How many packages have a newer version at hand, where Debian's update-notifier or a timer of the owner has left the count
+/// (`/var/lib/update-notifier/updates-available`). Asking apt itself takes seconds and memory that a beat can't afford.
+fn updates_pending(root: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(root.join("var/lib/update-notifier/updates-available")).ok()?;
+    text.lines().find_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_says_how_it_is() {
+        let vitals = measure(Path::new("/"), Timestamp::from_second(5).unwrap(), Some(-3));
+        assert!(vitals.memory_total_bytes >= vitals.memory_available_bytes && vitals.memory_total_bytes > 0);
+        assert!(vitals.disk_total_bytes > 0 && vitals.uptime_seconds > 0);
+        assert_eq!(vitals.clock_offset_milliseconds, Some(-3));
+    }
+
+    #[test]
+    fn pending_updates_are_read_where_somebody_counts_them() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(updates_pending(root.path()), None);
+        let folder = root.path().join("var/lib/update-notifier");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("updates-available"), "\n12 updates can be applied immediately.\n").unwrap();
+        assert_eq!(updates_pending(root.path()), Some(12));
+    }
+}

@@ -1,0 +1,138 @@
+//! The fleet as the planners see it: machines with their keys and labels, profiles with their selectors. Pure; built from objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stead_model::{FACT_LABEL_PREFIX, Machine, MachineSpec, Profile, Selector};
+
+/// A machine as planning needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineView {
+    /// Its key in hexadecimal digits.
+    pub key: String,
+    /// Its owner-signed labels.
+    pub labels: BTreeMap<String, String>,
+    /// After how many seconds of silence it is marked.
+    pub silent_after_seconds: u32,
+}
+
+/// Machines and profiles by name, with the index from keys to machines.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    machines: BTreeMap<String, MachineView>,
+    by_key: BTreeMap<String, BTreeSet<String>>,
+    profiles: BTreeMap<String, Selector>,
+}
+
+impl Fleet {
+    /// Takes in a machine's newest state.
+    pub fn put_machine(&mut self, machine: &Machine) {
+        let name = machine.metadata.name.clone();
+        self.remove_machine(&name);
+        let MachineSpec { key, .. } = &machine.spec;
+        self.by_key.entry(key.clone()).or_default().insert(name.clone());
+        let view = MachineView {
+            key: key.clone(),
+            labels: machine.metadata.labels.clone(),
+            silent_after_seconds: machine.spec.silent_after_seconds(),
+        };
+        self.machines.insert(name, view);
+    }
+
+    /// Forgets a machine.
+    pub fn remove_machine(&mut self, name: &str) {
+        let Some(view) = self.machines.remove(name) else { return };
+        if let Some(names) = self.by_key.get_mut(&view.key) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_key.remove(&view.key);
+            }
+        }
+    }
+
+    /// Takes in a profile's newest state.
+    pub fn put_profile(&mut self, profile: &Profile) {
+        self.profiles.insert(profile.metadata.name.clone(), profile.spec.selector.clone());
+    }
+
+    /// Forgets a profile.
+    pub fn remove_profile(&mut self, name: &str) {
+        self.profiles.remove(name);
+    }
+
+    /// The machine of that name.
+    pub fn machine(&self, name: &str) -> Option<&MachineView> {
+        self.machines.get(name)
+    }
+
+    /// Every machine.
+    pub fn machines(&self) -> impl Iterator<Item = (&str, &MachineView)> {
+        self.machines.iter().map(|(name, view)| (name.as_str(), view))
+    }
+
+    /// The name of the machine with that key. Where owners gave one key to two names, the first by name counts.
+    pub fn name_of_key(&self, key: &str) -> Option<&str> {
+        self.by_key.get(key)?.first().map(String::as_str)
+    }
+
+    /// The profiles that may be meant for a machine: all whose selector its labels fit. Labels made of facts are known only to the
+    /// machine, so a selector that looks at one counts as fitting here, and the machine decides.
+    pub fn profiles_for(&self, labels: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+        self.profiles.iter().filter(|(_, selector)| may_match(selector, labels)).map(|(name, _)| name.as_str())
+    }
+
+    /// The machines for which a profile may be meant.
+    pub fn machines_for(&self, profile: &str) -> impl Iterator<Item = &str> {
+        let selector = self.profiles.get(profile);
+        self.machines
+            .iter()
+            .filter(move |(_, view)| selector.is_some_and(|selector| may_match(selector, &view.labels)))
+            .map(|(name, _)| name.as_str())
+    }
+}
+
+fn may_match(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
+    if !selector.keys().any(|key| key.starts_with(FACT_LABEL_PREFIX)) {
+        return selector.matches(labels);
+    }
+    let mut known = selector.clone();
+    known.match_labels.retain(|key, _| !key.starts_with(FACT_LABEL_PREFIX));
+    known.match_expressions.retain(|requirement| !requirement.key.starts_with(FACT_LABEL_PREFIX));
+    known.matches(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_model::ObjectMeta;
+
+    fn machine(name: &str, key: &str, labels: &[(&str, &str)]) -> Machine {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let metadata = ObjectMeta { name: name.to_owned(), labels, ..ObjectMeta::default() };
+        Machine { metadata, spec: MachineSpec { key: key.to_owned(), ..MachineSpec::default() }, status: None }
+    }
+
+    fn profile(name: &str, selector: &str) -> Profile {
+        let mut profile = Profile::default();
+        profile.metadata.name = name.to_owned();
+        profile.spec.selector = selector.parse().unwrap();
+        profile
+    }
+
+    #[test]
+    fn selectors_pick_machines_and_keys_find_them() {
+        let mut fleet = Fleet::default();
+        fleet.put_machine(&machine("a", "k1", &[("role", "web")]));
+        fleet.put_machine(&machine("b", "k2", &[("role", "db")]));
+        fleet.put_profile(&profile("web", "role=web"));
+        fleet.put_profile(&profile("all", ""));
+        fleet.put_profile(&profile("arm", "role=db,facts.stead.dev/arch=aarch64"));
+        assert_eq!(fleet.machines_for("web").collect::<Vec<_>>(), ["a"]);
+        assert_eq!(fleet.machines_for("arm").collect::<Vec<_>>(), ["b"]);
+        assert_eq!(fleet.profiles_for(&fleet.machine("b").unwrap().labels).collect::<Vec<_>>(), ["all", "arm"]);
+        assert_eq!(fleet.name_of_key("k2"), Some("b"));
+        fleet.put_machine(&machine("b", "k3", &[]));
+        assert_eq!((fleet.name_of_key("k2"), fleet.name_of_key("k3")), (None, Some("b")));
+        fleet.remove_profile("all");
+        assert_eq!(fleet.profiles_for(&BTreeMap::new()).count(), 0);
+    }
+}

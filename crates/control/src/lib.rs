@@ -1,0 +1,23 @@
+//! What the coordinator decides. One module a controller, each a pure `plan`, and a thin part that acts.
+//!
+//! # Goals
+//!
+//! Which machine is sent what, which has fallen silent, who may join, what became of each profile: decided by pure functions of a
+//! view of the fleet, so that each can be read, tested by table and shown.
+//!
+//! # Non-goals
+//!
+//! No SQL, no HTTP; no clock inside a `plan` (time is an argument).
+//!
+//! # How the pieces interact
+//!
+//! The coordinator's loop keeps a [`Fleet`] coherent by watching the record, hears from machines through `wire`, asks the plans, and
+//! carries out what they say. Whatever it remembers can be rebuilt from the record and the machines.
+
+pub mod delivery;
+pub mod events;
+mod fleet;
+pub mod liveness;
+pub mod profile_status;
+
+pub use fleet::{Fleet, MachineView};
