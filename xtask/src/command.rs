@@ -45,6 +45,11 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     judge(command, status)
 }
 
+/// Runs it to its end, with all its output on our standard error: for work on the way to a result that is printed.
+pub(crate) fn run_beside(command: &mut Command) -> Outcome {
+    run(command.stdout(std::io::stderr()))
+}
+
 /// Runs it silently and returns its standard output; what it says on standard error is part of the failure.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, &error))?;

@@ -71,7 +71,7 @@ fn format() -> Outcome {
 /// Advisories are left out: they need a database from the network, and change with no commit of ours.
 fn deny(tools: &Tools) -> Outcome {
     eprintln!("advisories are not checked here: they need the network; `cargo deny check advisories` does it");
-    command::run(tools.deny().args(["--workspace", "--all-features", "check", "licenses", "bans", "sources"]))
+    command::run(tools.deny().args(["--workspace", "check", "licenses", "bans", "sources"]))
 }
 
 fn documentation() -> Outcome {

@@ -33,13 +33,13 @@ pub(super) fn install(packages: &[Package]) -> Outcome {
         let mut command = as_root("apt-get")?;
         command.args(["install", "--yes", "--no-install-recommends"]);
         command.args(&missing);
-        command::run(&mut command)
+        command::run_beside(&mut command)
     };
     // Package lists may be absent or old; they are fetched only where they are needed.
     if have_lists() && install().is_ok() {
         return Ok(());
     }
-    command::run(as_root("apt-get")?.arg("update"))?;
+    command::run_beside(as_root("apt-get")?.arg("update"))?;
     install()
 }
 

@@ -42,6 +42,7 @@ pub(super) fn install() -> Outcome<Kubectl> {
                 )));
             }
         }
+        apt.remove();
     }
     Ok(Kubectl { old: OLD.program(), new: NEW.program() })
 }
@@ -81,8 +82,15 @@ impl PrivateApt {
             "_apt"
         };
         let apt = Self { folder: folder.to_path_buf(), user };
-        command::run(apt.command("apt-get").args(["--quiet", "update"]))?;
+        command::run_beside(apt.command("apt-get").args(["--quiet", "update"]))?;
         Ok(apt)
+    }
+
+    /// What it leaves is large and of no further use; a rest of it does no harm.
+    fn remove(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("{} stays: {error}", self.folder.display());
+        }
     }
 
     fn command(&self, name: &str) -> Command {
@@ -104,10 +112,10 @@ impl PrivateApt {
     fn unpack(&self, release: &Release) -> Outcome {
         let packages = self.folder.join("packages");
         let wanted = format!("{}/{}", release.package, release.suite);
-        command::run(self.command("apt-get").current_dir(&packages).args(["--quiet", "download", &wanted]))?;
+        command::run_beside(self.command("apt-get").current_dir(&packages).args(["--quiet", "download", &wanted]))?;
         let prefix = format!("{}_", release.package);
         let package = newest(&packages, &prefix)?;
-        command::run(command::program("dpkg").arg("-x").arg(package).arg(workspace::tools().join(release.folder)))
+        command::run_beside(command::program("dpkg").arg("-x").arg(package).arg(workspace::tools().join(release.folder)))
     }
 }
 

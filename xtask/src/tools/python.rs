@@ -20,8 +20,8 @@ pub(super) fn install() -> Outcome<PathBuf> {
         return Ok(python);
     }
     eprintln!("installing Python's kubernetes {KUBERNETES} into target/tools/python");
-    command::run(command::program(SYSTEM_PYTHON).args(["-m", "venv", "--clear"]).arg(&folder))?;
-    command::run(command::program(&python).args([
+    command::run_beside(command::program(SYSTEM_PYTHON).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    command::run_beside(command::program(&python).args([
         "-m",
         "pip",
         "install",

@@ -57,7 +57,7 @@ pub(super) fn install(subcommand: &Subcommand) -> Outcome<PathBuf> {
         .args(subcommand.features)
         .arg(subcommand.program)
         .env("CARGO_PROFILE_DEV_DEBUG", "0");
-    command::run(&mut build)?;
+    command::run_beside(&mut build)?;
     if subcommand.is_new_enough(&own) {
         return Ok(own);
     }
