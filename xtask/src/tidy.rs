@@ -45,6 +45,7 @@ pub(crate) fn tidy(words: &[&str]) -> Outcome {
     let tree = Tree::read(&workspace::root())?;
     let (mut findings, lengths) = check(&tree);
     findings.extend(text::machine_paths(&tree, &workspace::root()));
+    findings.extend(pure::check_table(&tree));
     findings.extend(native::check()?);
     findings.sort();
     findings.dedup();

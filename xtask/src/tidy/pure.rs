@@ -2,16 +2,30 @@
 
 use super::Finding;
 use super::source::{Source, has_word};
+use super::tree::Tree;
 
-/// Files that are pure, by the start of their path.
-const PURE: [&str; 5] =
-    ["crates/model/src/", "crates/trust/src/", "crates/unit/src/", "crates/wire/src/session", "crates/wire/src/frame"];
+/// What is pure, by the start of its path.
+const PURE: [&str; 12] = [
+    "crates/model/src/",
+    "crates/trust/src/",
+    "crates/unit/src/",
+    "crates/control/src/",
+    "crates/wire/src/agent/outbox",
+    "crates/wire/src/agent/session",
+    "crates/wire/src/hub/outgoing",
+    "crates/wire/src/hub/session",
+    "crates/wire/src/backoff",
+    "crates/wire/src/frame",
+    "crates/wire/src/message",
+    "crates/wire/src/ticket",
+];
 
-/// Where a controller decides: its `plan` module, in any crate.
+/// A controller decides in its `plan` module and carries that out in its `act` module, in every crate.
 const PLAN: &str = "plan";
+const ACT: &str = "act";
 
-/// Files among the pure ones that act, and why they may.
-const ACTING: [(&str, &str); 1] = [("crates/unit/src/driver.rs", "gives the converger its clock and runs what it decided")];
+/// Files among the pure ones that act: what they bring to the decisions beside them.
+const ACTING: [(&str, &str); 1] = [("crates/unit/src/driver.rs", "the converger's clock and tasks")];
 
 /// What a pure part may not name, and where it comes from instead.
 const FORBIDDEN: [(&str, &str); 16] = [
@@ -57,13 +71,26 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
+/// The table names what there is: a part that was renamed would be pure no more.
+pub(super) fn check_table(tree: &Tree) -> Vec<Finding> {
+    let stale = |start: &&str| !tree.files.iter().any(|file| file.path.starts_with(start));
+    PURE.into_iter()
+        .chain(ACTING.into_iter().map(|(path, _)| path))
+        .filter(stale)
+        .map(|start| Finding {
+            path: "xtask/src/tidy/pure.rs".to_owned(),
+            line: 1,
+            rule: "pure-table",
+            what_to_do: format!("no file starts with {start}: give the table the new name"),
+        })
+        .collect()
+}
+
 fn is_pure(path: &str) -> bool {
-    if ACTING.iter().any(|(acting, _)| path == *acting) {
-        return false;
-    }
-    let in_crates = path.strip_prefix("crates/").unwrap_or_default();
-    let stem = in_crates.strip_suffix(".rs").unwrap_or(in_crates);
-    PURE.iter().any(|start| path.starts_with(start)) || stem.split('/').any(|part| part == PLAN)
+    let stem = path.strip_suffix(".rs").unwrap_or(path);
+    let has_part = |name| path.starts_with("crates/") && stem.split('/').any(|part| part == name);
+    let acts = has_part(ACT) || ACTING.iter().any(|(acting, _)| path == *acting);
+    !acts && (has_part(PLAN) || PURE.iter().any(|start| path.starts_with(start)))
 }
 
 #[cfg(test)]
@@ -91,6 +118,13 @@ mod tests {
         assert_eq!(lines("crates/control/src/liveness/plan.rs", text), [1]);
         assert_eq!(lines("crates/agent/src/file/plan/steps.rs", text), [1]);
         assert_eq!(lines("crates/control/src/liveness/act.rs", text), []);
+    }
+
+    #[test]
+    fn a_part_that_was_renamed_is_found() {
+        let tree = Tree::of(&[("crates/model/src/lib.rs", ""), ("crates/unit/src/driver.rs", "")]);
+        let stale = check_table(&tree);
+        assert_eq!(stale.len(), PURE.len() + ACTING.len() - 3);
     }
 
     #[test]

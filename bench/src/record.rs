@@ -1,0 +1,114 @@
+//! The record: loading it from SQLite into the view, and the memory that takes.
+
+use crate::child;
+use crate::failure::BenchError;
+use crate::sample::Samples;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::time::Instant;
+use stead_model::Object;
+use stead_store::{Op, Options, SqliteEngine, Store, Transaction, random_source};
+
+/// Objects in the record, as the budget says.
+const OBJECTS: usize = 100_000;
+/// Objects written in one transaction; enough that filling costs little, below the store's limits.
+const OBJECTS_PER_TRANSACTION: usize = 1_000;
+/// Length of each object's JSON, as the budget says.
+const OBJECT_BYTES: usize = 1_536;
+/// Loads that are measured, after one that is not.
+const ROUNDS: usize = 5;
+
+/// Fills a record, then loads it in fresh processes.
+pub(crate) fn load() -> Result<Vec<Samples>, BenchError> {
+    let folder = tempfile::tempdir().map_err(|source| BenchError::File { path: std::env::temp_dir(), source })?;
+    let path = folder.path().join("record.db");
+    runtime()?.block_on(fill(&path))?;
+    let measured = || Samples { warmup: 1, ..Samples::default() };
+    let (mut seconds, mut mib) = (measured(), measured());
+    for round in 0..=ROUNDS {
+        let [took_seconds, resident_mib] = child::measure("load", &path)?;
+        if round > 0 {
+            seconds.values.push(took_seconds);
+            mib.values.push(resident_mib);
+        }
+    }
+    Ok(vec![seconds, mib])
+}
+
+/// Loads it once: seconds, and MiB resident with it loaded.
+pub(crate) fn load_once(path: &Path) -> Result<Vec<f64>, BenchError> {
+    runtime()?.block_on(async {
+        let start = Instant::now();
+        let store = open(path).await?;
+        let seconds = start.elapsed().as_secs_f64();
+        let loaded: usize = store.snapshot().kinds().iter().map(|(_, count)| count).sum();
+        let resident_mib = child::resident_kib()? / 1024.0;
+        store.close().await;
+        if loaded == OBJECTS {
+            return Ok(vec![seconds, resident_mib]);
+        }
+        Err(BenchError::Answer { program: "the record".to_owned(), answer: format!("{loaded} objects") })
+    })
+}
+
+async fn open(path: &Path) -> Result<Store, BenchError> {
+    let engine = SqliteEngine::open(path).await.map_err(BenchError::record)?;
+    Store::open(engine, Options::new(random_source())).await.map_err(BenchError::record)
+}
+
+async fn fill(path: &Path) -> Result<(), BenchError> {
+    let store = open(path).await?;
+    let numbers: Vec<usize> = (0..OBJECTS).collect();
+    for chunk in numbers.chunks(OBJECTS_PER_TRANSACTION) {
+        let ops = chunk.iter().map(|number| Op::create(object(*number))).collect();
+        store.commit(Transaction::unsigned(Timestamp::now(), ops)).await.map_err(BenchError::record)?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// A machine like those of a real fleet: labels that select, a spec, and a status that is most of it.
+fn object(number: usize) -> Object {
+    let mut object = Object { api_version: "stead.dev/v1".to_owned(), kind: "Machine".to_owned(), ..Object::default() };
+    object.metadata.name = format!("machine-{number:06}");
+    for (label, value) in [("site", number % 200), ("rack", number % 2_000), ("wave", number % 10)] {
+        object.metadata.labels.insert(label.to_owned(), format!("{label}-{value}"));
+    }
+    let mut fields = Map::new();
+    fields.insert("spec".to_owned(), json!({ "key": format!("{:064x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) }));
+    let empty = json!({ "facts": "" });
+    let bare = serde_json::to_string(&(&object.metadata, &fields, &empty)).map_or(0, |text| text.len());
+    fields.insert("status".to_owned(), json!({ "facts": filling(number, OBJECT_BYTES.saturating_sub(bare)) }));
+    object.fields = fields;
+    object
+}
+
+/// Text that differs from object to object, so that nothing is shared.
+fn filling(number: usize, bytes: usize) -> Value {
+    let mut text = String::with_capacity(bytes + 16);
+    let mut state = number.wrapping_add(1);
+    while text.len() < bytes {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(&format!("{state:016x}"));
+    }
+    text.truncate(bytes);
+    Value::String(text)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
+    tokio::runtime::Runtime::new().map_err(|source| BenchError::Program { program: "tokio".to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_have_the_size_of_the_budget() {
+        for number in [0, 99_999] {
+            let bytes = serde_json::to_vec(&object(number)).unwrap().len();
+            assert!((1_480..=1_600).contains(&bytes), "{bytes}");
+        }
+    }
+}
