@@ -1,0 +1,164 @@
+//! What an engine keeps: the rows of the record, and a batch of them that is committed as one.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use stead_model::{GroupKind, ObjectKey, Revision};
+
+use crate::stored::Stored;
+
+/// What the engine knows of the record as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// A number of this record, new whenever a record is made; tells a restored or replaced record from the one before.
+    pub incarnation: String,
+    /// The newest revision.
+    pub last: Revision,
+    /// Events up to and including this revision are no longer kept.
+    pub compacted: Revision,
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It was written.
+    Put,
+    /// It was removed.
+    Delete,
+}
+
+impl Operation {
+    /// As it stands in the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// From the record.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "put" => Some(Self::Put),
+            "delete" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
+/// One step of an object's history, as the undo of it: the state after it is the state before the next one, or the current one.
+#[derive(Clone, Debug)]
+pub struct HistoryRow {
+    /// The revision of the step.
+    pub revision: Revision,
+    /// Its place within the revision.
+    pub position: u32,
+    /// The object.
+    pub key: ObjectKey,
+    /// What happened.
+    pub operation: Operation,
+    /// The object before it; `None` where it was created.
+    pub before: Option<Arc<Stored>>,
+}
+
+/// A signed Change as it was admitted: bytes that the store does not look into. Kept for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The revision it was given.
+    pub revision: Revision,
+    /// Its id, unique in the record.
+    pub id: String,
+    /// The statement, as signed.
+    pub statement: Vec<u8>,
+    /// The signatures, as the caller encodes them.
+    pub signatures: Vec<u8>,
+    /// The receipt, as signed.
+    pub receipt: Vec<u8>,
+    /// The receipt's signature, as the caller encodes it.
+    pub receipt_signature: Vec<u8>,
+    /// Who changed it, for people to read.
+    pub author: String,
+    /// Why, for people to read.
+    pub message: String,
+    /// When it was admitted.
+    pub time: Timestamp,
+}
+
+/// One leaf of a Change's Merkle tree, with what it takes to prove it. Kept for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The revision of its Change.
+    pub revision: Revision,
+    /// Its index in the tree.
+    pub index: u64,
+    /// The object.
+    pub key: ObjectKey,
+    /// The object's sequence with this entry.
+    pub sequence: u64,
+    /// Whether it puts or deletes.
+    pub operation: Operation,
+    /// The leaf, as hashed into the tree.
+    pub leaf: Vec<u8>,
+    /// The inclusion proof, as the caller encodes it.
+    pub proof: Vec<u8>,
+    /// The object as it was sent; `None` for a deletion.
+    pub object: Option<Vec<u8>>,
+}
+
+/// How far the signed changes of one object name have come. A deletion keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The last sequence.
+    pub sequence: u64,
+    /// The revision of the Change that took it.
+    pub revision: Revision,
+    /// Whether that was a deletion.
+    pub deleted: bool,
+}
+
+/// One version of the trust root. Kept for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootDocument {
+    /// Its version; they are counted from 1 without gaps.
+    pub version: u64,
+    /// The document, as signed.
+    pub document: Vec<u8>,
+    /// The signatures, as the caller encodes them.
+    pub signatures: Vec<u8>,
+}
+
+/// What is committed with one fsync: everything of it, or nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The revision before the batch; an engine refuses the batch where the record is elsewhere.
+    pub base: Revision,
+    /// The revision after the batch.
+    pub last: Revision,
+    /// Objects as they are after the batch; `None` for those that are gone.
+    pub objects: Vec<(ObjectKey, Option<Arc<Stored>>)>,
+    /// Steps, in order.
+    pub history: Vec<HistoryRow>,
+    /// Signed Changes.
+    pub changes: Vec<Change>,
+    /// Their entries.
+    pub entries: Vec<Entry>,
+    /// Sequences as they are after the batch, each name once.
+    pub sequences: Vec<(ObjectKey, Sequence)>,
+    /// New versions of the trust root.
+    pub roots: Vec<RootDocument>,
+}
+
+/// Which Change is asked for.
+#[derive(Clone, Debug)]
+pub enum ChangeReference {
+    /// By its id.
+    Id(String),
+    /// By its revision.
+    Revision(Revision),
+}
+
+/// A kind as one column: `Machine.stead.dev`, `Namespace`.
+pub(crate) fn kind_from_column(column: &str) -> GroupKind {
+    let (kind, group) = column.split_once('.').unwrap_or((column, ""));
+    GroupKind::new(group, kind)
+}

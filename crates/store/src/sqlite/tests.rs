@@ -1,0 +1,1 @@
+//! How a file is opened: the lock, the schema, the mode.

@@ -1,0 +1,248 @@
+//! The store: what the floors above hold in their hands.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use stead_model::{ObjectKey, Revision};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::{Engine, EngineError};
+use crate::evaluate::evaluate;
+use crate::load::load;
+use crate::retained::{Retained, SnapshotExpired};
+use crate::rows::{Change, ChangeReference, Entry};
+use crate::transaction::{CommitError, Committed, Transaction};
+use crate::view::Snapshot;
+use crate::watch::{Published, WatchScope, Watcher};
+use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, UidSource, Writer};
+
+/// Events that watchers can still be told of: what a busy fleet does in some minutes.
+pub const RING_EVENTS_MAX: usize = 65_536;
+/// Bytes of objects before and after those events.
+pub const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Revisions that one step of a compaction forgets, so that writers wait for milliseconds and not for all of it.
+const COMPACTION_STEP_REVISIONS: u64 = 1_000;
+
+/// How a store behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// Events kept for watchers.
+    pub ring_events_max: usize,
+    /// Bytes of objects before and after those events.
+    pub ring_bytes_max: usize,
+    /// Where uids come from.
+    pub new_uid: UidSource,
+}
+
+impl Options {
+    /// The usual limits, with a source of uids.
+    pub fn new(new_uid: UidSource) -> Self {
+        Self { ring_events_max: RING_EVENTS_MAX, ring_bytes_max: RING_BYTES_MAX, new_uid }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new(crate::uid::random_source())
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Options");
+        shown.field("ring_events_max", &self.ring_events_max).field("ring_bytes_max", &self.ring_bytes_max);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// How much history to keep. Changes, entries, sequences and roots are kept for ever, whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At most so many revisions.
+    pub revisions_max: u64,
+    /// At most so many bytes of objects.
+    pub bytes_max: u64,
+}
+
+impl Default for Retention {
+    /// Days of a small fleet, minutes of a very busy one, and a quarter of a gigabyte on disk.
+    fn default() -> Self {
+        Self { revisions_max: 100_000, bytes_max: 256 * 1024 * 1024 }
+    }
+}
+
+/// The record. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Arc<dyn Engine>,
+    requests: mpsc::Sender<Request>,
+    published: watch::Receiver<Arc<Published>>,
+    retained: Mutex<Retained>,
+    incarnation: String,
+    new_uid: UidSource,
+}
+
+impl Store {
+    /// Loads the record and starts its writer.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the record cannot be read.
+    pub async fn open(engine: impl Engine, options: Options) -> Result<Self, EngineError> {
+        let engine: Arc<dyn Engine> = Arc::new(engine);
+        let meta = engine.meta().await?;
+        let loaded = load(engine.as_ref(), &meta, options.ring_events_max, options.ring_bytes_max).await?;
+        let (sender, published) = watch::channel(Arc::new(loaded));
+        let (requests, queue) = mpsc::channel(QUEUE_TRANSACTIONS_MAX);
+        let new_uid = Arc::clone(&options.new_uid);
+        let writer = Writer { engine: Arc::clone(&engine), published: sender, new_uid: options.new_uid, in_doubt: None };
+        tokio::spawn(writer.run(queue));
+        let retained = Mutex::new(Retained::default());
+        let inner = Inner { engine, requests, published, retained, incarnation: meta.incarnation, new_uid };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A number of this record, new whenever a record is made.
+    pub fn incarnation(&self) -> &str {
+        &self.inner.incarnation
+    }
+
+    /// Commits a transaction. When this returns, it is on disk, and every snapshot taken from now on shows it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing of the transaction has happened then, but for [`CommitError::Unknown`].
+    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Commit(Box::new(transaction), reply);
+        self.inner.requests.send(request).await.map_err(|_| CommitError::Closed)?;
+        answer.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// What a transaction would do now, without doing it. The Change is not sealed, and its id not looked up.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`], as [`Store::commit`] would give it.
+    pub fn preview(&self, mut transaction: Transaction) -> Result<Committed, CommitError> {
+        let mut view = (*self.snapshot().0).clone();
+        let revision = view.revision.next();
+        let evaluation = evaluate(&mut view, &mut transaction, revision, self.inner.new_uid.as_ref())?;
+        Ok(Committed { revision: view.revision, objects: evaluation.outcomes })
+    }
+
+    /// The record as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(Arc::clone(&self.inner.published.borrow().view))
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.inner.published.borrow().view.revision
+    }
+
+    /// Keeps a snapshot for a while, so that [`Store::snapshot_at`] finds it.
+    pub fn retain(&self, snapshot: &Snapshot, now: Timestamp) {
+        let current = self.snapshot();
+        self.retained().retain(snapshot, &current.0, now);
+    }
+
+    /// The record as it was at a revision that was retained, or is now.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotExpired`] where it is no longer kept.
+    pub fn snapshot_at(&self, revision: Revision, now: Timestamp) -> Result<Snapshot, SnapshotExpired> {
+        let current = self.snapshot();
+        if current.revision() == revision {
+            return Ok(current);
+        }
+        self.retained().get(revision, &current.0, now)
+    }
+
+    fn retained(&self) -> std::sync::MutexGuard<'_, Retained> {
+        // Every change of it is a single step, so that a thread which panicked has left nothing half done.
+        self.inner.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every event in a scope after a revision; for a revision to come, from there on.
+    pub fn watch(&self, after: Revision, scope: WatchScope) -> Watcher {
+        Watcher::new(self.inner.published.clone(), after, scope)
+    }
+
+    /// One signed Change.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn change(&self, reference: ChangeReference) -> Result<Option<Change>, EngineError> {
+        self.inner.engine.change(reference).await
+    }
+
+    /// Signed Changes before a revision (or the newest), newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn changes(&self, before: Option<Revision>, limit: usize) -> Result<Vec<Change>, EngineError> {
+        self.inner.engine.changes_before(before.unwrap_or(Revision(u64::MAX)), limit).await
+    }
+
+    /// The entries of the Change at a revision, by index.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn entries(&self, revision: Revision) -> Result<Vec<Entry>, EngineError> {
+        self.inner.engine.entries(revision).await
+    }
+
+    /// For each name its newest entry, deletions included, with the Change it belongs to, by revision: what a machine is sent.
+    /// Names that were never in a Change are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn newest_entries(&self, keys: Vec<ObjectKey>) -> Result<Vec<(Change, Entry)>, EngineError> {
+        self.inner.engine.newest_entries(keys).await
+    }
+
+    /// Forgets history beyond what is to be kept, step by step beside the writers; gives back the revision up to which it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]; what was forgotten until then stays so, and the next compaction goes on.
+    pub async fn compact(&self, retention: Retention) -> Result<Revision, EngineError> {
+        let meta = self.inner.engine.meta().await?;
+        let by_count = meta.last.0.saturating_sub(retention.revisions_max);
+        let by_bytes = self.inner.engine.history_bytes_floor(retention.bytes_max).await?.0;
+        let target = by_count.max(by_bytes).min(meta.last.0);
+        let mut compacted = meta.compacted.0;
+        while compacted < target {
+            compacted = compacted.saturating_add(COMPACTION_STEP_REVISIONS).min(target);
+            self.inner.engine.compact(Revision(compacted)).await?;
+        }
+        Ok(Revision(compacted))
+    }
+
+    /// Finishes the batch at hand, ends every watch, and lets go of the database. Later writes are refused; snapshots stay.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.inner.requests.send(Request::Close(reply)).await.is_ok() {
+            // The writer drops the sender only when it is gone itself, which is just what is waited for.
+            let _ = closed.await;
+        }
+        self.inner.engine.close().await;
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Store").field("revision", &self.revision()).finish_non_exhaustive()
+    }
+}

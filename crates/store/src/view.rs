@@ -1,0 +1,122 @@
+//! The whole record in memory, as persistent maps: a copy of it costs nothing, and stays as it was.
+
+mod filter;
+mod kind;
+mod list;
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use stead_model::{GroupKind, ObjectKey, Revision};
+
+use crate::rows::{RootDocument, Sequence};
+use crate::stored::Stored;
+pub(crate) use filter::Filter;
+use kind::KindView;
+pub use list::{Cursor, FieldFilter, List, Page};
+
+/// The record at one revision.
+#[derive(Clone, Default)]
+pub(crate) struct View {
+    pub(crate) revision: Revision,
+    kinds: OrdMap<GroupKind, KindView>,
+    roots: OrdMap<u64, Arc<RootDocument>>,
+    /// Bytes of objects that writes have replaced or removed since the start: what older snapshots may be holding on to.
+    pub(crate) replaced_bytes: u64,
+}
+
+impl View {
+    /// Nothing yet, at a revision.
+    pub(crate) fn at(revision: Revision) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Arc<Stored>> {
+        self.kinds.get(&key.kind)?.get(&key.namespace, &key.name)
+    }
+
+    /// Puts an object in, in the place of the one of its name; gives back the shared form of it.
+    pub(crate) fn insert(&mut self, stored: Stored) -> Arc<Stored> {
+        let kind = stored.kind().clone();
+        let bytes = self.get(&stored.key()).map_or(0, |old| old.json().len() as u64);
+        self.replaced_bytes = self.replaced_bytes.saturating_add(bytes);
+        let kind_key = self.kinds.get_key_value(&kind).map_or_else(|| kind.clone(), |(shared, _)| shared.clone());
+        self.kinds.entry(kind).or_default().insert(&kind_key, stored)
+    }
+
+    pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<Arc<Stored>> {
+        let removed = self.kinds.get_mut(&key.kind)?.remove(&key.namespace, &key.name)?;
+        self.replaced_bytes = self.replaced_bytes.saturating_add(removed.json().len() as u64);
+        Some(removed)
+    }
+
+    pub(crate) fn sequence(&self, key: &ObjectKey) -> Option<Sequence> {
+        self.kinds.get(&key.kind)?.sequence(&key.namespace, &key.name)
+    }
+
+    pub(crate) fn set_sequence(&mut self, key: &ObjectKey, sequence: Sequence) {
+        self.kinds.entry(key.kind.clone()).or_default().set_sequence(&key.namespace, &key.name, sequence);
+    }
+
+    pub(crate) fn newest_root(&self) -> Option<&Arc<RootDocument>> {
+        self.roots.get_max().map(|(_, root)| root)
+    }
+
+    pub(crate) fn add_root(&mut self, root: RootDocument) {
+        self.roots.insert(root.version, Arc::new(root));
+    }
+}
+
+/// The record as it is, or was, at one revision. Cheap to take, cheap to clone, and never changes.
+#[derive(Clone)]
+pub struct Snapshot(pub(crate) Arc<View>);
+
+impl Snapshot {
+    /// The revision it shows.
+    pub fn revision(&self) -> Revision {
+        self.0.revision
+    }
+
+    /// One object.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Stored>> {
+        self.0.get(key).cloned()
+    }
+
+    /// How far the signed changes of a name have come; `None` where there was none yet, so that the next is 1.
+    pub fn sequence(&self, key: &ObjectKey) -> Option<Sequence> {
+        self.0.sequence(key)
+    }
+
+    /// Every name of a kind that ever was in a signed Change, deleted ones included, by namespace and name.
+    pub fn sequences(&self, kind: &GroupKind) -> Vec<(ObjectKey, Sequence)> {
+        self.0.kinds.get(kind).map_or_else(Vec::new, |view| view.sequences(kind))
+    }
+
+    /// One version of the trust root.
+    pub fn root(&self, version: u64) -> Option<Arc<RootDocument>> {
+        self.0.roots.get(&version).cloned()
+    }
+
+    /// The trust root's newest version.
+    pub fn newest_root(&self) -> Option<Arc<RootDocument>> {
+        self.0.newest_root().cloned()
+    }
+
+    /// The versions of the trust root after one, oldest first.
+    pub fn roots_after(&self, version: u64) -> Vec<Arc<RootDocument>> {
+        self.0.roots.range(version.saturating_add(1)..).map(|(_, root)| Arc::clone(root)).collect()
+    }
+
+    /// The kinds of which there are objects, with how many.
+    pub fn kinds(&self) -> Vec<(GroupKind, usize)> {
+        let counted = self.0.kinds.iter().map(|(kind, view)| (kind.clone(), view.len()));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// A page of a kind's objects, ordered by namespace and name.
+    pub fn list(&self, list: &List<'_>) -> Page {
+        let empty = KindView::default();
+        let view = self.0.kinds.get(&list.kind).unwrap_or(&empty);
+        list::page(view, list, self.revision())
+    }
+}
