@@ -60,7 +60,7 @@ mod tests {
     fn a_line_has_the_fields_of_the_design() {
         let budget = Budget { id: "x", what: "", unit: "s", at_most: 3.0 };
         let peer = Some(Peer { name: "other", value: 9.0 });
-        let samples = Samples { values: vec![2.0, 3.5, 1.00049], warmup: 1, peer };
+        let samples = Samples { values: vec![2.0, 3.5, 1.00049], warmup: 1, peer, ..Samples::default() };
         let printed = line(&budget, &samples, Duration::from_secs(7), [0.5, 1.5]);
         let expected = json!({
             "id": "x", "value": 2.0, "unit": "s", "budget": 3.0, "within": true,
