@@ -38,9 +38,7 @@ impl Jitter {
 
 /// The pause after `failures` rounds in a row that led nowhere: anywhere up to a width that doubles.
 pub(crate) fn after_failures(failures: u32, jitter: &mut Jitter) -> u64 {
-    let width = BACKOFF_FIRST_MILLISECONDS
-        .saturating_mul(1 << failures.min(16))
-        .min(BACKOFF_MILLISECONDS_MAX);
+    let width = BACKOFF_FIRST_MILLISECONDS.saturating_mul(1 << failures.min(16)).min(BACKOFF_MILLISECONDS_MAX);
     jitter.between(BACKOFF_MILLISECONDS_MIN, width)
 }
 

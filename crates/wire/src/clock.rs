@@ -25,18 +25,12 @@ pub(crate) struct DriverClock {
 
 impl DriverClock {
     pub(crate) fn new(unix: UnixClock) -> Self {
-        Self {
-            start: Instant::now(),
-            unix,
-        }
+        Self { start: Instant::now(), unix }
     }
 
     pub(crate) fn now(&self) -> Now {
         let elapsed = self.start.elapsed().as_millis();
-        Now {
-            monotonic_milliseconds: u64::try_from(elapsed).unwrap_or(u64::MAX),
-            unix_milliseconds: (self.unix)(),
-        }
+        Now { monotonic_milliseconds: u64::try_from(elapsed).unwrap_or(u64::MAX), unix_milliseconds: (self.unix)() }
     }
 
     /// When `monotonic_milliseconds` will be, in tokio's time.

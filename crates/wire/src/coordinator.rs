@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{session::run_session, shared::Shared};
 use crate::{
-    Connection, Counters, Hello, HubConfig, HubEvent, Incoming, Join, PeerKey, Refusal, SendStateError, State, Transport, UnixClock, Verdict,
-    hub::BEAT_SECONDS_DEFAULT,
+    Connection, Counters, Hello, HubConfig, HubEvent, Incoming, Join, PeerKey, Refusal, SendStateError, State, Transport,
+    UnixClock, Verdict, hub::BEAT_SECONDS_DEFAULT,
 };
 
 /// Events that may wait for the coordinator; with more, sessions are no longer read.
@@ -62,11 +62,7 @@ pub struct CoordinatorConfig {
 impl CoordinatorConfig {
     /// The usual configuration for a fleet.
     pub fn new(fleet: [u8; 32], unix_clock: UnixClock) -> Self {
-        Self {
-            fleet,
-            beat_seconds: BEAT_SECONDS_DEFAULT,
-            unix_clock,
-        }
+        Self { fleet, beat_seconds: BEAT_SECONDS_DEFAULT, unix_clock }
     }
 }
 
@@ -107,16 +103,10 @@ impl Coordinator {
         admission: impl Admission,
     ) -> (CoordinatorHandle, mpsc::Receiver<HubEvent>) {
         let (events, receiver) = mpsc::channel(HUB_EVENTS_WAITING_MAX);
-        let hub = HubConfig {
-            fleet: config.fleet,
-            beat_seconds: config.beat_seconds.max(1),
-        };
+        let hub = HubConfig { fleet: config.fleet, beat_seconds: config.beat_seconds.max(1) };
         let shared = Arc::new(Shared::new(hub, config.unix_clock, events));
         let stop = CancellationToken::new();
-        let handle = CoordinatorHandle {
-            shared: Arc::clone(&shared),
-            stop: stop.clone(),
-        };
+        let handle = CoordinatorHandle { shared: Arc::clone(&shared), stop: stop.clone() };
         tokio::spawn(tick(Arc::clone(&shared), stop.clone()));
         tokio::spawn(accept(transport, shared, Arc::new(admission), stop));
         (handle, receiver)
@@ -150,7 +140,8 @@ async fn accept<T: Transport, A: Admission>(transport: Arc<T>, shared: Arc<Share
             incoming.refuse();
             continue;
         };
-        let (shared, admission, admissions, stop) = (Arc::clone(&shared), Arc::clone(&admission), Arc::clone(&admissions), stop.clone());
+        let (shared, admission, admissions, stop) =
+            (Arc::clone(&shared), Arc::clone(&admission), Arc::clone(&admissions), stop.clone());
         tokio::spawn(async move {
             let limit = Duration::from_secs(HANDSHAKE_SECONDS_MAX);
             let Ok(Ok(connection)) = timeout(limit, incoming.establish()).await else {
@@ -193,10 +184,7 @@ impl CoordinatorHandle {
         match result {
             Ok(Ok(plan)) => Ok(plan),
             Ok(Err(_)) => Err(PlanError::Left { peer }),
-            Err(_) => Err(PlanError::Timeout {
-                peer,
-                milliseconds: limit.as_millis(),
-            }),
+            Err(_) => Err(PlanError::Timeout { peer, milliseconds: limit.as_millis() }),
         }
     }
 

@@ -48,13 +48,9 @@ pub enum FrameError {
 
 /// Encodes `message` with its length in front; an error if it is longer than `maximum` bytes.
 pub fn encode<T: Serialize>(message: &T, maximum: usize) -> Result<Bytes, FrameError> {
-    let mut frame =
-        postcard::to_extend(message, vec![0; FRAME_PREFIX_BYTES]).map_err(FrameError::Encode)?;
+    let mut frame = postcard::to_extend(message, vec![0; FRAME_PREFIX_BYTES]).map_err(FrameError::Encode)?;
     let bytes = frame.len().saturating_sub(FRAME_PREFIX_BYTES);
-    let length = u32::try_from(bytes)
-        .ok()
-        .filter(|_| bytes <= maximum)
-        .ok_or(FrameError::Oversized { bytes, maximum })?;
+    let length = u32::try_from(bytes).ok().filter(|_| bytes <= maximum).ok_or(FrameError::Oversized { bytes, maximum })?;
     for (place, byte) in frame.iter_mut().zip(length.to_le_bytes()) {
         *place = byte;
     }
@@ -63,15 +59,9 @@ pub fn encode<T: Serialize>(message: &T, maximum: usize) -> Result<Bytes, FrameE
 
 /// Decodes the payload of one frame; every byte must belong to the message.
 pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
-    let (message, rest) = postcard::take_from_bytes(payload).map_err(|source| FrameError::Malformed {
-        bytes: payload.len(),
-        source,
-    })?;
-    if rest.is_empty() {
-        Ok(message)
-    } else {
-        Err(FrameError::TrailingBytes { bytes: rest.len() })
-    }
+    let (message, rest) =
+        postcard::take_from_bytes(payload).map_err(|source| FrameError::Malformed { bytes: payload.len(), source })?;
+    if rest.is_empty() { Ok(message) } else { Err(FrameError::TrailingBytes { bytes: rest.len() }) }
 }
 
 /// Cuts received bytes into frames. It holds only what arrived: a claimed length reserves nothing.
@@ -84,10 +74,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// A decoder that refuses frames longer than `maximum` bytes.
     pub fn new(maximum: usize) -> Self {
-        Self {
-            buffer: BytesMut::new(),
-            maximum,
-        }
+        Self { buffer: BytesMut::new(), maximum }
     }
 
     /// Where received bytes are appended.
@@ -107,10 +94,7 @@ impl FrameDecoder {
         };
         let bytes = u32::from_le_bytes(*prefix) as usize;
         if bytes > self.maximum {
-            return Err(FrameError::Oversized {
-                bytes,
-                maximum: self.maximum,
-            });
+            return Err(FrameError::Oversized { bytes, maximum: self.maximum });
         }
         if self.buffer.len() < FRAME_PREFIX_BYTES + bytes {
             return Ok(None);
@@ -130,9 +114,7 @@ mod tests {
     use crate::{ToAgent, ToCoordinator};
 
     fn beat() -> ToCoordinator {
-        ToCoordinator::Beat {
-            sent_at_milliseconds: 7,
-        }
+        ToCoordinator::Beat { sent_at_milliseconds: 7 }
     }
 
     #[test]
@@ -168,9 +150,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_sent() {
-        let message = ToCoordinator::Status {
-            body: Bytes::from(vec![0; 200]),
-        };
+        let message = ToCoordinator::Status { body: Bytes::from(vec![0; 200]) };
         assert!(matches!(encode(&message, 100), Err(FrameError::Oversized { .. })));
     }
 
@@ -185,9 +165,7 @@ mod tests {
 
     #[test]
     fn a_large_frames_memory_is_given_back() {
-        let message = ToCoordinator::Status {
-            body: Bytes::from(vec![1; 500_000]),
-        };
+        let message = ToCoordinator::Status { body: Bytes::from(vec![1; 500_000]) };
         let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX_UP);
         decoder.buffer_mut().extend_from_slice(&encode(&message, FRAME_BYTES_MAX_UP).unwrap());
         assert!(decoder.next_payload().unwrap().is_some());

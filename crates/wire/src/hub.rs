@@ -340,7 +340,9 @@ impl Hub {
                 self.effects.push_back(Effect::Wake(id));
                 self.events.push_back(HubEvent::Beat { peer, sent_at_milliseconds });
             }
-            ToCoordinator::PlanAnswer { id: plan, body } => self.effects.push_back(Effect::PlanAnswered { session: id, id: plan, body }),
+            ToCoordinator::PlanAnswer { id: plan, body } => {
+                self.effects.push_back(Effect::PlanAnswered { session: id, id: plan, body })
+            }
             ToCoordinator::Pong { .. } => {}
             ToCoordinator::Hello(_) | ToCoordinator::Join(_) => self.refuse(id, Refusal::OutOfTurn),
         }
@@ -363,17 +365,9 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        session.phase = Phase::Deciding {
-            until: now.monotonic_milliseconds + DECISION_MILLISECONDS_MAX,
-            joined: join.is_some(),
-        };
+        session.phase = Phase::Deciding { until: now.monotonic_milliseconds + DECISION_MILLISECONDS_MAX, joined: join.is_some() };
         if let Some(hello) = session.hello_without_held() {
-            self.effects.push_back(Effect::Admit {
-                session: id,
-                peer: session.peer,
-                hello,
-                join,
-            });
+            self.effects.push_back(Effect::Admit { session: id, peer: session.peer, hello, join });
         }
     }
 
@@ -393,10 +387,7 @@ impl Hub {
                 self.close(id, Some(reason));
             }
             Verdict::Unknown | Verdict::Pending { .. } => {
-                session.phase = Phase::Outside {
-                    until: now.monotonic_milliseconds + UNKNOWN_MILLISECONDS_MAX,
-                    joined,
-                };
+                session.phase = Phase::Outside { until: now.monotonic_milliseconds + UNKNOWN_MILLISECONDS_MAX, joined };
                 session.out.answer(match verdict {
                     Verdict::Pending { reason } => ToAgent::Pending { reason },
                     _ => ToAgent::Unknown,
@@ -460,10 +451,7 @@ impl Hub {
         peer.displaced = Some(older_hello.process);
         let nonce = self.next_nonce;
         self.next_nonce += 1;
-        session.phase = Phase::Displaced {
-            until: now.monotonic_milliseconds + PROBE_MILLISECONDS_MAX,
-            nonce,
-        };
+        session.phase = Phase::Displaced { until: now.monotonic_milliseconds + PROBE_MILLISECONDS_MAX, nonce };
         session.out.ping(nonce);
         self.effects.push_back(Effect::Wake(older));
         if returned {
@@ -528,7 +516,8 @@ impl Hub {
             Phase::Served if at >= session.heard_at + silent_milliseconds => Some(Refusal::Silent),
             _ => None,
         };
-        let refused: Vec<(SessionId, Refusal)> = self.sessions.iter().filter_map(|(id, session)| Some((*id, late(session)?))).collect();
+        let refused: Vec<(SessionId, Refusal)> =
+            self.sessions.iter().filter_map(|(id, session)| Some((*id, late(session)?))).collect();
         for (id, refusal) in refused {
             self.refuse(id, refusal);
         }
@@ -589,11 +578,7 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Some((incarnation, revision)) = session.out.take_needs_state()
         {
-            self.events.push_back(HubEvent::NeedsState {
-                peer: session.peer,
-                incarnation,
-                revision,
-            });
+            self.events.push_back(HubEvent::NeedsState { peer: session.peer, incarnation, revision });
         }
     }
 }

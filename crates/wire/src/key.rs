@@ -44,9 +44,8 @@ impl FromStr for PeerKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut bytes = [0; PEER_KEY_BYTES];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| PeerKeyError {
-            text: text.chars().take(PEER_KEY_BYTES * 2).collect(),
-        })?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| PeerKeyError { text: text.chars().take(PEER_KEY_BYTES * 2).collect() })?;
         Ok(Self(bytes))
     }
 }

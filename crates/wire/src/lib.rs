@@ -72,22 +72,22 @@ mod ticket;
 mod transport;
 
 pub use agent::{
-    AgentConfig, AgentConnection, AgentEvent, AgentHandle, AgentOutput, AgentSession, AgentStopped, CONNECT_MILLISECONDS_MAX, EVENT_BYTES_MAX,
-    EVENTS_IN_FLIGHT_MAX, GREETING_MILLISECONDS_MAX, MemoryOutbox, Outbox, OutboxError, PENDING_MILLISECONDS_MAX, Position, PushError,
-    SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS,
+    AgentConfig, AgentConnection, AgentEvent, AgentHandle, AgentOutput, AgentSession, AgentStopped, CONNECT_MILLISECONDS_MAX,
+    EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX, GREETING_MILLISECONDS_MAX, MemoryOutbox, Outbox, OutboxError,
+    PENDING_MILLISECONDS_MAX, Position, PushError, SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS,
 };
 pub use backoff::{BACKOFF_FIRST_MILLISECONDS, BACKOFF_MILLISECONDS_MAX, BACKOFF_MILLISECONDS_MIN, REFUSED_MILLISECONDS_MAX};
 pub use clock::{Now, UnixClock};
 pub use coordinator::{
-    ADMISSIONS_AT_ONCE_MAX, Admission, Coordinator, CoordinatorConfig, CoordinatorHandle, EVENTS_PER_INPUT_MAX, HANDSHAKE_SECONDS_MAX,
-    HANDSHAKES_AT_ONCE_MAX, HUB_EVENTS_WAITING_MAX, PlanError,
+    ADMISSIONS_AT_ONCE_MAX, Admission, Coordinator, CoordinatorConfig, CoordinatorHandle, EVENTS_PER_INPUT_MAX,
+    HANDSHAKE_SECONDS_MAX, HANDSHAKES_AT_ONCE_MAX, HUB_EVENTS_WAITING_MAX, PlanError,
 };
 pub use counters::{Counters, Refusal};
 pub use frame::{FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, FrameError};
 pub use hub::{
-    BEAT_SECONDS_DEFAULT, DECISION_MILLISECONDS_MAX, Effect, HELLO_MILLISECONDS_MAX, HUB_SILENT_BEATS_MAX, Hub, HubConfig, HubEvent,
-    PLANS_WAITING_MAX, PROBE_MILLISECONDS_MAX, SESSIONS_MAX, SESSIONS_PER_KEY_MAX, STATE_PART_BYTES, SendStateError, SessionId,
-    UNKNOWN_MILLISECONDS_MAX, UNKNOWN_SESSIONS_MAX, Verdict,
+    BEAT_SECONDS_DEFAULT, DECISION_MILLISECONDS_MAX, Effect, HELLO_MILLISECONDS_MAX, HUB_SILENT_BEATS_MAX, Hub, HubConfig,
+    HubEvent, PLANS_WAITING_MAX, PROBE_MILLISECONDS_MAX, SESSIONS_MAX, SESSIONS_PER_KEY_MAX, STATE_PART_BYTES, SendStateError,
+    SessionId, UNKNOWN_MILLISECONDS_MAX, UNKNOWN_SESSIONS_MAX, Verdict,
 };
 pub use key::{PEER_KEY_BYTES, PeerKey, PeerKeyError};
 pub use message::{HELD_MAX, Held, Hello, Join, OutboxItem, ProcessNonce, SESSION_ALPN, State, ToAgent, ToCoordinator};
@@ -97,6 +97,6 @@ pub use ticket::{
     TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_COORDINATORS_MAX, TICKET_PREFIX, Ticket, TicketError, relay_token,
 };
 pub use transport::{
-    BindError, Connection, Incoming, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, MemoryConnection, MemoryNetwork, MemoryTransport,
-    PeerAddress, RelayAddress, Transport, TransportError,
+    BindError, Connection, Incoming, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, MemoryConnection, MemoryNetwork,
+    MemoryTransport, PeerAddress, RelayAddress, Transport, TransportError,
 };

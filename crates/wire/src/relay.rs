@@ -67,9 +67,7 @@ impl Relay {
 
     /// Stops it.
     pub async fn stop(self) -> Result<(), RelayError> {
-        self.server.shutdown().await.map_err(|error| RelayError::Stop {
-            reason: format!("{error:#}"),
-        })
+        self.server.shutdown().await.map_err(|error| RelayError::Stop { reason: format!("{error:#}") })
     }
 }
 
@@ -88,9 +86,7 @@ impl AccessControl for Gate {
             Access::Allow
         } else {
             tracing::info!(%key, "refused at the relay");
-            Access::Deny {
-                reason: Some("this relay serves its fleet only".to_owned()),
-            }
+            Access::Deny { reason: Some("this relay serves its fleet only".to_owned()) }
         }
     }
 }

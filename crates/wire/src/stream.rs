@@ -48,12 +48,7 @@ pub struct FrameSender<W, T> {
 impl<W: AsyncWrite + Unpin, T: Serialize> FrameSender<W, T> {
     /// Frames at most `maximum` bytes long over `stream`.
     pub fn new(stream: W, maximum: usize) -> Self {
-        Self {
-            stream,
-            pending: Bytes::new(),
-            maximum,
-            message: PhantomData,
-        }
+        Self { stream, pending: Bytes::new(), maximum, message: PhantomData }
     }
 
     /// Whether a message is still on its way out.
@@ -106,11 +101,7 @@ pub struct FrameReceiver<R, T> {
 impl<R: AsyncRead + Unpin, T: DeserializeOwned> FrameReceiver<R, T> {
     /// Frames at most `maximum` bytes long from `stream`.
     pub fn new(stream: R, maximum: usize) -> Self {
-        Self {
-            stream,
-            decoder: FrameDecoder::new(maximum),
-            message: PhantomData,
-        }
+        Self { stream, decoder: FrameDecoder::new(maximum), message: PhantomData }
     }
 
     /// The next message, or word that a part of one arrived. Cancel safe.

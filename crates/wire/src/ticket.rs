@@ -163,9 +163,9 @@ impl FromStr for Ticket {
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
         let text = text.trim();
-        let encoded = text.strip_prefix(TICKET_PREFIX).ok_or_else(|| TicketError::NotATicket {
-            start: text.chars().take(TICKET_PREFIX.len() + 2).collect(),
-        })?;
+        let encoded = text
+            .strip_prefix(TICKET_PREFIX)
+            .ok_or_else(|| TicketError::NotATicket { start: text.chars().take(TICKET_PREFIX.len() + 2).collect() })?;
         if text.len() > TICKET_CHARACTERS_MAX {
             return Err(TicketError::TooLong { characters: text.len() });
         }
@@ -240,10 +240,7 @@ mod tests {
                 }),
                 "neither an address nor a relay",
             ),
-            (
-                with(|ticket| ticket.coordinators[0].addresses = vec!["192.0.2.1:1".parse().unwrap(); 33]),
-                "gives 33 addresses",
-            ),
+            (with(|ticket| ticket.coordinators[0].addresses = vec!["192.0.2.1:1".parse().unwrap(); 33]), "gives 33 addresses"),
         ];
         for (message, expected) in cases {
             assert!(message.contains(expected), "{message}");

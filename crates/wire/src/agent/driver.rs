@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{AgentEvent, AgentOutput, AgentSession, Outbox, Position};
 use crate::{
-    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, Hello, Join, PeerAddress, StreamError, ToAgent, ToCoordinator, Transport,
-    TransportError, UnixClock,
+    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, Hello, Join, PeerAddress, StreamError, ToAgent, ToCoordinator,
+    Transport, TransportError, UnixClock,
     clock::DriverClock,
     stream::{FrameReceiver, FrameSender, Step},
 };
@@ -129,7 +129,11 @@ pub struct AgentConnection;
 
 impl AgentConnection {
     /// Starts it: from now on it keeps a session with one of the coordinators. Must be called within a tokio runtime.
-    pub fn spawn<T: Transport, O: Outbox>(config: AgentConfig, transport: Arc<T>, outbox: O) -> (AgentHandle, mpsc::Receiver<AgentEvent>) {
+    pub fn spawn<T: Transport, O: Outbox>(
+        config: AgentConfig,
+        transport: Arc<T>,
+        outbox: O,
+    ) -> (AgentHandle, mpsc::Receiver<AgentEvent>) {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
         let clock = DriverClock::new(config.unix_clock);

@@ -58,10 +58,7 @@ impl Outbox for std::sync::Arc<MemoryOutbox> {
             .1
             .range(after.saturating_add(1)..)
             .take(limit)
-            .map(|(sequence, body)| OutboxItem {
-                sequence: *sequence,
-                body: body.clone(),
-            })
+            .map(|(sequence, body)| OutboxItem { sequence: *sequence, body: body.clone() })
             .collect())
     }
 

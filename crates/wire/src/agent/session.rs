@@ -112,9 +112,7 @@ impl AgentSession {
             coordinator: 0,
             failures: 0,
             jitter: Jitter::new(seed),
-            phase: Phase::Idle {
-                until: now.monotonic_milliseconds,
-            },
+            phase: Phase::Idle { until: now.monotonic_milliseconds },
             beat_sent_at: None,
             out: Outgoing::default(),
             events: EventStream::default(),
@@ -151,12 +149,8 @@ impl AgentSession {
         let at = now.monotonic_milliseconds;
         match self.phase {
             Phase::Idle { until } if at >= until => {
-                self.phase = Phase::Connecting {
-                    until: at + CONNECT_MILLISECONDS_MAX,
-                };
-                self.outputs.push_back(AgentOutput::Connect {
-                    coordinator: self.coordinator,
-                });
+                self.phase = Phase::Connecting { until: at + CONNECT_MILLISECONDS_MAX };
+                self.outputs.push_back(AgentOutput::Connect { coordinator: self.coordinator });
             }
             Phase::Connecting { until } if at >= until => self.broke("no path was found in time", now),
             Phase::Greeting { until } if at >= until => self.broke("the coordinator did not answer in time", now),
@@ -171,9 +165,7 @@ impl AgentSession {
     /// The connection is made.
     pub fn connected(&mut self, now: Now) {
         if matches!(self.phase, Phase::Connecting { .. }) {
-            self.phase = Phase::Greeting {
-                until: now.monotonic_milliseconds + GREETING_MILLISECONDS_MAX,
-            };
+            self.phase = Phase::Greeting { until: now.monotonic_milliseconds + GREETING_MILLISECONDS_MAX };
             self.out.open();
         }
     }
@@ -203,13 +195,9 @@ impl AgentSession {
             return;
         }
         self.outputs.push_back(AgentOutput::Close { reason: reason.clone() });
-        self.outputs.push_back(AgentOutput::Event(AgentEvent::Disconnected {
-            reason,
-            next_try_milliseconds: pause_milliseconds,
-        }));
-        self.phase = Phase::Idle {
-            until: now.monotonic_milliseconds + pause_milliseconds,
-        };
+        self.outputs
+            .push_back(AgentOutput::Event(AgentEvent::Disconnected { reason, next_try_milliseconds: pause_milliseconds }));
+        self.phase = Phase::Idle { until: now.monotonic_milliseconds + pause_milliseconds };
         self.coordinator = (self.coordinator + 1) % self.coordinators;
         self.beat_sent_at = None;
         self.out.close();
@@ -227,14 +215,15 @@ impl AgentSession {
     pub fn received(&mut self, message: ToAgent, now: Now) {
         self.heard(now);
         match (self.phase, message) {
-            (Phase::Greeting { .. } | Phase::Pending { .. }, ToAgent::Welcome { incarnation, beat_seconds, time_milliseconds: _ }) => {
+            (
+                Phase::Greeting { .. } | Phase::Pending { .. },
+                ToAgent::Welcome { incarnation, beat_seconds, time_milliseconds: _ },
+            ) => {
                 self.welcome(incarnation, beat_seconds, now);
             }
             (Phase::Greeting { .. }, ToAgent::Unknown) => self.unknown(now),
             (Phase::Greeting { .. } | Phase::Pending { .. }, ToAgent::Pending { reason }) => {
-                self.phase = Phase::Pending {
-                    until: now.monotonic_milliseconds + PENDING_MILLISECONDS_MAX,
-                };
+                self.phase = Phase::Pending { until: now.monotonic_milliseconds + PENDING_MILLISECONDS_MAX };
                 self.outputs.push_back(AgentOutput::Event(AgentEvent::Pending { reason }));
             }
             (Phase::Greeting { .. } | Phase::Pending { .. } | Phase::Steady { .. }, ToAgent::Refused { reason }) => {
@@ -250,9 +239,7 @@ impl AgentSession {
         match self.join.clone() {
             Some(join) if !self.out.has_joined() => {
                 self.out.join(join);
-                self.phase = Phase::Greeting {
-                    until: now.monotonic_milliseconds + GREETING_MILLISECONDS_MAX,
-                };
+                self.phase = Phase::Greeting { until: now.monotonic_milliseconds + GREETING_MILLISECONDS_MAX };
             }
             _ => self.refused("this fleet does not know our key, and we have no ticket to join it".to_owned(), now),
         }
@@ -261,18 +248,10 @@ impl AgentSession {
     fn welcome(&mut self, incarnation: u64, beat_seconds: u32, now: Now) {
         let beat_milliseconds = u64::from(beat_seconds.clamp(1, BEAT_SECONDS_MAX)) * 1_000;
         let at = now.monotonic_milliseconds;
-        self.phase = Phase::Steady {
-            since: at,
-            heard_at: at,
-            beat_at: at,
-            beat_milliseconds,
-        };
+        self.phase = Phase::Steady { since: at, heard_at: at, beat_at: at, beat_milliseconds };
         self.out.welcome();
         self.events.open();
-        self.outputs.push_back(AgentOutput::Event(AgentEvent::Connected {
-            coordinator: self.coordinator,
-            incarnation,
-        }));
+        self.outputs.push_back(AgentOutput::Event(AgentEvent::Connected { coordinator: self.coordinator, incarnation }));
         self.read_outbox();
     }
 
@@ -303,10 +282,7 @@ impl AgentSession {
         let round_trip_milliseconds = now.monotonic_milliseconds.saturating_sub(sent.monotonic_milliseconds);
         let here = sent.unix_milliseconds.saturating_add(round_trip_milliseconds / 2);
         let offset_milliseconds = i64::try_from(i128::from(time_milliseconds) - i128::from(here)).unwrap_or(i64::MAX);
-        self.outputs.push_back(AgentOutput::Event(AgentEvent::ClockOffset {
-            offset_milliseconds,
-            round_trip_milliseconds,
-        }));
+        self.outputs.push_back(AgentOutput::Event(AgentEvent::ClockOffset { offset_milliseconds, round_trip_milliseconds }));
     }
 
     /// The next message to put on the connection; ask again when it is out, and after every input.
@@ -318,13 +294,9 @@ impl AgentSession {
                 if now.monotonic_milliseconds >= *beat_at {
                     *beat_at = now.monotonic_milliseconds + *beat_milliseconds;
                     self.beat_sent_at = Some(now);
-                    return Some(ToCoordinator::Beat {
-                        sent_at_milliseconds: now.unix_milliseconds,
-                    });
+                    return Some(ToCoordinator::Beat { sent_at_milliseconds: now.unix_milliseconds });
                 }
-                self.out
-                    .next_steady(now.monotonic_milliseconds)
-                    .or_else(|| self.events.next_to_send())
+                self.out.next_steady(now.monotonic_milliseconds).or_else(|| self.events.next_to_send())
             }
         }
     }

@@ -13,7 +13,8 @@ use super::{
     shared::{Question, Shared, Signals},
 };
 use crate::{
-    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, FrameError, Refusal, SessionId, StreamError, ToAgent, ToCoordinator, Verdict,
+    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, FrameError, Refusal, SessionId, StreamError, ToAgent, ToCoordinator,
+    Verdict,
     stream::{FrameReceiver, FrameSender, Step},
 };
 
@@ -31,12 +32,7 @@ pub(super) async fn run_session<C: Connection, A: Admission>(
     let (questions, asked) = mpsc::channel(1);
     let (verdicts, decided) = mpsc::channel(1);
     let (closing, closed) = watch::channel(None);
-    let signals = Arc::new(Signals {
-        wake: Notify::new(),
-        closing,
-        questions,
-        verdicts,
-    });
+    let signals = Arc::new(Signals { wake: Notify::new(), closing, questions, verdicts });
     shared.register(id, Arc::clone(&signals));
     let session = Session { id, shared, closed };
     let reason = tokio::select! {

@@ -54,12 +54,7 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(super) fn new(config: HubConfig, unix_clock: UnixClock, events: mpsc::Sender<HubEvent>) -> Self {
         Self {
-            guarded: Mutex::new(Guarded {
-                hub: Hub::new(config),
-                signals: HashMap::new(),
-                plans: HashMap::new(),
-                next_plan: 1,
-            }),
+            guarded: Mutex::new(Guarded { hub: Hub::new(config), signals: HashMap::new(), plans: HashMap::new(), next_plan: 1 }),
             clock: DriverClock::new(unix_clock),
             events,
         }

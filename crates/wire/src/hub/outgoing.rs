@@ -25,7 +25,9 @@ pub enum SendStateError {
         peer: PeerKey,
     },
     /// The state builds on what this machine was not sent, or one is still on its way. `NeedsState` follows when there is room.
-    #[error("this state cannot follow revision {revision} of incarnation {incarnation}, which the machine was last sent; a fresh one will be asked for")]
+    #[error(
+        "this state cannot follow revision {revision} of incarnation {incarnation}, which the machine was last sent; a fresh one will be asked for"
+    )]
     Behind {
         /// The incarnation it was last sent.
         incarnation: u64,
@@ -101,10 +103,7 @@ impl Outgoing {
             return Err(SendStateError::BundleOversized { bytes });
         }
         let follows = state.full || (state.incarnation == self.sent_incarnation && state.since <= self.sent_revision);
-        let behind = SendStateError::Behind {
-            incarnation: self.sent_incarnation,
-            revision: self.sent_revision,
-        };
+        let behind = SendStateError::Behind { incarnation: self.sent_incarnation, revision: self.sent_revision };
         // One that is on its way is finished first: restarting it for each change would never end on a slow link.
         let busy = self.state.as_ref().is_some_and(|rest| rest.state.incarnation == state.incarnation);
         if busy || !follows {
@@ -116,13 +115,7 @@ impl Outgoing {
         self.state = Some(Box::new(Rest {
             roots: roots.into(),
             bundles: bundles.into(),
-            state: State {
-                incarnation,
-                since,
-                revision,
-                full,
-                ..State::default()
-            },
+            state: State { incarnation, since, revision, full, ..State::default() },
         }));
         Ok(())
     }
@@ -145,10 +138,7 @@ impl Outgoing {
             return Some(ToAgent::Ping { nonce });
         }
         if let Some(sent_at_milliseconds) = self.beat_answer.take() {
-            return Some(ToAgent::BeatAnswer {
-                sent_at_milliseconds,
-                time_milliseconds: now.unix_milliseconds,
-            });
+            return Some(ToAgent::BeatAnswer { sent_at_milliseconds, time_milliseconds: now.unix_milliseconds });
         }
         if let Some(event_sequence) = self.taken.take() {
             return Some(ToAgent::Taken { event_sequence });

@@ -37,9 +37,7 @@ impl Session {
         Self {
             peer,
             member,
-            phase: Phase::Greeting {
-                until: now.monotonic_milliseconds + HELLO_MILLISECONDS_MAX,
-            },
+            phase: Phase::Greeting { until: now.monotonic_milliseconds + HELLO_MILLISECONDS_MAX },
             heard_at: now.monotonic_milliseconds,
             hello: None,
             closing: None,

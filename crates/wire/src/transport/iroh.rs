@@ -93,15 +93,11 @@ impl IrohTransport {
         }
         if !config.relay_only {
             for address in config.bind {
-                builder = builder.bind_addr(address).map_err(|error| BindError::BadAddress {
-                    address,
-                    reason: error.to_string(),
-                })?;
+                builder =
+                    builder.bind_addr(address).map_err(|error| BindError::BadAddress { address, reason: error.to_string() })?;
             }
         }
-        let endpoint = builder.bind().await.map_err(|error| BindError::Endpoint {
-            reason: format!("{error:#}"),
-        })?;
+        let endpoint = builder.bind().await.map_err(|error| BindError::Endpoint { reason: format!("{error:#}") })?;
         Ok(Self { endpoint })
     }
 
@@ -190,10 +186,7 @@ impl Transport for IrohTransport {
             .endpoint
             .connect(endpoint_address(address)?, SESSION_ALPN)
             .await
-            .map_err(|error| TransportError::Unreachable {
-                peer: address.key,
-                source: format!("{error:#}").into(),
-            })?;
+            .map_err(|error| TransportError::Unreachable { peer: address.key, source: format!("{error:#}").into() })?;
         Ok(IrohConnection { connection })
     }
 
@@ -217,10 +210,7 @@ impl Incoming for IrohIncoming {
     type Connection = IrohConnection;
 
     async fn establish(self) -> Result<IrohConnection, TransportError> {
-        let connection = self
-            .incoming
-            .await
-            .map_err(|error| TransportError::Handshake(format!("{error:#}").into()))?;
+        let connection = self.incoming.await.map_err(|error| TransportError::Handshake(format!("{error:#}").into()))?;
         Ok(IrohConnection { connection })
     }
 

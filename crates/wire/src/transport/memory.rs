@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{
@@ -43,7 +43,7 @@ impl MemoryNetwork {
         let (knock, knocks) = mpsc::channel(BACKLOG);
         self.wires(|wires| wires.endpoints.insert(key, knock.clone()));
         MemoryTransport {
-            network: Arc::downgrade(&self.0),
+            network: self.clone(),
             key,
             knock,
             knocks: tokio::sync::Mutex::new(knocks),
@@ -74,7 +74,7 @@ impl MemoryNetwork {
 /// One endpoint of the network.
 #[derive(Debug)]
 pub struct MemoryTransport {
-    network: Weak<Mutex<Wires>>,
+    network: MemoryNetwork,
     key: PeerKey,
     knock: Knock,
     knocks: tokio::sync::Mutex<mpsc::Receiver<MemoryConnection>>,
@@ -90,28 +90,16 @@ impl Transport for MemoryTransport {
     }
 
     async fn connect(&self, address: &PeerAddress) -> Result<MemoryConnection, TransportError> {
-        let unreachable = || TransportError::Unreachable {
-            peer: address.key,
-            source: "nobody listens with that key".into(),
-        };
+        let unreachable = || TransportError::Unreachable { peer: address.key, source: "nobody listens with that key".into() };
         if self.closed.is_cancelled() {
             return Err(TransportError::Closed);
         }
-        let network = MemoryNetwork(self.network.upgrade().ok_or_else(unreachable)?);
-        let knock = network
-            .wires(|wires| wires.endpoints.get(&address.key).cloned())
-            .ok_or_else(unreachable)?;
+        let knock = self.network.wires(|wires| wires.endpoints.get(&address.key).cloned()).ok_or_else(unreachable)?;
         let (near, far) = tokio::io::duplex(STREAM_BYTES);
         let token = CancellationToken::new();
-        let connection = |peer, stream| MemoryConnection {
-            peer,
-            stream: Mutex::new(Some(stream)),
-            token: token.clone(),
-        };
-        knock
-            .try_send(connection(self.key, far))
-            .map_err(|_| unreachable())?;
-        network.wires(|wires| {
+        let connection = |peer, stream| MemoryConnection { peer, stream: Mutex::new(Some(stream)), token: token.clone() };
+        knock.try_send(connection(self.key, far)).map_err(|_| unreachable())?;
+        self.network.wires(|wires| {
             wires.connections.retain(|(_, _, token)| !token.is_cancelled());
             wires.connections.push((self.key, address.key, token.clone()));
         });
@@ -128,15 +116,12 @@ impl Transport for MemoryTransport {
 
     async fn close(&self) {
         self.closed.cancel();
-        if let Some(wires) = self.network.upgrade() {
-            let network = MemoryNetwork(wires);
-            network.cut(self.key);
-            network.wires(|wires| {
-                if wires.endpoints.get(&self.key).is_some_and(|knock| knock.same_channel(&self.knock)) {
-                    wires.endpoints.remove(&self.key);
-                }
-            });
-        }
+        self.network.cut(self.key);
+        self.network.wires(|wires| {
+            if wires.endpoints.get(&self.key).is_some_and(|knock| knock.same_channel(&self.knock)) {
+                wires.endpoints.remove(&self.key);
+            }
+        });
     }
 }
 

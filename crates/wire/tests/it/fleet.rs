@@ -27,10 +27,7 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn open() -> Self {
-        Self {
-            open: true,
-            ..Self::default()
-        }
+        Self { open: true, ..Self::default() }
     }
 }
 
@@ -40,11 +37,7 @@ impl Admission for Door {
     }
 
     async fn hello(&self, peer: PeerKey, _hello: Hello) -> Verdict {
-        if self.is_member(&peer) {
-            Verdict::Welcome { incarnation: 1 }
-        } else {
-            Verdict::Unknown
-        }
+        if self.is_member(&peer) { Verdict::Welcome { incarnation: 1 } } else { Verdict::Unknown }
     }
 
     async fn join(&self, peer: PeerKey, _hello: Hello, join: Join) -> Verdict {
@@ -53,12 +46,8 @@ impl Admission for Door {
                 self.members.lock().unwrap().insert(peer);
                 Verdict::Welcome { incarnation: 1 }
             }
-            b"asks" => Verdict::Pending {
-                reason: "somebody has to approve it".to_owned(),
-            },
-            _ => Verdict::Refused {
-                reason: "wrong pass".to_owned(),
-            },
+            b"asks" => Verdict::Pending { reason: "somebody has to approve it".to_owned() },
+            _ => Verdict::Refused { reason: "wrong pass".to_owned() },
         }
     }
 }
@@ -134,7 +123,12 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn start<T: Transport>(transport: Arc<T>, coordinators: Vec<PeerAddress>, process: u8, pass: Option<&'static [u8]>) -> Self {
+    pub(crate) fn start<T: Transport>(
+        transport: Arc<T>,
+        coordinators: Vec<PeerAddress>,
+        process: u8,
+        pass: Option<&'static [u8]>,
+    ) -> Self {
         let outbox = Arc::new(MemoryOutbox::default());
         let join = pass.map(|pass| Join {
             pass: bytes::Bytes::from_static(pass),
@@ -209,11 +203,7 @@ impl Machine {
 }
 
 pub(crate) fn at(key: PeerKey) -> PeerAddress {
-    PeerAddress {
-        key,
-        addresses: Vec::new(),
-        relay: None,
-    }
+    PeerAddress { key, addresses: Vec::new(), relay: None }
 }
 
 /// A state with one bundle.

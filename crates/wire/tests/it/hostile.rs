@@ -23,9 +23,11 @@ async fn misbehave(network: &MemoryNetwork, key: u8, bytes: Vec<u8>, patience: D
             said.push(message);
         }
     };
-    tokio::time::timeout(patience, async { tokio::select! { () = listen => {}, _ = connection.closed() => {} } })
-        .await
-        .expect("the coordinator must end this session");
+    tokio::time::timeout(patience, async {
+        tokio::select! { () = listen => {}, _ = connection.closed() => {} }
+    })
+    .await
+    .expect("the coordinator must end this session");
     said
 }
 
@@ -43,20 +45,10 @@ async fn each_kind_of_misbehaviour_is_refused_and_counted() {
         frame(&ToCoordinator::Hello(hello))
     };
     let held = |hello: &mut Hello| {
-        let one = Held {
-            kind: "K".into(),
-            namespace: String::new(),
-            name: "n".into(),
-            sequence: 1,
-        };
+        let one = Held { kind: "K".into(), namespace: String::new(), name: "n".into(), sequence: 1 };
         hello.held = vec![one; HELD_MAX + 1];
     };
-    let join = ToCoordinator::Join(Join {
-        pass: Bytes::new(),
-        hostname: String::new(),
-        delegated: None,
-        facts: Bytes::new(),
-    });
+    let join = ToCoordinator::Join(Join { pass: Bytes::new(), hostname: String::new(), delegated: None, facts: Bytes::new() });
     let cases: Vec<(Refusal, Vec<u8>)> = vec![
         (Refusal::Silent, Vec::new()),
         (Refusal::Silent, vec![10, 0, 0, 0, 1]),

@@ -12,22 +12,14 @@ fn loopback() -> SocketAddr {
 }
 
 async fn bind(secret: u8, relays: Vec<RelayAddress>, relay_only: bool) -> Arc<IrohTransport> {
-    let config = IrohConfig {
-        secret_key: [secret; 32],
-        bind: vec![loopback()],
-        relay_only,
-        relays,
-    };
+    let config = IrohConfig { secret_key: [secret; 32], bind: vec![loopback()], relay_only, relays };
     Arc::new(IrohTransport::bind(config).await.unwrap())
 }
 
 async fn exchange(centre: &mut Centre, machine: &mut Machine, key: PeerKey) {
     machine.connected().await;
     assert_eq!(centre.joined().await.0, key);
-    let large = State {
-        bundles: (0..30u8).map(|index| Bytes::from(vec![index; 100 << 10])).collect(),
-        ..state(0, 5, b"")
-    };
+    let large = State { bundles: (0..30u8).map(|index| Bytes::from(vec![index; 100 << 10])).collect(), ..state(0, 5, b"") };
     centre.handle.send_state(key, large.clone()).unwrap();
     assert_eq!(machine.state().await.bundles, large.bundles);
     for index in 0..300 {
@@ -35,9 +27,8 @@ async fn exchange(centre: &mut Centre, machine: &mut Machine, key: PeerKey) {
     }
     machine.handle.outbox_changed().await.unwrap();
     assert_eq!(centre.collect(300).await[&key].len(), 300);
-    let (answer, _) = tokio::join!(
-        centre.handle.request_plan(key, Bytes::from_static(b"what if"), Duration::from_secs(60)),
-        async {
+    let (answer, _) =
+        tokio::join!(centre.handle.request_plan(key, Bytes::from_static(b"what if"), Duration::from_secs(60)), async {
             let (id, body) = machine
                 .until(|event| match event {
                     AgentEvent::Plan { id, body } => Some((id, body)),
@@ -45,8 +36,7 @@ async fn exchange(centre: &mut Centre, machine: &mut Machine, key: PeerKey) {
                 })
                 .await;
             machine.handle.answer_plan(id, body).await.unwrap();
-        }
-    );
+        });
     assert_eq!(answer.unwrap(), "what if");
 }
 
@@ -54,20 +44,13 @@ async fn exchange(centre: &mut Centre, machine: &mut Machine, key: PeerKey) {
 async fn directly() {
     let (here, there) = (bind(1, Vec::new(), false).await, bind(2, Vec::new(), false).await);
     let mut centre = Centre::start(here.clone(), Door::open());
-    let address = PeerAddress {
-        key: here.local_key(),
-        addresses: here.bound_addresses(),
-        relay: None,
-    };
+    let address = PeerAddress { key: here.local_key(), addresses: here.bound_addresses(), relay: None };
     let mut machine = Machine::start(there.clone(), vec![address.clone()], 1, None);
     exchange(&mut centre, &mut machine, there.local_key()).await;
 
     // Whoever answers at the right address with the wrong key is nobody.
     let elsewhere = bind(3, Vec::new(), false).await;
-    let wrong = PeerAddress {
-        key: elsewhere.local_key(),
-        ..address
-    };
+    let wrong = PeerAddress { key: elsewhere.local_key(), ..address };
     assert!(there.connect(&wrong).await.is_err());
 
     centre.handle.disconnect(there.local_key(), "go away");
@@ -83,12 +66,7 @@ async fn through_the_relay_only() {
     let token = relay_token(b"the pass");
     let access: RelayAccess = Arc::new(move |_, shown| shown == Some(&token));
     let relay = Relay::spawn(loopback(), access).await.unwrap();
-    let relays = |pass: &[u8]| {
-        vec![RelayAddress {
-            url: relay.url(),
-            token: Some(relay_token(pass)),
-        }]
-    };
+    let relays = |pass: &[u8]| vec![RelayAddress { url: relay.url(), token: Some(relay_token(pass)) }];
     let here = bind(1, relays(b"the pass"), true).await;
     let there = bind(2, relays(b"the pass"), true).await;
     here.online().await;

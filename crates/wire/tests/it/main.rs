@@ -4,3 +4,4 @@ mod fleet;
 mod hostile;
 mod iroh;
 mod memory;
+mod property;

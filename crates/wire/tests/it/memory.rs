@@ -68,15 +68,7 @@ async fn an_idle_session_stays_up_and_a_cut_one_comes_back_with_what_it_holds() 
         centre.until(|event| matches!(event, HubEvent::Beat { .. }).then_some(())).await;
         machine.until(|event| matches!(event, AgentEvent::ClockOffset { offset_milliseconds: 0, .. }).then_some(())).await;
     }
-    machine
-        .handle
-        .set_position(Position {
-            incarnation: 1,
-            revision: 42,
-            ..Position::default()
-        })
-        .await
-        .unwrap();
+    machine.handle.set_position(Position { incarnation: 1, revision: 42, ..Position::default() }).await.unwrap();
     machine.handle.set_status(Bytes::from_static(b"kept")).await.unwrap();
     centre.until(|event| matches!(event, HubEvent::Status { .. }).then_some(())).await;
     assert_eq!(network.cut(MACHINE), 1);
@@ -210,10 +202,7 @@ async fn a_large_state_goes_in_parts_and_a_machine_that_lags_is_asked_for_a_fres
     machine.connected().await;
     centre.joined().await;
     let bundles: Vec<Bytes> = (0..40u8).map(|index| Bytes::from(vec![index; 100 << 10])).collect();
-    let large = State {
-        bundles: bundles.clone(),
-        ..state(0, 5, b"")
-    };
+    let large = State { bundles: bundles.clone(), ..state(0, 5, b"") };
     centre.handle.send_state(MACHINE, large).unwrap();
     for revision in 6..100 {
         let result = centre.handle.send_state(MACHINE, state(revision - 1, revision, b"small"));
