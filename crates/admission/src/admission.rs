@@ -1,0 +1,479 @@
+//! The one way by which anything enters the record.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+use stead_model::{Digest, GroupKind, Object, ObjectKey};
+use stead_store::{
+    Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store, Transaction,
+};
+use stead_trust::{
+    Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
+    Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
+};
+
+use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
+use crate::environment::Environment;
+use crate::error::WriteError;
+use crate::rule::Rule;
+use crate::{change_object, root_object};
+
+/// How often a write by the online key is tried again when others change the same object in between: at 64 writers on one object the
+/// last of them has had its turn by then.
+const ATTEMPTS_MAX: usize = 128;
+
+/// How long, in seconds, a statement of the online key may take to be admitted: it is admitted where it is signed.
+const ONLINE_ADMIT_WITHIN_SECONDS: i64 = 60;
+
+/// Who asks for a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// What to call them: in `requestedBy`, in logs.
+    pub name: String,
+    /// The key they logged in with.
+    pub key: Option<PublicKey>,
+}
+
+/// One plain write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Everything but `status`.
+    Put {
+        /// The object.
+        object: Object,
+        /// What must hold.
+        expect: Expect,
+    },
+    /// A deletion.
+    Delete {
+        /// The object.
+        key: ObjectKey,
+        /// What must hold.
+        expect: Expect,
+    },
+}
+
+/// A Change that was admitted, or would be.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The Change as an object; none for a dry run.
+    pub change: Option<Object>,
+    /// What became of each entry's object.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Why a record cannot be opened for admission.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no trust root on record.
+    #[error(
+        "the record holds no trust root: start the coordinator with the one that `stead trust init` made (`--trust-root FILE`)"
+    )]
+    NoRoot,
+    /// The trust root on record does not hold.
+    #[error("the trust root on record does not hold: {0}")]
+    Root(#[from] RootError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Record(#[from] MalformedRecord),
+}
+
+/// The one way by which anything enters the record. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Admission {
+    store: Store,
+    chain: Arc<RwLock<Arc<RootChain>>>,
+    online: Arc<dyn Signer + Send + Sync>,
+    environment: Environment,
+}
+
+impl Admission {
+    /// Opens a record whose trust root is in it. `fleet` is the fleet's id; `online` is this coordinator's key.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] where there is no trust root, or one that does not hold.
+    pub fn open(
+        store: Store,
+        fleet: Digest,
+        online: Arc<dyn Signer + Send + Sync>,
+        environment: Environment,
+    ) -> Result<Self, OpenError> {
+        let mut versions = Vec::new();
+        for root in store.snapshot().roots_after(0) {
+            let signatures = decode_signatures(&format!("v{}", root.version), &root.signatures)?;
+            versions.push(SignedRoot { document: root.document.clone(), signatures });
+        }
+        if versions.is_empty() {
+            return Err(OpenError::NoRoot);
+        }
+        let chain = Arc::new(RwLock::new(Arc::new(RootChain::verify(&fleet, &versions)?)));
+        Ok(Self { store, chain, online, environment })
+    }
+
+    /// Puts the first version of the trust root into an empty record.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::RootRefused`] where it does not hold; [`WriteError::Commit`] where the record has a root already.
+    pub async fn found(store: &Store, first: &SignedRoot, environment: &Environment) -> Result<(), WriteError> {
+        RootChain::verify(&first.digest(), std::slice::from_ref(first))?;
+        let root = root_document(1, first);
+        let transaction = Transaction { time: environment.now(), ops: Vec::new(), change: None, root: Some(root) };
+        store.commit(transaction).await?;
+        Ok(())
+    }
+
+    /// The record.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The fleet's id.
+    pub fn fleet(&self) -> Digest {
+        *self.chain().fleet()
+    }
+
+    /// The chain of trust roots as it is now.
+    pub fn chain(&self) -> Arc<RootChain> {
+        Arc::clone(&self.chain.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The newest trust root.
+    pub fn root(&self) -> Arc<Root> {
+        Arc::new(self.chain().newest().clone())
+    }
+
+    /// The key of this coordinator.
+    pub fn online_key(&self) -> &PublicKey {
+        self.online.public_key()
+    }
+
+    /// The world as this admission sees it.
+    pub const fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Who may write a kind under the newest trust root.
+    pub fn rule(&self, kind: &GroupKind) -> Rule {
+        Rule::of(self.chain().newest(), kind)
+    }
+
+    /// Whether a key may log in.
+    pub fn is_owner(&self, key: &PublicKey) -> bool {
+        self.chain().newest().is_persons_key(key)
+    }
+
+    /// Commits plain writes together, at one revision. What the trust root leaves to the online keys is signed here.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing has happened then.
+    pub async fn write(
+        &self,
+        caller: &Caller,
+        message: &str,
+        writes: Vec<Write>,
+        dry_run: bool,
+    ) -> Result<Vec<Outcome>, WriteError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let transaction = self.transaction(caller, message, &writes)?;
+            let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
+            match result {
+                Ok(Committed { objects, .. }) => return Ok(objects),
+                // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
+                Err(stead_store::CommitError::SequenceTaken { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
+    }
+
+    /// Writes the status of an object, which stands outside Changes.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing has happened then.
+    pub async fn write_status(
+        &self,
+        key: ObjectKey,
+        status: Value,
+        expect: Expect,
+        dry_run: bool,
+    ) -> Result<Outcome, WriteError> {
+        let transaction = Transaction::unsigned(self.environment.now(), vec![Op::PutStatus { key: key.clone(), status, expect }]);
+        let committed = if dry_run { self.store.preview(transaction)? } else { self.store.commit(transaction).await? };
+        committed.objects.into_iter().next().ok_or_else(|| invalid(&key, "the record gave no answer for it"))
+    }
+
+    /// Admits a Change that owners signed.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Refused`] says which check failed; nothing has happened then.
+    pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+        let now = self.environment.now();
+        let snapshot = self.store.snapshot();
+        let admitted = stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now)?;
+        let ops = self.ops_of(&snapshot, &admitted)?;
+        let id = admitted.statement.statement.id.clone();
+        let change = self.signed_change(&admitted, submission)?;
+        tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
+        let transaction = Transaction { time: now, ops, change: Some(change), root: None };
+        if dry_run {
+            return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
+        }
+        let committed = self.store.commit(transaction).await?;
+        let reference = stead_store::ChangeReference::Id(id);
+        let change = match self.store.change(reference).await? {
+            Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),
+            None => None,
+        };
+        Ok(Submitted { change, outcomes: committed.objects })
+    }
+
+    /// Admits a new version of the trust root.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::RootRefused`] says what does not hold.
+    pub async fn submit_root(&self, document: Vec<u8>, signatures: Vec<Signature>) -> Result<Object, WriteError> {
+        let signed = SignedRoot { document, signatures };
+        let extended = self.chain().extend(&signed)?;
+        let root = root_document(extended.newest().version, &signed);
+        let object = root_object(&root)?;
+        let transaction = Transaction { time: self.environment.now(), ops: Vec::new(), change: None, root: Some(root) };
+        self.store.commit(transaction).await?;
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(extended);
+        tracing::info!(object = %object.metadata.name, "a new version of the trust root");
+        Ok(object)
+    }
+
+    fn transaction(&self, caller: &Caller, message: &str, writes: &[Write]) -> Result<Transaction, WriteError> {
+        let now = self.environment.now();
+        let chain = self.chain();
+        let snapshot = self.store.snapshot();
+        let admit_before = now.checked_add(jiff::SignedDuration::from_secs(ONLINE_ADMIT_WITHIN_SECONDS)).unwrap_or(now);
+        let authorship = Authorship::Online { signer: self.online.public_key().clone(), requested_by: caller.name.clone() };
+        let id = self.environment.new_id();
+        let mut builder = StatementBuilder::new(*chain.fleet(), &id, now, admit_before, message, authorship);
+        let (mut ops, mut signed, mut unsigned_owner) = (Vec::new(), 0_usize, Vec::new());
+        for write in writes {
+            let key = write.key();
+            let next = snapshot.sequence(&key).map_or(1, |sequence| sequence.sequence.saturating_add(1));
+            match self.sort(chain.newest(), &snapshot, write, &key)? {
+                Sorted::Plain => {}
+                Sorted::Owner => unsigned_owner.push(key.clone()),
+                Sorted::Online => {
+                    signed = signed.saturating_add(1);
+                    match write {
+                        Write::Put { object, .. } => builder.put(object, next, self.environment.salt())?,
+                        Write::Delete { key, .. } => {
+                            builder.delete(&api_version(&key.kind), key, next, self.environment.salt())?
+                        }
+                    };
+                }
+            }
+            ops.push(write.op());
+        }
+        if !unsigned_owner.is_empty() {
+            return Err(needs_signature(chain.newest(), unsigned_owner, writes));
+        }
+        let change = if signed == 0 {
+            None
+        } else {
+            let submission = builder.build()?.sign(&[self.online.as_ref()])?;
+            let admitted = stead_trust::admit(&chain, &submission, &|key| current(&snapshot, key), now)?;
+            Some(self.signed_change(&admitted, &submission)?)
+        };
+        Ok(Transaction { time: now, ops, change, root: None })
+    }
+
+    /// Which way a write goes. An edit that touches nothing of what is signed (annotations of others, finalizers) needs no signature.
+    fn sort(&self, root: &Root, snapshot: &Snapshot, write: &Write, key: &ObjectKey) -> Result<Sorted, WriteError> {
+        let rule = Rule::of(root, &key.kind);
+        if rule == Rule::ReadOnly {
+            return Err(WriteError::ReadOnly { key: key.clone() });
+        }
+        if rule == Rule::Root {
+            return Err(WriteError::Root { key: key.clone() });
+        }
+        if let Write::Put { object, .. } = write {
+            self.check_namespace(snapshot, key)?;
+            if let Some(present) = snapshot.get(key) {
+                let present = present.to_object().map_err(|error| invalid(key, &error.to_string()))?;
+                if present.as_sent() == object.as_sent() {
+                    return Ok(Sorted::Plain);
+                }
+            }
+        }
+        Ok(match rule {
+            Rule::Online if is_marked(snapshot, write, key) => Sorted::Plain,
+            Rule::Online => Sorted::Online,
+            Rule::Owner { .. } => Sorted::Owner,
+            _ => Sorted::Plain,
+        })
+    }
+
+    fn check_namespace(&self, snapshot: &Snapshot, key: &ObjectKey) -> Result<(), WriteError> {
+        if key.namespace.is_empty() {
+            return Ok(());
+        }
+        let namespace = ObjectKey::new(GroupKind::new("", "Namespace"), "", &key.namespace);
+        if snapshot.get(&namespace).is_some() {
+            return Ok(());
+        }
+        Err(WriteError::NamespaceMissing { key: key.clone(), namespace: key.namespace.clone() })
+    }
+
+    fn ops_of(&self, snapshot: &Snapshot, admitted: &Admitted) -> Result<Vec<Op>, WriteError> {
+        let mut ops = Vec::with_capacity(admitted.entries.len());
+        for entry in &admitted.entries {
+            let Some(object) = &entry.object else {
+                ops.push(Op::delete(entry.key.clone()));
+                continue;
+            };
+            self.check_namespace(snapshot, &entry.key)?;
+            check_kind(object)?;
+            // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
+            let mut object = object.clone();
+            if let Some(present) = snapshot.get(&entry.key) {
+                let present = present.to_object().map_err(|error| invalid(&entry.key, &error.to_string()))?;
+                keep_unsigned(&mut object, &present);
+            }
+            ops.push(Op::put(object));
+        }
+        Ok(ops)
+    }
+
+    fn signed_change(&self, admitted: &Admitted, submission: &Submission) -> Result<SignedChange, WriteError> {
+        let (statement, digest) = (&admitted.statement.statement, admitted.statement.digest);
+        let pairs = admitted.entries.iter().zip(&submission.entries).zip(0_u64..);
+        let entries = pairs.map(|((entry, sent), index)| signed_entry(entry, sent, index, &admitted.tree)).collect();
+        let author = match &statement.authorship {
+            Authorship::Person { author } => author.fingerprint(),
+            Authorship::Online { requested_by, .. } => requested_by.clone(),
+        };
+        let (fleet, online, clock) = (self.fleet(), Arc::clone(&self.online), Arc::clone(&self.environment.clock));
+        let seal = move |revision| {
+            let receipt = SignedReceipt::sign(fleet, digest, revision, clock.now(), online.as_ref())?;
+            let receipt_signature = encode_signatures(std::slice::from_ref(&receipt.signature));
+            Ok(SealedChange { receipt: receipt.document, receipt_signature })
+        };
+        Ok(SignedChange {
+            id: statement.id.clone(),
+            statement: submission.statement.document.clone(),
+            signatures: encode_signatures(&submission.statement.signatures),
+            author,
+            message: statement.message.clone(),
+            entries,
+            seal: Box::new(seal),
+        })
+    }
+}
+
+enum Sorted {
+    Plain,
+    Online,
+    Owner,
+}
+
+impl Write {
+    fn key(&self) -> ObjectKey {
+        match self {
+            Self::Put { object, .. } => object.key(),
+            Self::Delete { key, .. } => key.clone(),
+        }
+    }
+
+    fn op(&self) -> Op {
+        match self {
+            Self::Put { object, expect } => Op::Put { object: Box::new(object.clone()), expect: expect.clone() },
+            Self::Delete { key, expect } => Op::Delete { key: key.clone(), expect: expect.clone() },
+        }
+    }
+}
+
+/// A second deletion of an object that only waits for its finalizers says nothing new, and takes no sequence.
+fn is_marked(snapshot: &Snapshot, write: &Write, key: &ObjectKey) -> bool {
+    let marked = || snapshot.get(key)?.to_object().ok()?.metadata.deletion_timestamp;
+    matches!(write, Write::Delete { .. }) && marked().is_some()
+}
+
+fn keep_unsigned(object: &mut Object, present: &Object) {
+    object.metadata.finalizers.clone_from(&present.metadata.finalizers);
+    object.metadata.owner_references.clone_from(&present.metadata.owner_references);
+    for (name, value) in &present.metadata.annotations {
+        if !name.starts_with(stead_model::SIGNED_ANNOTATION_PREFIX) {
+            object.metadata.annotations.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+fn signed_entry(entry: &AdmittedEntry, sent: &SubmittedEntry, index: u64, tree: &Tree) -> SignedEntry {
+    SignedEntry {
+        key: entry.key.clone(),
+        index,
+        sequence: entry.leaf.sequence,
+        operation: match entry.leaf.op {
+            stead_trust::Op::Put => stead_store::Operation::Put,
+            stead_trust::Op::Delete => stead_store::Operation::Delete,
+        },
+        leaf: sent.leaf.clone(),
+        proof: encode_proof(&tree.proof(index).unwrap_or_default()),
+        object: sent.object.clone(),
+    }
+}
+
+/// What the record holds of a name, as trust asks for it.
+fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
+    let Some(sequence) = snapshot.sequence(key) else { return Current::default() };
+    let labels =
+        snapshot.get(key).map(|stored| stored.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+    Current { sequence: sequence.sequence, statement: None, deleted: sequence.deleted, labels: labels.unwrap_or_default() }
+}
+
+/// What owners sign must be of a kind that is served, and as its kind should be; a machine would refuse it anyway.
+fn check_kind(object: &Object) -> Result<(), WriteError> {
+    let key = object.key();
+    let info = stead_model::registry().by_group_kind(&key.kind).ok_or_else(|| invalid(&key, "no such kind is served"))?;
+    let value = serde_json::to_value(object).map_err(|error| invalid(&key, &error.to_string()))?;
+    info.parse(value).map(drop).map_err(|error| invalid(&key, &error.to_string()))
+}
+
+fn root_document(version: u64, signed: &SignedRoot) -> RootDocument {
+    RootDocument { version, document: signed.document.clone(), signatures: encode_signatures(&signed.signatures) }
+}
+
+fn api_version(kind: &GroupKind) -> String {
+    stead_model::registry()
+        .by_group_kind(kind)
+        .map_or_else(|| stead_model::API_VERSION.to_owned(), stead_model::KindInfo::api_version)
+}
+
+fn invalid(key: &ObjectKey, reason: &str) -> WriteError {
+    WriteError::Invalid { key: key.clone(), reason: reason.to_owned() }
+}
+
+/// The refusal with the command that would do the same, signed.
+fn needs_signature(root: &Root, keys: Vec<ObjectKey>, writes: &[Write]) -> WriteError {
+    let mut roles: Vec<String> = keys
+        .iter()
+        .flat_map(|key| match Rule::of(root, &key.kind) {
+            Rule::Owner { roles } => roles,
+            _ => Vec::new(),
+        })
+        .collect();
+    roles.sort();
+    roles.dedup();
+    let roles = if roles.is_empty() {
+        "a role that the trust root does not have yet".to_owned()
+    } else {
+        format!("the role {}", roles.join(" or "))
+    };
+    let command = match (writes, keys.first()) {
+        ([Write::Delete { .. }], Some(key)) => format!("stead delete {} {}", key.kind.kind().to_ascii_lowercase(), key.name),
+        _ => "stead apply -f FILE".to_owned(),
+    };
+    WriteError::NeedsSignature { keys, roles, command }
+}
