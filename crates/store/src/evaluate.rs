@@ -243,11 +243,9 @@ fn check(key: &ObjectKey, current: Option<&Arc<Stored>>, expect: &Expect) -> Res
         (Expect::Revision(expected), Some(current)) if current.revision() != *expected => {
             Err(CommitError::Conflict { key: key.clone(), expected: *expected, current: current.revision() })
         }
-        (Expect::Uid(expected), Some(current)) if current.uid() != expected => Err(CommitError::OtherUid {
-            key: key.clone(),
-            expected: expected.clone(),
-            current: current.uid().to_owned(),
-        }),
+        (Expect::Uid(expected), Some(current)) if current.uid() != expected => {
+            Err(CommitError::OtherUid { key: key.clone(), expected: expected.as_str().into(), current: current.uid().into() })
+        }
         (Expect::Revision(_) | Expect::Uid(_), Some(_)) => Ok(()),
     }
 }

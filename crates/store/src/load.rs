@@ -13,7 +13,12 @@ use crate::stored::Stored;
 use crate::view::View;
 use crate::watch::Published;
 
-pub(crate) async fn load(engine: &dyn Engine, meta: &Meta, events_max: usize, bytes_max: usize) -> Result<Published, EngineError> {
+pub(crate) async fn load(
+    engine: &dyn Engine,
+    meta: &Meta,
+    events_max: usize,
+    bytes_max: usize,
+) -> Result<Published, EngineError> {
     let mut view = View::at(meta.last);
     let mut objects = engine.objects();
     while let Some(stored) = objects.try_next().await? {

@@ -103,8 +103,7 @@ struct GlanceMeta {
 impl Stored {
     /// From a row of the record.
     pub(crate) fn from_json(key: &ObjectKey, uid: &str, revision: Revision, json: Bytes) -> Result<Self, MalformedObject> {
-        let glance: Glance =
-            serde_json::from_slice(&json).map_err(|source| MalformedObject { key: key.clone(), source })?;
+        let glance: Glance = serde_json::from_slice(&json).map_err(|source| MalformedObject { key: key.clone(), source })?;
         let labels = glance.metadata.labels.unwrap_or_default();
         Ok(Self {
             kind: key.kind.clone(),

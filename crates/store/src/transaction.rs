@@ -207,7 +207,9 @@ pub enum CommitError {
         key: ObjectKey,
     },
     /// The object has been written since it was read.
-    #[error("{key} is at revision {current}, not at {expected}: it was changed since it was read; read it again and repeat the change")]
+    #[error(
+        "{key} is at revision {current}, not at {expected}: it was changed since it was read; read it again and repeat the change"
+    )]
     Conflict {
         /// The object.
         key: ObjectKey,
@@ -222,9 +224,9 @@ pub enum CommitError {
         /// The object.
         key: ObjectKey,
         /// The uid that was expected.
-        expected: String,
+        expected: Box<str>,
         /// The uid it has.
-        current: String,
+        current: Box<str>,
     },
     /// An object that is being deleted takes no new finalizers.
     #[error("{key} is being deleted, so the finalizer {finalizer} cannot be added")]
@@ -235,7 +237,9 @@ pub enum CommitError {
         finalizer: String,
     },
     /// Another Change has taken the sequence.
-    #[error("{key} was signed for sequence {signed}, and its last one is {current}: another change came between; it needs signing again")]
+    #[error(
+        "{key} was signed for sequence {signed}, and its last one is {current}: another change came between; it needs signing again"
+    )]
     SequenceTaken {
         /// The object.
         key: ObjectKey,
@@ -261,7 +265,9 @@ pub enum CommitError {
         current: u64,
     },
     /// The name cannot be kept.
-    #[error("{key:?} is not a name: kind and name must not be empty, and no part may hold a NUL character or, in the kind, a dot")]
+    #[error(
+        "{key:?} is not a name: kind and name must not be empty, and no part may hold a NUL character or, in the kind, a dot"
+    )]
     InvalidKey {
         /// The name.
         key: ObjectKey,

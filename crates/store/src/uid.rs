@@ -8,7 +8,10 @@ use crate::writer::UidSource;
 pub fn random_source() -> UidSource {
     Arc::new(|| {
         let mut bytes = [0_u8; 16];
-        #[expect(clippy::expect_used, reason = "without the operating system's random numbers there are no keys and no TLS either")]
+        #[expect(
+            clippy::expect_used,
+            reason = "without the operating system's random numbers there are no keys and no TLS either"
+        )]
         getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
         uuid(bytes)
     })

@@ -19,7 +19,9 @@ pub(crate) struct Published {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WatchError {
     /// What the watch should tell next is no longer kept. It has missed nothing so far.
-    #[error("events after revision {revision} are no longer kept (the oldest are those after {oldest}); list again and watch from there")]
+    #[error(
+        "events after revision {revision} are no longer kept (the oldest are those after {oldest}); list again and watch from there"
+    )]
     Gone {
         /// Where the watch is.
         revision: Revision,

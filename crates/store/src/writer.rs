@@ -27,6 +27,8 @@ pub const QUEUE_TRANSACTIONS_MAX: usize = 1_024;
 pub type UidSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 type Reply = oneshot::Sender<Result<Committed, CommitError>>;
+/// A caller, and what it is told once the batch is on disk.
+type Answer = (Reply, Result<Committed, CommitError>);
 
 pub(crate) enum Request {
     Commit(Box<Transaction>, Reply),
@@ -147,11 +149,7 @@ impl Writer {
     }
 
     /// Evaluates each transaction on the record as those before it leave it; one that is refused leaves no trace.
-    fn prepare(
-        &self,
-        commits: Vec<(Box<Transaction>, Reply)>,
-        mut known: BTreeMap<String, Revision>,
-    ) -> (Prepared, Vec<(Reply, Result<Committed, CommitError>)>) {
+    fn prepare(&self, commits: Vec<(Box<Transaction>, Reply)>, mut known: BTreeMap<String, Revision>) -> (Prepared, Vec<Answer>) {
         let current = Arc::clone(&self.published.borrow().view);
         let mut draft = Draft::new(&current);
         let mut replies = Vec::with_capacity(commits.len());
@@ -171,7 +169,7 @@ impl Writer {
     }
 }
 
-fn answer(replies: Vec<(Reply, Result<Committed, CommitError>)>) {
+fn answer(replies: Vec<Answer>) {
     for (reply, result) in replies {
         // A caller that has gone away does not hear it; what was committed stays committed.
         let _ = reply.send(result);
@@ -183,7 +181,7 @@ fn refuse(replies: impl Iterator<Item = Reply>, error: CommitError) {
 }
 
 /// Those that were going to be refused hear their own reason.
-fn refuse_all(replies: impl Iterator<Item = (Reply, Result<Committed, CommitError>)>, error: &CommitError) {
+fn refuse_all(replies: impl Iterator<Item = Answer>, error: &CommitError) {
     answer(replies.map(|(reply, result)| (reply, result.and_then(|_| Err(error.clone())))).collect());
 }
 
@@ -234,7 +232,17 @@ impl Draft {
         let sealed = seal(revision).map_err(|source| CommitError::Seal { id: id.clone(), source: source.into() })?;
         let (receipt, receipt_signature) = (sealed.receipt, sealed.receipt_signature);
         let time = transaction.time;
-        self.batch.changes.push(Change { revision, id, statement, signatures, receipt, receipt_signature, author, message, time });
+        self.batch.changes.push(Change {
+            revision,
+            id,
+            statement,
+            signatures,
+            receipt,
+            receipt_signature,
+            author,
+            message,
+            time,
+        });
         self.batch.entries.extend(entries.into_iter().map(|entry| Entry {
             revision,
             index: entry.index,

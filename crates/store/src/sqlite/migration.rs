@@ -19,9 +19,7 @@ pub(super) async fn run(connection: &mut SqliteConnection, path: &Path, steps: &
     }
     for (from, step) in (0_i64..).zip(steps) {
         if from >= found {
-            apply(connection, from, step)
-                .await
-                .map_err(|source| OpenError::Migration { path: path.to_owned(), from, source })?;
+            apply(connection, from, step).await.map_err(|source| OpenError::Migration { path: path.to_owned(), from, source })?;
         }
     }
     Ok(())

@@ -39,10 +39,9 @@ impl SqliteEngine {
         self.write(DOING, move |connection| {
             async move {
                 execute(connection, DOING, "BEGIN IMMEDIATE").await?;
-                for sql in [
-                    "DELETE FROM history WHERE revision <= ?",
-                    "UPDATE meta SET compacted_revision = max(compacted_revision, ?)",
-                ] {
+                for sql in
+                    ["DELETE FROM history WHERE revision <= ?", "UPDATE meta SET compacted_revision = max(compacted_revision, ?)"]
+                {
                     let query = sqlx::query(sql).bind(signed(through.0));
                     query.execute(&mut *connection).await.map_err(|source| EngineError::Database { doing: DOING, source })?;
                 }

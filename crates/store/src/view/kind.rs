@@ -88,7 +88,10 @@ impl KindView {
         self.labels.get(label)
     }
 
-    pub(super) fn range<'a>(&'a self, bounds: &(Bound<String>, Bound<String>)) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+    pub(super) fn range<'a>(
+        &'a self,
+        bounds: &(Bound<String>, Bound<String>),
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
         let bounds = (bounds.0.as_ref().map(String::as_str), bounds.1.as_ref().map(String::as_str));
         self.objects.range::<_, str>(bounds).map(|(_, stored)| stored)
     }
@@ -163,10 +166,9 @@ impl KindView {
 /// The bounds of a namespace (all of them for `None`), after a name where there is one.
 pub(super) fn bounds(namespace: Option<&str>, after: Option<(&str, &str)>) -> (Bound<String>, Bound<String>) {
     let (first, end) = match namespace {
-        Some(namespace) => (
-            Bound::Included(format!("{namespace}{SEPARATOR}")),
-            Bound::Excluded(format!("{namespace}{AFTER_SEPARATOR}")),
-        ),
+        Some(namespace) => {
+            (Bound::Included(format!("{namespace}{SEPARATOR}")), Bound::Excluded(format!("{namespace}{AFTER_SEPARATOR}")))
+        }
         None => (Bound::Unbounded, Bound::Unbounded),
     };
     let Some((after_namespace, after_name)) = after else { return (first, end) };

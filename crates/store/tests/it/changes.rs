@@ -28,7 +28,8 @@ async fn a_change_is_kept_with_its_receipt_and_entries() {
     let tombstone = signed("01B", vec![entry("a", 2, Operation::Delete)], vec![Op::delete(key("a"))]);
     store.commit(tombstone).await.unwrap();
     let newest = store.newest_entries(vec![key("a"), key("b"), key("unsigned")]).await.unwrap();
-    let seen: Vec<_> = newest.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
+    let seen: Vec<_> =
+        newest.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
     assert_eq!(seen, [("01A", "b", 1), ("01B", "a", 2)]);
     assert_eq!(newest[1].1.object, None);
 

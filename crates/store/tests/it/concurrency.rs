@@ -55,7 +55,8 @@ async fn page_through(store: Store, mut stop: watch::Receiver<bool>) -> u64 {
         let mut specs = BTreeMap::new();
         loop {
             let snapshot = store.snapshot_at(first.revision(), time(0)).unwrap();
-            let page = snapshot.list(&List { kind: widget_kind(), namespace: None, selector: &selector, fields: None, after, limit: 7 });
+            let page =
+                snapshot.list(&List { kind: widget_kind(), namespace: None, selector: &selector, fields: None, after, limit: 7 });
             assert_eq!(page.revision, first.revision());
             for stored in page.objects {
                 assert!(stored.revision() <= first.revision());
@@ -82,8 +83,7 @@ async fn watchers_and_pages_under_64_writers() {
     let record = Record::new();
     let store = record.open().await;
     let last = WRITERS * WRITES_EACH;
-    let followers: Vec<_> =
-        (0..8).map(|_| tokio::spawn(follow(store.watch(Revision(0), WatchScope::default()), last))).collect();
+    let followers: Vec<_> = (0..8).map(|_| tokio::spawn(follow(store.watch(Revision(0), WatchScope::default()), last))).collect();
     let (stop, stopped) = watch::channel(false);
     let pagers: Vec<_> = (0..2).map(|_| tokio::spawn(page_through(store.clone(), stopped.clone()))).collect();
     let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write_pairs(store.clone(), writer))).collect();

@@ -28,11 +28,8 @@ async fn a_batch_that_fails_leaves_everything_as_it_was() {
     put(&store, widget("a", json!({}))).await;
     for failing in [FAILS_BEFORE_COMMIT, AWAY] {
         mode.store(failing, Ordering::SeqCst);
-        let (first, second, refused) = tokio::join!(
-            try_put(&store, "b"),
-            try_put(&store, "c"),
-            commit(&store, vec![Op::create(widget("a", json!({})))]),
-        );
+        let (first, second, refused) =
+            tokio::join!(try_put(&store, "b"), try_put(&store, "c"), commit(&store, vec![Op::create(widget("a", json!({})))]),);
         for result in [first, second] {
             let error = result.unwrap_err();
             let truthful = if failing == AWAY {

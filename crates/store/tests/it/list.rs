@@ -43,11 +43,14 @@ async fn filled(record: &Record) -> Store {
     store
 }
 
+/// Selector, namespace, limit; the names on all pages, and what each page says remains.
+type Case = (&'static str, Option<&'static str>, usize, &'static [&'static str], &'static [u64]);
+
 #[tokio::test]
 async fn pages_are_ordered_and_counted() {
     let record = Record::new();
     let snapshot = filled(&record).await.snapshot();
-    let cases: [(&str, Option<&str>, usize, &[&str], &[u64]); 11] = [
+    let cases: [Case; 11] = [
         ("", None, 0, &["a/x", "a/y", "a/z", "a-b/x", "b/y"], &[0]),
         ("", None, 2, &["a/x", "a/y", "a/z", "a-b/x", "b/y"], &[3, 1, 0]),
         ("", Some("a"), 2, &["a/x", "a/y", "a/z"], &[1, 0]),
@@ -87,7 +90,9 @@ async fn a_made_up_cursor_does_no_harm() {
     for selector in ["", "site=graz", "host=h1"] {
         let selector: Selector = selector.parse().unwrap();
         for namespace in [None, Some("a"), Some("zz")] {
-            for (cursor_namespace, name) in [("", ""), ("zzz", "zzz"), ("a", "\u{10ffff}"), ("a\0", "\0"), ("a\u{1}", ""), ("b", "a")] {
+            for (cursor_namespace, name) in
+                [("", ""), ("zzz", "zzz"), ("a", "\u{10ffff}"), ("a\0", "\0"), ("a\u{1}", ""), ("b", "a")]
+            {
                 let after = Some(Cursor { namespace: cursor_namespace.into(), name: name.into(), passed: u64::MAX });
                 let page = snapshot.list(&List { after, ..list(&selector, namespace, 1) });
                 assert!(page.objects.iter().all(|stored| namespace.is_none_or(|namespace| namespace == stored.namespace())));

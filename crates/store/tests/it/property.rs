@@ -78,7 +78,16 @@ fn model_step(model: &mut Model, step: &Step, revision: u64, place: usize) -> Op
     match *step {
         Step::Put { name, size, site, held, .. } => {
             let Some(old) = model.get_mut(NAMES[name]) else {
-                let new = Modelled { born: (revision, place), revision, generation: 1, size, site, held, status: None, deleting: false };
+                let new = Modelled {
+                    born: (revision, place),
+                    revision,
+                    generation: 1,
+                    size,
+                    site,
+                    held,
+                    status: None,
+                    deleting: false,
+                };
                 model.insert(NAMES[name], new);
                 return Some(());
             };

@@ -88,9 +88,8 @@ pub(crate) fn entry(name: &str, sequence: u64, operation: Operation) -> SignedEn
 
 /// A Change whose receipt names its revision.
 pub(crate) fn signed(id: &str, entries: Vec<SignedEntry>, ops: Vec<Op>) -> Transaction {
-    let seal = |revision: Revision| {
-        Ok(SealedChange { receipt: format!("receipt {revision}").into_bytes(), receipt_signature: vec![9] })
-    };
+    let seal =
+        |revision: Revision| Ok(SealedChange { receipt: format!("receipt {revision}").into_bytes(), receipt_signature: vec![9] });
     let entries = (0..).zip(entries).map(|(index, entry)| SignedEntry { index, ..entry }).collect();
     let change = SignedChange {
         id: id.to_owned(),

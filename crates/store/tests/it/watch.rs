@@ -6,7 +6,10 @@ use stead_store::{EventKind, Op, Options, Store, WatchError, WatchGroup, WatchSc
 
 use crate::support::{Record, commit, entry, key, labelled, put, signed, widget, widget_kind};
 
-fn told(group: &WatchGroup) -> (u64, Vec<(EventKind, String, String)>) {
+/// A revision, and of each of its events the kind, the name and the object's revision.
+type Told = (u64, Vec<(EventKind, String, String)>);
+
+fn told(group: &WatchGroup) -> Told {
     let told = group.events.iter().map(|event| {
         let object = event.object.to_object().unwrap();
         (event.kind, object.metadata.name, object.metadata.resource_version)
@@ -14,7 +17,7 @@ fn told(group: &WatchGroup) -> (u64, Vec<(EventKind, String, String)>) {
     (group.revision.0, told.collect())
 }
 
-fn everything(watcher: &mut Watcher) -> Vec<(u64, Vec<(EventKind, String, String)>)> {
+fn everything(watcher: &mut Watcher) -> Vec<Told> {
     std::iter::from_fn(|| watcher.try_next().unwrap()).map(|group| told(&group)).collect()
 }
 
