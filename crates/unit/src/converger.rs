@@ -143,7 +143,8 @@ impl Converger {
             self.insert(id, wanted, now);
             return None;
         };
-        let same_work = entry.wanted.goal == wanted.goal && entry.wanted.fingerprint == wanted.fingerprint;
+        let same_print = entry.wanted.fingerprint == wanted.fingerprint || wanted.goal != Goal::Present;
+        let same_work = entry.wanted.goal == wanted.goal && same_print;
         let same_wish = entry.wanted == wanted;
         let old_after = std::mem::replace(&mut entry.wanted, wanted).after;
         let mut cancel = None;

@@ -28,7 +28,7 @@ pub struct Settings {
 }
 
 enum Request {
-    Set(WishSet),
+    Set(WishSet, oneshot::Sender<()>),
     Difference(WishSet, oneshot::Sender<Vec<Difference>>),
 }
 
@@ -46,6 +46,7 @@ pub struct Ended;
 
 impl Handle {
     /// Replaces everything that is wished for. What is no longer in the set is withdrawn, and work on it stops at once.
+    /// When this returns, what was to be cancelled is cancelled, and every report from then on speaks of these wishes.
     ///
     /// Things of an earlier process that are no longer wished for are put in as [`crate::Goal::Absent`] once.
     ///
@@ -53,7 +54,9 @@ impl Handle {
     ///
     /// The converger has ended.
     pub async fn set(&self, wishes: WishSet) -> Result<(), Ended> {
-        self.requests.send(Request::Set(wishes)).await.map_err(|_| Ended)
+        let (taken, is_taken) = oneshot::channel();
+        self.requests.send(Request::Set(wishes, taken)).await.map_err(|_| Ended)?;
+        is_taken.await.map_err(|_| Ended)
     }
 
     /// What [`set`](Self::set) would do, unit by unit, without doing it: for each unit in the set or withdrawn by it.
@@ -89,7 +92,6 @@ pub struct Driver {
 }
 
 /// A converger without wishes.
-#[must_use]
 pub fn converge(settings: &Settings) -> (Handle, Driver) {
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (report, report_receiver) = watch::channel(Report::default());
@@ -137,7 +139,7 @@ impl Driver {
     fn take(&mut self, request: Request) {
         let now = self.start.elapsed();
         match request {
-            Request::Set(wishes) => {
+            Request::Set(wishes, taken) => {
                 let wanted = wishes.iter().map(|(id, wish)| {
                     let (goal, by, after) = (wish.goal.clone(), wish.by.clone(), wish.after.clone());
                     (id.clone(), Wanted { goal, by, after, fingerprint: wish.unit.fingerprint() })
@@ -145,6 +147,9 @@ impl Driver {
                 let orders = self.converger.set(wanted.collect(), now);
                 self.units.extend(wishes.iter().map(|(id, wish)| (id.clone(), Arc::clone(&wish.unit))));
                 self.obey(orders);
+                self.carry_out();
+                // Nobody waiting for it any more is no error.
+                let _ = taken.send(());
             }
             Request::Difference(wishes, answer) => {
                 let withdrawn = self.converger.withdrawn_by(&wishes);

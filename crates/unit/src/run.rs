@@ -114,7 +114,7 @@ async fn look_until<U: Unit>(
 }
 
 async fn look<U: Unit>(unit: &U, direction: Direction) -> Result<(Intent<U::Step>, U::Current), U::Error> {
-    let current = unit.observe().await?;
+    let current = unit.observe(direction).await?;
     let intent = match direction {
         Direction::Apply => Intent::Steps(U::plan(unit.desired(), &current)?),
         Direction::Remove => match U::plan_removal(unit.desired(), &current) {

@@ -32,8 +32,9 @@ pub trait Unit: Send + Sync + 'static {
     /// The wish.
     fn desired(&self) -> &Self::Desired;
 
-    /// Looks at the thing. Dropping the future must end whatever looking started.
-    fn observe(&self) -> impl Future<Output = Result<Self::Current, Self::Error>> + Send;
+    /// Looks at the thing, as far as that direction needs: a wish that goes away has to be able to go though its check is broken.
+    /// Dropping the future must end whatever looking started.
+    fn observe(&self, direction: Direction) -> impl Future<Output = Result<Self::Current, Self::Error>> + Send;
 
     /// What is to be done so that the thing is as desired. Nothing to do means converged.
     ///

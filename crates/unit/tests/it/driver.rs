@@ -63,7 +63,7 @@ impl Unit for Number {
         &self.desired
     }
 
-    async fn observe(&self) -> Result<u32, Trouble> {
+    async fn observe(&self, _direction: Direction) -> Result<u32, Trouble> {
         Ok(*self.thing.value.lock().unwrap())
     }
 

@@ -1,0 +1,302 @@
+//! The machine's memory on disk: what it verified, its outbox, and where it stands, in one SQLite file.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Executor as _, Row as _};
+use stead_trust::{EntryRow, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow};
+use stead_wire::{Outbox, OutboxError, OutboxItem};
+
+/// The version of the tables. An older file is brought up to date, a newer one refused.
+const SCHEMA_VERSION: i64 = 1;
+/// Events that wait for the coordinator at most: weeks of a quiet machine. Past it the oldest goes, and the next says how many went.
+pub const OUTBOX_ITEMS_MAX: i64 = 10_000;
+
+const SCHEMA: &str = "
+    CREATE TABLE memory (id INTEGER PRIMARY KEY CHECK (id = 1), row TEXT NOT NULL) STRICT;
+    CREATE TABLE roots (version INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT;
+    CREATE TABLE statements (digest TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT;
+    CREATE TABLE entries (key TEXT PRIMARY KEY, statement TEXT NOT NULL, row TEXT NOT NULL) STRICT;
+    CREATE TABLE outbox (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+";
+
+/// Why the memory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryStoreError {
+    /// The database failed.
+    #[error("the machine's memory {} failed while {doing}: {source}", .path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Another agent has it.
+    #[error("another agent is using {}: one machine has one agent", .path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version wrote it.
+    #[error("the machine's memory {} was written by a later version (schema {found}, this one knows {SCHEMA_VERSION}); run that version", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// A row is not what this machine wrote.
+    #[error("the machine's memory {}: {source}", .path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: MemoryError,
+    },
+    /// A row cannot be read or written as text.
+    #[error("a row of the machine's memory is not well-formed: {0}")]
+    Row(#[from] serde_json::Error),
+}
+
+/// Where the machine stands with the record of its coordinator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Standing {
+    /// The incarnation of the record.
+    pub incarnation: u64,
+    /// The last revision taken completely.
+    pub revision: u64,
+}
+
+/// The memory on disk. What it has acknowledged survives the loss of power.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    pool: SqlitePool,
+    path: PathBuf,
+}
+
+impl MemoryStore {
+    /// Opens or makes the file. It is locked as long as it is open.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`] where it cannot be used.
+    pub async fn open(path: &Path) -> Result<Self, MemoryStoreError> {
+        let url = format!("sqlite://{}", path.display());
+        let failed = |doing| move |source| MemoryStoreError::Database { path: path.to_owned(), doing, source };
+        let options = SqliteConnectOptions::from_str(&url)
+            .map_err(failed("opening it"))?
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .locking_mode(sqlx::sqlite::SqliteLockingMode::Exclusive)
+            .pragma("cache_size", "-256");
+        // One connection: the lock is its own, and an agent has little to write.
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = pool.connect_with(options).await.map_err(|source| locked(path, source))?;
+        let store = Self { pool, path: path.to_owned() };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self) -> Result<(), MemoryStoreError> {
+        let version = sqlx::query("PRAGMA user_version").fetch_one(&self.pool).await.map_err(|source| locked(&self.path, source))?;
+        match version.get::<i64, _>(0) {
+            0 => {
+                let script = format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+                self.pool.execute(sqlx::AssertSqlSafe(script)).await.map_err(|source| locked(&self.path, source))?;
+                Ok(())
+            }
+            SCHEMA_VERSION => Ok(()),
+            found => Err(MemoryStoreError::Newer { path: self.path.clone(), found }),
+        }
+    }
+
+    /// What the machine remembers; nothing before it has joined. Every row is checked again.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError::Altered`] for what this machine did not write.
+    pub async fn load(&self) -> Result<Option<MachineMemory>, MemoryStoreError> {
+        let Some(row) = self.rows::<MemoryRow>("SELECT row FROM memory").await?.pop() else { return Ok(None) };
+        let roots: Vec<RootRow> = self.rows("SELECT row FROM roots ORDER BY version").await?;
+        let statements: Vec<StatementRow> = self.rows("SELECT row FROM statements").await?;
+        let entries: Vec<EntryRow> = self.rows("SELECT row FROM entries").await?;
+        let memory = MachineMemory::load(row, &roots, statements, entries);
+        memory.map(Some).map_err(|source| MemoryStoreError::Altered { path: self.path.clone(), source })
+    }
+
+    async fn rows<T: DeserializeOwned>(&self, query: &'static str) -> Result<Vec<T>, MemoryStoreError> {
+        let rows = sqlx::query(query).fetch_all(&self.pool).await.map_err(self.failed("reading it"))?;
+        Ok(rows.iter().map(|row| serde_json::from_str(row.get::<&str, _>(0))).collect::<Result<_, _>>()?)
+    }
+
+    /// Writes what came of one message, all of it or nothing, durably.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`]; nothing was written then.
+    pub async fn write(&self, news: &News) -> Result<(), MemoryStoreError> {
+        let failed = |source| MemoryStoreError::Database { path: self.path.clone(), doing: "writing it", source };
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for root in &news.roots {
+            let query = sqlx::query("INSERT OR REPLACE INTO roots (version, row) VALUES (?, ?)");
+            let version = i64::try_from(root.version).unwrap_or(i64::MAX);
+            query.bind(version).bind(serde_json::to_string(root)?).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        for statement in &news.statements {
+            let query = sqlx::query("INSERT OR REPLACE INTO statements (digest, row) VALUES (?, ?)");
+            let query = query.bind(statement.digest.to_string()).bind(serde_json::to_string(statement)?);
+            query.execute(&mut *transaction).await.map_err(failed)?;
+        }
+        for entry in &news.entries {
+            let query = sqlx::query("INSERT OR REPLACE INTO entries (key, statement, row) VALUES (?, ?, ?)");
+            let query = query.bind(serde_json::to_string(&entry.key)?).bind(entry.statement.to_string());
+            query.bind(serde_json::to_string(entry)?).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        if !news.entries.is_empty() {
+            let query = sqlx::query("DELETE FROM statements WHERE digest NOT IN (SELECT statement FROM entries)");
+            query.execute(&mut *transaction).await.map_err(failed)?;
+        }
+        if let Some(row) = &news.row {
+            let query = sqlx::query("INSERT OR REPLACE INTO memory (id, row) VALUES (1, ?)");
+            query.bind(serde_json::to_string(row)?).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        if let Some(standing) = news.standing {
+            let query = sqlx::query("INSERT OR REPLACE INTO settings (name, value) VALUES ('standing', ?)");
+            query.bind(serde_json::to_string(&standing)?).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// A named value of the machine's own.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`] where it cannot be read.
+    pub async fn setting<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, MemoryStoreError> {
+        let query = sqlx::query("SELECT value FROM settings WHERE name = ?").bind(name);
+        let row = query.fetch_optional(&self.pool).await.map_err(self.failed("reading it"))?;
+        Ok(row.map(|row| serde_json::from_str(row.get::<&str, _>(0))).transpose()?)
+    }
+
+    /// Keeps a named value.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`] where it cannot be written.
+    pub async fn set_setting<T: Serialize>(&self, name: &str, value: &T) -> Result<(), MemoryStoreError> {
+        let query = sqlx::query("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name);
+        query.bind(serde_json::to_string(value)?).execute(&self.pool).await.map_err(self.failed("writing it"))?;
+        Ok(())
+    }
+
+    /// Puts an event into the outbox, durably.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`] where it cannot be written.
+    pub async fn push_event(&self, body: &[u8]) -> Result<(), MemoryStoreError> {
+        let failed = self.failed("writing an event");
+        sqlx::query("INSERT INTO outbox (body) VALUES (?)").bind(body).execute(&self.pool).await.map_err(failed)?;
+        let query = sqlx::query("DELETE FROM outbox WHERE sequence <= (SELECT max(sequence) FROM outbox) - ?").bind(OUTBOX_ITEMS_MAX);
+        let gone = query.execute(&self.pool).await.map_err(self.failed("bounding the outbox"))?.rows_affected();
+        if gone > 0 {
+            tracing::warn!(gone, "the outbox is full; its oldest events are gone");
+        }
+        Ok(())
+    }
+
+    /// Lets go of the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> MemoryStoreError + '_ {
+        move |source| MemoryStoreError::Database { path: self.path.clone(), doing, source }
+    }
+}
+
+fn locked(path: &Path, source: sqlx::Error) -> MemoryStoreError {
+    /// SQLITE_BUSY: somebody else holds the lock.
+    const BUSY: &str = "5";
+    let busy = source.as_database_error().and_then(|error| error.code().map(|code| code == BUSY)).unwrap_or(false);
+    if busy {
+        return MemoryStoreError::InUse { path: path.to_owned() };
+    }
+    MemoryStoreError::Database { path: path.to_owned(), doing: "opening it", source }
+}
+
+/// What is written together.
+#[derive(Debug, Default)]
+pub struct News {
+    /// The row of what there is once.
+    pub row: Option<MemoryRow>,
+    /// New root versions.
+    pub roots: Vec<RootRow>,
+    /// New statements.
+    pub statements: Vec<StatementRow>,
+    /// New entries.
+    pub entries: Vec<EntryRow>,
+    /// Where the machine stands now.
+    pub standing: Option<Standing>,
+}
+
+impl Outbox for MemoryStore {
+    async fn pending(&self, after: u64, limit: usize) -> Result<Vec<OutboxItem>, OutboxError> {
+        let query = sqlx::query("SELECT sequence, body FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?");
+        let query = query.bind(i64::try_from(after).unwrap_or(i64::MAX)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(&self.pool).await.map_err(|error| OutboxError(Box::new(error)))?;
+        let item = |row: &sqlx::sqlite::SqliteRow| OutboxItem {
+            sequence: u64::try_from(row.get::<i64, _>(0)).unwrap_or_default(),
+            body: Bytes::from(row.get::<Vec<u8>, _>(1)),
+        };
+        Ok(rows.iter().map(item).collect())
+    }
+
+    async fn taken(&self, sequence: u64) -> Result<(), OutboxError> {
+        let query = sqlx::query("DELETE FROM outbox WHERE sequence <= ?").bind(i64::try_from(sequence).unwrap_or(i64::MAX));
+        query.execute(&self.pool).await.map_err(|error| OutboxError(Box::new(error)))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_outbox_keeps_order_and_sequences_over_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memory.db");
+        let store = MemoryStore::open(&path).await.unwrap();
+        for body in [b"a", b"b", b"c"] {
+            store.push_event(body).await.unwrap();
+        }
+        store.taken(3).await.unwrap();
+        store.close().await;
+        let store = MemoryStore::open(&path).await.unwrap();
+        store.push_event(b"d").await.unwrap();
+        let items = store.pending(0, 10).await.unwrap();
+        assert_eq!(items, [OutboxItem { sequence: 4, body: Bytes::from_static(b"d") }], "a number is never used twice");
+    }
+
+    #[tokio::test]
+    async fn one_machine_has_one_agent_and_a_newer_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memory.db");
+        let store = MemoryStore::open(&path).await.unwrap();
+        store.set_setting("standing", &Standing { incarnation: 1, revision: 2 }).await.unwrap();
+        assert!(matches!(MemoryStore::open(&path).await, Err(MemoryStoreError::InUse { .. })));
+        store.pool.execute("PRAGMA user_version = 9").await.unwrap();
+        store.close().await;
+        assert!(matches!(MemoryStore::open(&path).await, Err(MemoryStoreError::Newer { found: 9, .. })));
+    }
+}

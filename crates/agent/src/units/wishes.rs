@@ -1,0 +1,103 @@
+//! From the claims of all profiles, and what earlier processes left, to the wishes of the converger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use stead_unit::{AnyUnit, Goal, UnitId, Wish};
+
+use super::conflicts::{Claim, Conflict, ProfileClaims, conflicts};
+use super::leftover::LeftoverPlace;
+use super::place::{Place, PlaceUnit};
+use super::{CommandUnit, DirectoryDesired, SavedError, Workshop};
+use crate::host::HostPath;
+
+/// What the claims of all profiles come to.
+#[derive(Debug)]
+pub struct Wishes {
+    /// One wish a unit, to be checked into a `WishSet`. Those that contradict each other are held.
+    pub wishes: Vec<Wish>,
+    /// The contradictions, for each profile's status.
+    pub conflicts: BTreeSet<Conflict>,
+}
+
+impl Workshop {
+    /// The wishes that these claims come to.
+    #[must_use]
+    pub fn wishes(self: &Arc<Self>, profiles: &[ProfileClaims]) -> Wishes {
+        let conflicts = conflicts(profiles);
+        let mut reasons: BTreeMap<&UnitId, BTreeSet<String>> = BTreeMap::new();
+        for conflict in &conflicts {
+            reasons.entry(&conflict.unit).or_default().insert(conflict.reason());
+        }
+        let directories: BTreeSet<UnitId> = claimed(profiles).map(|(_, it)| it.claim.id()).filter(is_directory).collect();
+        let mut wishes: BTreeMap<UnitId, Wish> = BTreeMap::new();
+        for (profile, claimed) in claimed(profiles) {
+            let id = claimed.claim.id();
+            let after = claimed.after.iter().cloned().chain(holder(claimed.claim.path(), &directories));
+            let wish = wishes.entry(id.clone()).or_insert_with(|| Wish {
+                unit: self.unit(&claimed.claim),
+                goal: match reasons.get(&id) {
+                    Some(reasons) => Goal::Held { reason: reasons.iter().cloned().collect::<Vec<_>>().join("; ") },
+                    None => Goal::Present,
+                },
+                by: Vec::new(),
+                after: Vec::new(),
+            });
+            wish.by.push(profile.by.clone());
+            wish.after.extend(after);
+        }
+        for wish in wishes.values_mut() {
+            wish.by.sort();
+            wish.by.dedup();
+            wish.after.sort();
+            wish.after.dedup();
+        }
+        Wishes { wishes: wishes.into_values().collect(), conflicts }
+    }
+
+    /// Wishes for the removal of everything that was saved by an earlier process and is not in `wished`. To be added to the first set
+    /// of wishes after a start; what can't be read is told beside.
+    ///
+    /// # Errors
+    ///
+    /// The saved records can't be listed.
+    pub fn leftovers(self: &Arc<Self>, wished: &BTreeSet<UnitId>) -> Result<(Vec<Wish>, Vec<SavedError>), SavedError> {
+        let (found, faults) = self.saved.list()?;
+        let units: Vec<UnitId> = found.into_iter().map(|(id, _)| id).filter(|id| !wished.contains(id)).collect();
+        let directories: BTreeSet<UnitId> = units.iter().filter(|id| is_directory(id)).cloned().collect();
+        let wish = |id: UnitId| {
+            let path = (id.kind() != CommandUnit::KIND).then(|| HostPath::parse(id.subject()).ok()).flatten();
+            let after = holder(path.as_ref(), &directories).into_iter().collect();
+            let unit: Arc<dyn AnyUnit> = match path {
+                Some(path) => Arc::new(LeftoverPlace::new(id, path, Arc::clone(self))),
+                None => Arc::new(CommandUnit::leftover(id, Arc::clone(self))),
+            };
+            Wish { unit, goal: Goal::Absent, by: Vec::new(), after }
+        };
+        Ok((units.into_iter().map(wish).collect(), faults))
+    }
+
+    fn unit(self: &Arc<Self>, claim: &Claim) -> Arc<dyn AnyUnit> {
+        let workshop = Arc::clone(self);
+        match claim.clone() {
+            Claim::File(file) => Arc::new(PlaceUnit::new(file, workshop)),
+            Claim::Directory(directory) => Arc::new(PlaceUnit::new(directory, workshop)),
+            Claim::Link(link) => Arc::new(PlaceUnit::new(link, workshop)),
+            Claim::Command(command) => Arc::new(CommandUnit::new(command, workshop)),
+        }
+    }
+}
+
+fn claimed(profiles: &[ProfileClaims]) -> impl Iterator<Item = (&ProfileClaims, &super::Claimed)> {
+    profiles.iter().flat_map(|profile| profile.claims.iter().map(move |claimed| (profile, claimed)))
+}
+
+fn is_directory(id: &UnitId) -> bool {
+    id.kind() == DirectoryDesired::KIND
+}
+
+/// The nearest directory among these that holds the path.
+fn holder(path: Option<&HostPath>, directories: &BTreeSet<UnitId>) -> Option<UnitId> {
+    let above = path.into_iter().flat_map(HostPath::ancestors).map(|above| UnitId::new(DirectoryDesired::KIND, above));
+    above.into_iter().find(|id| directories.contains(id))
+}

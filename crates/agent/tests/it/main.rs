@@ -1,0 +1,4 @@
+//! The unit kinds on real file systems.
+
+#[cfg(test)]
+mod units;
