@@ -35,6 +35,14 @@ pub(crate) enum BenchError {
     /// The record refused.
     #[error("the record: {0}")]
     Record(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The wire, or the peer it is held against.
+    #[error("{doing}: {reason}")]
+    Wire {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
 }
 
 impl BenchError {

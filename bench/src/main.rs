@@ -13,6 +13,7 @@ mod record;
 mod registry;
 mod report;
 mod sample;
+mod wire;
 
 use failure::BenchError;
 use registry::{BENCHES, Bench};

@@ -2,7 +2,7 @@
 
 use crate::failure::BenchError;
 use crate::sample::Samples;
-use crate::{binary, record};
+use crate::{binary, record, wire};
 
 /// A limit from the design.
 pub(crate) struct Budget {
@@ -44,6 +44,23 @@ pub(crate) const BENCHES: &[Bench] = &[
             Budget { id: "view_100k_mib", what: "resident, with them loaded", unit: "MiB", at_most: 512.0 },
         ],
         run: record::load,
+    },
+    Bench {
+        budgets: &[
+            Budget {
+                id: "wire_overhead_percent",
+                what: "a request in a session over a raw iroh stream, p50, one at a time",
+                unit: "%",
+                at_most: 10.0,
+            },
+            Budget {
+                id: "wire_overhead_cpu_percent",
+                what: "the same, CPU of both sides with many at once",
+                unit: "%",
+                at_most: 30.0,
+            },
+        ],
+        run: wire::overhead,
     },
 ];
 
