@@ -15,7 +15,7 @@ mod path;
 mod thing;
 
 pub use folder::Folder;
-pub(crate) use folder::copy;
+pub(crate) use folder::{FILE_BYTES_MAX, copy};
 pub use gate::{Gate, OpenGate};
 pub use names::{Ids, NameError};
 pub use path::{HostPath, HostPathError};

@@ -132,7 +132,18 @@ impl Converger {
             .filter(|(id, _)| !wishes.contains_key(*id))
             .map(|(id, entry)| (id.clone(), Wanted { goal: Goal::Absent, ..entry.wanted.clone() }))
             .collect();
-        for (id, wanted) in withdrawn.into_iter().chain(wishes) {
+        let held: BTreeMap<Arc<str>, Goal> = wishes
+            .iter()
+            .filter(|(_, wanted)| is_held(&wanted.goal))
+            .map(|(id, wanted)| (id.subject_shared(), wanted.goal.clone()))
+            .collect();
+        for (id, mut wanted) in withdrawn.into_iter().chain(wishes) {
+            // What others contradict each other about stays as it is, also where it is the work of an earlier wish of another kind.
+            if wanted.goal == Goal::Absent
+                && let Some(goal) = held.get(id.subject())
+            {
+                wanted.goal = goal.clone();
+            }
             orders.extend(self.want(id, wanted, now));
         }
         orders
@@ -149,8 +160,7 @@ impl Converger {
         let old_after = std::mem::replace(&mut entry.wanted, wanted).after;
         let mut cancel = None;
         if !same_work {
-            let held = matches!(entry.wanted.goal, Goal::Held { .. });
-            entry.converged &= held;
+            entry.converged &= is_held(&entry.wanted.goal);
             entry.attempts = 0;
             entry.state = first_state(&entry.wanted.goal);
             match &mut entry.run {
@@ -165,7 +175,7 @@ impl Converger {
         let try_now = !same_work || (!same_wish && !entry.converged && !matches!(entry.state, UnitState::Kept { .. }));
         if try_now && entry.run.is_none() {
             entry.attempts = 0;
-            let due = (!matches!(entry.wanted.goal, Goal::Held { .. })).then_some(now);
+            let due = (!is_held(&entry.wanted.goal)).then_some(now);
             self.make_due(&id, due);
         }
         if !same_wish {
@@ -176,7 +186,7 @@ impl Converger {
     }
 
     fn insert(&mut self, id: UnitId, wanted: Wanted, now: Duration) {
-        let due = (!matches!(wanted.goal, Goal::Held { .. })).then_some(now);
+        let due = (!is_held(&wanted.goal)).then_some(now);
         let state = first_state(&wanted.goal);
         let entry = Entry { wanted, run: None, due: None, attempts: 0, converged: false, state, last_change: None };
         self.by_subject.entry(id.subject_shared()).or_default().insert(id.clone());
@@ -196,7 +206,7 @@ impl Converger {
             entry.last_change = Some(Change { at: now, steps: finished.done });
         }
         if ran.cancelled {
-            let due = (!matches!(entry.wanted.goal, Goal::Held { .. })).then_some(now);
+            let due = (!is_held(&entry.wanted.goal)).then_some(now);
             self.make_due(id, due);
             return self.tell(id);
         }
@@ -328,6 +338,10 @@ impl Converger {
         };
         self.report.insert(id.clone(), unit);
     }
+}
+
+fn is_held(goal: &Goal) -> bool {
+    matches!(goal, Goal::Held { .. })
 }
 
 fn first_state(goal: &Goal) -> UnitState {

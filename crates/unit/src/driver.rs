@@ -168,7 +168,9 @@ impl Driver {
         let orders = self.converger.orders(now);
         self.obey(orders);
         let report = self.converger.report(now);
-        self.units.retain(|id, _| report.units.contains_key(id));
+        if self.units.len() != report.units.len() {
+            self.units.retain(|id, _| report.units.contains_key(id));
+        }
         self.report.send_if_modified(|published| {
             let changed = !published.units.ptr_eq(&report.units);
             if changed {

@@ -17,6 +17,9 @@ use super::{Gate, HostError, HostPath, Ids, Thing};
 /// How much of a file is read at a time: large enough that system calls don't matter, small enough for the smallest board.
 const COPY_BYTES: usize = 64 << 10;
 
+/// The largest file that is read, and so the largest that is replaced: a larger one is data, which no Profile should overwrite.
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 30;
+
 /// The mode bits that we look at and set.
 const MODE_BITS: u32 = 0o7777;
 
@@ -52,6 +55,9 @@ impl Folder {
             Err(errno) => return Err(self.system("look at", errno)),
         };
         let thing = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if u64::try_from(stat.st_size).is_ok_and(|bytes| bytes > FILE_BYTES_MAX) => {
+                Thing::Other { what: format!("a file of {} bytes, more than is replaced,", stat.st_size) }
+            }
             FileType::RegularFile => self.read_through(&mut io::sink())?,
             FileType::Directory => return self.look_at_directory(),
             FileType::Symlink => {
@@ -72,6 +78,9 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = openat(&self.fd, &self.name, flags, Mode::empty()).map_err(|errno| self.system("open", errno))?;
         let stat = fstat(&fd).map_err(|errno| self.system("look at", errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.system("read", io::Error::other("something else took its place just now")));
+        }
         let mut file = std::fs::File::from(fd);
         let (digest, bytes) = copy(&mut file, to).map_err(|source| self.system("read", source))?;
         Ok(Thing::File { digest, bytes, mode: stat.st_mode & MODE_BITS, uid: stat.st_uid, gid: stat.st_gid })

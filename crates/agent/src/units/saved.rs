@@ -9,10 +9,7 @@ use serde::{Deserialize, Serialize};
 use stead_model::Digest;
 use stead_unit::UnitId;
 
-use crate::host::{Gate, HostPath, OpenGate, Thing};
-
-/// The largest file that is saved before it is replaced. A larger one is data, which no Profile should overwrite.
-const SAVED_FILE_BYTES_MAX: u64 = 1 << 30;
+use crate::host::{FILE_BYTES_MAX, Gate, HostPath, OpenGate, Thing};
 
 /// The newest layout of a record that we know.
 const VERSION: u32 = 1;
@@ -159,7 +156,7 @@ impl Saved {
         let path = self.path(unit, "content");
         let mut outcome = None;
         let written = self.replace(&path, |file| {
-            let mut bounded = Bounded { to: file, left: SAVED_FILE_BYTES_MAX };
+            let mut bounded = Bounded { to: file, left: FILE_BYTES_MAX };
             let done = write(&mut bounded);
             let failed = done.is_err();
             outcome = Some(done);
@@ -197,11 +194,11 @@ impl Saved {
     /// # Errors
     ///
     /// The folder can't be listed.
-    pub fn list(&self) -> Result<(Vec<(UnitId, Memory)>, Vec<SavedError>), SavedError> {
+    pub fn list(&self) -> Result<(Vec<UnitId>, Vec<SavedError>), SavedError> {
         let (mut found, mut faults) = (Vec::new(), Vec::new());
         for path in self.files()?.iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
             match self.read(path) {
-                Ok(Some(record)) => found.push((record.unit, record.memory)),
+                Ok(Some(record)) => found.push(record.unit),
                 Ok(None) => {}
                 Err(fault) => faults.push(fault),
             }
@@ -303,7 +300,7 @@ struct Bounded<'a> {
 impl Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            io::Error::other(format!("it has more than the {SAVED_FILE_BYTES_MAX} bytes that are saved; move it away by hand"))
+            io::Error::other(format!("it has more than the {FILE_BYTES_MAX} bytes that are saved; move it away by hand"))
         })?;
         self.to.write_all(bytes)?;
         Ok(bytes.len())

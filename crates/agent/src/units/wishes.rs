@@ -63,7 +63,7 @@ impl Workshop {
     /// The saved records can't be listed.
     pub fn leftovers(self: &Arc<Self>, wished: &BTreeSet<UnitId>) -> Result<(Vec<Wish>, Vec<SavedError>), SavedError> {
         let (found, faults) = self.saved.list()?;
-        let units: Vec<UnitId> = found.into_iter().map(|(id, _)| id).filter(|id| !wished.contains(id)).collect();
+        let units: Vec<UnitId> = found.into_iter().filter(|id| !wished.contains(id)).collect();
         let directories: BTreeSet<UnitId> = units.iter().filter(|id| is_directory(id)).cloned().collect();
         let wish = |id: UnitId| {
             let path = (id.kind() != CommandUnit::KIND).then(|| HostPath::parse(id.subject()).ok()).flatten();

@@ -177,6 +177,20 @@ fn a_conflict_stops_the_work_and_touches_nothing() {
 }
 
 #[test]
+fn a_conflict_about_a_path_keeps_what_an_earlier_wish_of_another_kind_made_there() {
+    let mut bench = Bench::new();
+    bench.set(present(&[("file:/a", 1, &[])]));
+    bench.go();
+    bench.end("file:/a", Ending::Converged);
+    let held = || wanted(Goal::Held { reason: "two claim it".into() }, 1, &[]);
+    bench.set([(id("link:/a"), held()), (id("directory:/a"), held())].into());
+    assert_eq!(bench.go(), Vec::<String>::new());
+    assert_eq!(bench.state("file:/a"), Some(UnitState::Conflict { reason: "two claim it".into() }));
+    bench.set(present(&[("link:/a", 1, &[])]));
+    assert_eq!(bench.go(), ["-/a"], "the file first");
+}
+
+#[test]
 fn units_that_hang_give_up_their_place() {
     let mut bench = Bench::new();
     let names: Vec<String> = (0..=RUNS_MAX).map(|n| format!("u{n}")).collect();
@@ -283,11 +297,13 @@ impl Model {
             assert_eq!(self.bench.runs.get(&id), Some(&run), "only what runs is cancelled");
             assert!(self.cancelled.insert(id), "cancelled once");
         }
+        let held: BTreeSet<&str> =
+            self.wished.iter().filter(|(_, wish)| is_held(&wish.goal)).map(|(id, _)| id.subject()).collect();
         for (id, (direction, print)) in &self.working_on {
             let wish = self.wished.get(id);
             let still = match direction {
                 Direction::Apply => wish.is_some_and(|wish| wish.goal == Goal::Present && Some(wish.fingerprint) == *print),
-                Direction::Remove => wish.is_none(),
+                Direction::Remove => wish.is_none() && !held.contains(id.subject()),
             };
             assert!(still || self.cancelled.contains(id), "{id}: work on a wish that is gone goes on");
         }

@@ -166,6 +166,15 @@ async fn a_damaged_record_stops_its_unit_and_says_so() {
     assert_eq!((found.len(), faults.len()), (1, 1));
 }
 
+#[tokio::test]
+async fn a_file_too_large_to_be_saved_is_not_replaced() {
+    let machine = Machine::new();
+    let huge = std::fs::File::create(machine.at("/data")).unwrap();
+    huge.set_len((1 << 30) + 1).unwrap();
+    let told = reason(machine.apply(&file("/data", "x", 0o644)).await.ending);
+    assert!(told.contains("a file of 1073741825 bytes"), "{told}");
+}
+
 #[test]
 fn the_root_of_a_whole_machine_follows_its_links() {
     let machine = Machine::new();
