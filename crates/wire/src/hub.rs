@@ -1,19 +1,19 @@
 //! The coordinator's side of all sessions as one state machine: no clock, no network, no decisions about machines.
 
+mod displaced;
 mod outgoing;
+mod output;
 mod session;
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    fmt,
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 
 pub use self::outgoing::{PLANS_WAITING_MAX, STATE_PART_BYTES, SendStateError};
+pub use self::output::{Effect, HubEvent, SessionId, Verdict};
 use self::session::{Phase, Session};
 use crate::{
-    Counters, Hello, Join, Now, OutboxItem, PeerKey, Refusal, State, ToAgent, ToCoordinator,
+    Counters, Hello, Join, Now, PeerKey, Refusal, State, ToAgent, ToCoordinator,
     message::{HELD_MAX, ProcessNonce},
 };
 
@@ -43,141 +43,6 @@ pub const SESSIONS_PER_KEY_MAX: usize = 4;
 
 /// How often machines say that they live.
 pub const BEAT_SECONDS_DEFAULT: u32 = 5;
-
-/// One session; a later session has a higher number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)
-    }
-}
-
-/// What is to become of a machine that said `Hello` or `Join`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is a member.
-    Welcome {
-        /// The incarnation of the record.
-        incarnation: u64,
-    },
-    /// Nobody knows this key; it may ask to join.
-    Unknown,
-    /// It asked to join, and waits for somebody's approval.
-    Pending {
-        /// In words.
-        reason: String,
-    },
-    /// It may not.
-    Refused {
-        /// In words.
-        reason: String,
-    },
-}
-
-/// What happened, for the coordinator.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HubEvent {
-    /// A member's session is open. Answer with a state since `hello.revision`.
-    Joined {
-        /// Who.
-        peer: PeerKey,
-        /// Its session; an earlier one of the same key is over, without a `Left`.
-        session: SessionId,
-        /// What it said.
-        hello: Hello,
-    },
-    /// The latest status.
-    Status {
-        /// Whose.
-        peer: PeerKey,
-        /// The status.
-        body: Bytes,
-    },
-    /// Items of the machine's outbox; call `taken` when they are on disk. They may come again.
-    Events {
-        /// Whose.
-        peer: PeerKey,
-        /// Ascending by sequence.
-        items: Vec<OutboxItem>,
-    },
-    /// Acknowledgements. They may come again.
-    Acks {
-        /// Whose.
-        peer: PeerKey,
-        /// Each one acknowledgement.
-        items: Vec<Bytes>,
-    },
-    /// The machine lives.
-    Beat {
-        /// Who.
-        peer: PeerKey,
-        /// The machine's clock.
-        sent_at_milliseconds: u64,
-    },
-    /// A state could not follow what was sent before; send one since this revision, or a full one.
-    NeedsState {
-        /// Who.
-        peer: PeerKey,
-        /// The incarnation it was last sent.
-        incarnation: u64,
-        /// The revision it was last sent completely.
-        revision: u64,
-    },
-    /// Two machines present one key. The newer one is served.
-    DuplicateKey {
-        /// The key.
-        peer: PeerKey,
-        /// What the older session said.
-        older: Box<Hello>,
-        /// What the newer session said.
-        newer: Box<Hello>,
-    },
-    /// The session served for this key is over.
-    Left {
-        /// Who.
-        peer: PeerKey,
-        /// Its session.
-        session: SessionId,
-        /// In words.
-        reason: String,
-    },
-}
-
-/// What the driver has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// `next_to_send` may have something for this session.
-    Wake(SessionId),
-    /// Send what is on its way, then close the connection and call `disconnected`.
-    Close {
-        /// Which.
-        session: SessionId,
-        /// In words.
-        reason: String,
-    },
-    /// Ask for a verdict on a `Hello` and call `decide`.
-    Admit {
-        /// Which.
-        session: SessionId,
-        /// Who.
-        peer: PeerKey,
-        /// What it said, without the list of what it holds.
-        hello: Hello,
-        /// Set when it asked to join.
-        join: Option<Join>,
-    },
-    /// A plan request was answered.
-    PlanAnswered {
-        /// By which session.
-        session: SessionId,
-        /// The request's number.
-        id: u64,
-        /// The plan.
-        body: Bytes,
-    },
-}
 
 /// What the hub is told once.
 #[derive(Debug, Clone)]
@@ -427,54 +292,6 @@ impl Hub {
         self.effects.push_back(Effect::Wake(id));
         self.displace(peer, id, &hello, now);
         self.events.push_back(HubEvent::Joined { peer, session: id, hello });
-    }
-
-    /// The session served until now makes room: at once for a newer one of its own process, else with a ping that asks whether it lives.
-    fn displace(&mut self, key: PeerKey, newer: SessionId, hello: &Hello, now: Now) {
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
-        let Some(older) = peer.served.replace(newer) else {
-            return;
-        };
-        let Some((session, older_hello)) = self.sessions.get_mut(&older).and_then(|session| {
-            let hello = session.hello.clone()?;
-            Some((session, hello))
-        }) else {
-            return;
-        };
-        if older_hello.process == hello.process {
-            return self.close(older, None);
-        }
-        // A process that comes back after another one took its place was alive all the time.
-        let returned = peer.displaced == Some(hello.process);
-        peer.displaced = Some(older_hello.process);
-        let nonce = self.next_nonce;
-        self.next_nonce += 1;
-        session.phase = Phase::Displaced { until: now.monotonic_milliseconds + PROBE_MILLISECONDS_MAX, nonce };
-        session.out.ping(nonce);
-        self.effects.push_back(Effect::Wake(older));
-        if returned {
-            self.report_duplicate(key, older_hello, Box::new(hello.clone()));
-        }
-    }
-
-    /// The displaced session answered while the newer one lives.
-    fn duplicate(&mut self, older: SessionId) {
-        let hello_of = |id: SessionId| self.sessions.get(&id).and_then(|session| session.hello.clone());
-        let Some(key) = self.sessions.get(&older).map(|session| session.peer) else {
-            return;
-        };
-        let newer = self.peers.get(&key).and_then(|peer| peer.served);
-        if let (Some(older_hello), Some(newer_hello)) = (hello_of(older), newer.and_then(hello_of)) {
-            self.report_duplicate(key, older_hello, newer_hello);
-        }
-        self.refuse(older, Refusal::Duplicate);
-    }
-
-    fn report_duplicate(&mut self, peer: PeerKey, older: Box<Hello>, newer: Box<Hello>) {
-        self.counters.duplicates += 1;
-        self.events.push_back(HubEvent::DuplicateKey { peer, older, newer });
     }
 
     /// Turns a session away: counted, told, closed.

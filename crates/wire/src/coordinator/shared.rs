@@ -160,7 +160,7 @@ impl Guarded {
                 }
                 Effect::Admit { session, peer, hello, join } => {
                     if let Some(signals) = self.signals.get(&session)
-                        && signals.questions.try_send(Question { peer, hello, join }).is_err()
+                        && signals.questions.try_send(Question { peer, hello: *hello, join }).is_err()
                     {
                         tracing::error!(%peer, "a session asked before it was answered");
                     }

@@ -45,9 +45,9 @@ impl Session {
         }
     }
 
-    pub(super) fn hello_without_held(&self) -> Option<Hello> {
+    pub(super) fn hello_without_held(&self) -> Option<Box<Hello>> {
         let hello = self.hello.as_deref()?;
-        Some(Hello {
+        Some(Box::new(Hello {
             held: Vec::new(),
             fleet: hello.fleet,
             root_version: hello.root_version,
@@ -56,6 +56,6 @@ impl Session {
             process: hello.process,
             machine_id: hello.machine_id.clone(),
             agent_version: hello.agent_version.clone(),
-        })
+        }))
     }
 }

@@ -122,12 +122,13 @@ impl World {
 
     fn send(&mut self, count: u8) {
         let Some(link) = &mut self.link else { return };
+        // Late, as a slow task would be: the record may have changed meanwhile.
+        if self.hub.needs_state(link.session) {
+            self.hub.take_needs_state(link.session);
+        }
         for _ in 0..count {
             link.up.extend(self.agent.next_to_send(self.now));
             link.down.extend(self.hub.next_to_send(link.session, self.now));
-        }
-        if self.hub.needs_state(link.session) {
-            self.hub.take_needs_state(link.session);
         }
     }
 

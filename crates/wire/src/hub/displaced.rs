@@ -1,0 +1,54 @@
+//! Two sessions of one key: a restart, or two machines.
+
+use super::{Effect, Hub, HubEvent, PROBE_MILLISECONDS_MAX, SessionId, session::Phase};
+use crate::{Hello, Now, PeerKey, Refusal};
+
+impl Hub {
+    /// The session served until now makes room: at once for a newer one of its own process, else with a ping that asks whether it lives.
+    pub(super) fn displace(&mut self, key: PeerKey, newer: SessionId, hello: &Hello, now: Now) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let Some(older) = peer.served.replace(newer) else {
+            return;
+        };
+        let Some((session, older_hello)) = self.sessions.get_mut(&older).and_then(|session| {
+            let hello = session.hello.clone()?;
+            Some((session, hello))
+        }) else {
+            return;
+        };
+        if older_hello.process == hello.process {
+            return self.close(older, None);
+        }
+        // A process that comes back after another one took its place was alive all the time.
+        let returned = peer.displaced == Some(hello.process);
+        peer.displaced = Some(older_hello.process);
+        let nonce = self.next_nonce;
+        self.next_nonce += 1;
+        session.phase = Phase::Displaced { until: now.monotonic_milliseconds + PROBE_MILLISECONDS_MAX, nonce };
+        session.out.ping(nonce);
+        self.effects.push_back(Effect::Wake(older));
+        if returned {
+            self.report_duplicate(key, older_hello, Box::new(hello.clone()));
+        }
+    }
+
+    /// The displaced session answered while the newer one lives.
+    pub(super) fn duplicate(&mut self, older: SessionId) {
+        let hello_of = |id: SessionId| self.sessions.get(&id).and_then(|session| session.hello.clone());
+        let Some(key) = self.sessions.get(&older).map(|session| session.peer) else {
+            return;
+        };
+        let newer = self.peers.get(&key).and_then(|peer| peer.served);
+        if let (Some(older_hello), Some(newer_hello)) = (hello_of(older), newer.and_then(hello_of)) {
+            self.report_duplicate(key, older_hello, newer_hello);
+        }
+        self.refuse(older, Refusal::Duplicate);
+    }
+
+    fn report_duplicate(&mut self, peer: PeerKey, older: Box<Hello>, newer: Box<Hello>) {
+        self.counters.duplicates += 1;
+        self.events.push_back(HubEvent::DuplicateKey { peer, older, newer });
+    }
+}
