@@ -42,6 +42,7 @@ mod leaf;
 mod login;
 mod machine;
 mod merkle;
+mod plan;
 mod receipt;
 mod root;
 mod signature;
@@ -66,6 +67,7 @@ pub use machine::{
     StatementRow, adopt_roots, judge,
 };
 pub use merkle::{PROOF_DIGESTS_MAX, Tree, leaf_digest, verify_inclusion};
+pub use plan::{PLAN_SKEW_SECONDS_MAX, PlanError, may_plan, sign_plan};
 pub use receipt::{AUTHOR_AHEAD_SECONDS_MAX, Receipt, SignedReceipt};
 pub use root::authority::{Authority, Labels, Unauthorised, selects};
 pub use root::chain::{ROOT_VERSIONS_MAX, RootChain, RootError};

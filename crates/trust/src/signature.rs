@@ -34,6 +34,8 @@ pub enum SignatureNamespace {
     Receipt,
     /// A machine's acknowledgement.
     Ack,
+    /// A request for a plan.
+    Plan,
 }
 
 impl SignatureNamespace {
@@ -46,6 +48,7 @@ impl SignatureNamespace {
             Self::Login => "login@stead.dev",
             Self::Receipt => "receipt@stead.dev",
             Self::Ack => "ack@stead.dev",
+            Self::Plan => "plan@stead.dev",
         }
     }
 }
