@@ -51,6 +51,13 @@ impl Label {
     }
 }
 
+impl Label {
+    /// Whether it is the pair that [`join`] made one string of.
+    pub(crate) fn is(&self, joined: &str) -> bool {
+        *self.0 == *joined
+    }
+}
+
 impl Borrow<str> for Label {
     fn borrow(&self) -> &str {
         &self.0
@@ -146,16 +153,10 @@ impl Stored {
     }
 
     /// Shares the allocations of kind, name and labels with what the view has already.
-    pub(crate) fn share(&mut self, kind: &GroupKind, name: Option<&Name>, known: impl Fn(&Label) -> Option<Label>) {
+    pub(crate) fn share(&mut self, kind: &GroupKind, name: &Name, share_label: impl FnMut(&mut Label)) {
         self.kind = kind.clone();
-        if let Some(name) = name {
-            self.name = name.clone();
-        }
-        for label in &mut self.labels {
-            if let Some(shared) = known(label) {
-                *label = shared;
-            }
-        }
+        self.name = name.clone();
+        self.labels.iter_mut().for_each(share_label);
     }
 
     /// The kind.

@@ -16,10 +16,23 @@ struct Requirement {
     key: String,
     operator: Operator,
     values: Vec<String>,
+    /// The one label that an object must have, where there is just one.
+    label: Option<String>,
 }
 
 impl Requirement {
+    fn new(key: &str, operator: Operator, values: Vec<String>) -> Self {
+        let label = match (operator, values.as_slice()) {
+            (Operator::In, [value]) => Some(join(key, value)),
+            _ => None,
+        };
+        Self { key: key.to_owned(), operator, values, label }
+    }
+
     fn matches(&self, stored: &Stored) -> bool {
+        if let Some(label) = &self.label {
+            return stored.shared_labels().iter().any(|have| have.is(label));
+        }
         let value = stored.label(&self.key);
         let one_of = |value: &str| self.values.iter().any(|wanted| wanted == value);
         match self.operator {
@@ -27,14 +40,6 @@ impl Requirement {
             Operator::NotIn => !value.is_some_and(one_of),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
-        }
-    }
-
-    /// The one label that an object must have, where there is just one.
-    fn label(&self) -> Option<String> {
-        match (self.operator, self.values.as_slice()) {
-            (Operator::In, [value]) => Some(join(&self.key, value)),
-            _ => None,
         }
     }
 }
@@ -51,16 +56,11 @@ pub(super) enum Narrowed<'a> {
 
 impl Filter {
     pub(crate) fn new(selector: &Selector) -> Self {
-        let labels = selector.match_labels.iter().map(|(key, value)| Requirement {
-            key: key.clone(),
-            operator: Operator::In,
-            values: vec![value.clone()],
-        });
-        let expressions = selector.match_expressions.iter().map(|requirement| Requirement {
-            key: requirement.key.clone(),
-            operator: requirement.operator,
-            values: requirement.values.clone(),
-        });
+        let labels = selector.match_labels.iter().map(|(key, value)| Requirement::new(key, Operator::In, vec![value.clone()]));
+        let expressions = selector
+            .match_expressions
+            .iter()
+            .map(|requirement| Requirement::new(&requirement.key, requirement.operator, requirement.values.clone()));
         Self { requirements: labels.chain(expressions).collect() }
     }
 
@@ -75,8 +75,8 @@ impl Filter {
     /// The shortest list of names that the filter's labels leave.
     pub(super) fn narrow<'a>(&self, view: &'a KindView) -> Narrowed<'a> {
         let mut shortest: Option<&Postings> = None;
-        for label in self.requirements.iter().filter_map(Requirement::label) {
-            let Some(postings) = view.postings(&label) else { return Narrowed::Nothing };
+        for label in self.requirements.iter().filter_map(|requirement| requirement.label.as_ref()) {
+            let Some(postings) = view.postings(label) else { return Narrowed::Nothing };
             if shortest.is_none_or(|shortest| postings.len() < shortest.len()) {
                 shortest = Some(postings);
             }

@@ -97,27 +97,27 @@ impl KindView {
     }
 
     pub(super) fn insert(&mut self, kind: &GroupKind, mut stored: Stored) -> Arc<Stored> {
-        let known_name = self.objects.get_key_value(stored.shared_name()).map(|(name, _)| name);
-        let known_name = known_name.or_else(|| self.sequences.get_key_value(stored.shared_name()).map(|(name, _)| name)).cloned();
-        stored.share(kind, known_name.as_ref(), |label| self.labels.get_key_value(label).map(|(shared, _)| shared.clone()));
-        let stored = Arc::new(stored);
-        let name = stored.shared_name().clone();
-        let old = self.objects.insert(name.clone(), Arc::clone(&stored));
+        let old = self.objects.get(stored.shared_name()).cloned();
+        let name = match &old {
+            Some(old) => old.shared_name().clone(),
+            None => self
+                .sequences
+                .get_key_value(stored.shared_name())
+                .map_or_else(|| stored.shared_name().clone(), |(name, _)| name.clone()),
+        };
         let old_labels = old.as_ref().map_or(&[][..], |old| old.shared_labels());
-        for label in old_labels.iter().filter(|label| !stored.shared_labels().contains(label)) {
-            self.unlabel(label, &name);
-        }
-        for label in stored.shared_labels().iter().filter(|label| !old_labels.contains(label)) {
-            match self.labels.get_mut(label) {
-                Some(postings) => postings.insert(name.clone()),
-                None => {
-                    self.labels.insert(label.clone(), Postings::One(name.clone()));
-                }
-            }
+        stored.share(kind, &name, |label| match old_labels.iter().find(|known| *known == label) {
+            Some(known) => *label = known.clone(),
+            None => self.label(label, &name),
+        });
+        for gone in old_labels.iter().filter(|label| !stored.shared_labels().contains(label)) {
+            self.unlabel(gone, &name);
         }
         if old.is_none() {
             self.count(stored.namespace(), 1);
         }
+        let stored = Arc::new(stored);
+        self.objects.insert(name, Arc::clone(&stored));
         stored
     }
 
@@ -128,6 +128,16 @@ impl KindView {
         }
         self.count(namespace, -1);
         Some(removed)
+    }
+
+    /// Enters a name under a label, and makes the label the shared one.
+    fn label(&mut self, label: &mut Label, name: &Name) {
+        if let Some((shared, postings)) = self.labels.get_key_value_mut(label) {
+            postings.insert(name.clone());
+            *label = shared.clone();
+        } else {
+            self.labels.insert(label.clone(), Postings::One(name.clone()));
+        }
     }
 
     fn unlabel(&mut self, label: &Label, name: &Name) {
