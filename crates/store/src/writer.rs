@@ -104,7 +104,11 @@ impl Writer {
             return answer(replies);
         };
         tracing::error!(%error, revision = %prepared.batch.last, transactions = replies.len(), "a batch could not be committed");
+        let moved = matches!(error, EngineError::Moved { .. });
         let error = Arc::new(error);
+        if moved {
+            return refuse_all(replies.into_iter(), &CommitError::Engine(error));
+        }
         self.in_doubt = Some(prepared);
         let refused = replies.into_iter();
         match self.settle().await {

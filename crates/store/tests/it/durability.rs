@@ -10,6 +10,9 @@ use stead_store::{ChangeReference, Op, Operation, SqliteEngine, Store, WatchScop
 
 use crate::support::{Record, entry, key, signed, widget};
 
+const CUTS: usize = 30;
+const CHANGES: u64 = 40;
+
 const RECORD_VARIABLE: &str = "STEAD_STORE_TEST_RECORD";
 const ROUND_VARIABLE: &str = "STEAD_STORE_TEST_ROUND";
 const KILLS: u64 = 20;
@@ -103,4 +106,49 @@ async fn acknowledged_writes_survive_sigkill() {
         assert_eq!(last, store.revision());
         store.close().await;
     }
+}
+
+fn random_below(limit: usize) -> usize {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).unwrap();
+    usize::try_from(u64::from_le_bytes(random) % limit as u64).unwrap()
+}
+
+/// As a power cut may leave it: the log ends anywhere, or holds a block of rubbish.
+#[tokio::test]
+async fn a_log_cut_anywhere_leaves_the_record_as_it_was_at_some_revision() {
+    let record = Record::new();
+    let store = record.open().await;
+    for number in 1..=CHANGES {
+        let ops = vec![Op::put(widget("a", json!({"number": number}))), Op::put(widget(&format!("b{number}"), json!({})))];
+        store.commit(signed(&number.to_string(), vec![entry("a", number, Operation::Put)], ops)).await.unwrap();
+    }
+    let beside = |suffix: &str| format!("{}{suffix}", record.path().display());
+    let (database, log) = (std::fs::read(beside("")).unwrap(), std::fs::read(beside("-wal")).unwrap());
+    store.close().await;
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in 0..CUTS {
+        let copy = Record::new();
+        let mut log = log.clone();
+        let place = random_below(log.len());
+        if cut % 2 == 0 {
+            log.truncate(place);
+        } else {
+            log.iter_mut().skip(place).take(512).for_each(|byte| *byte ^= 0x55);
+        }
+        std::fs::write(copy.path(), &database).unwrap();
+        std::fs::write(format!("{}-wal", copy.path().display()), &log).unwrap();
+        let store = copy.open().await;
+        let revision = store.revision();
+        seen.insert(revision);
+        assert_eq!(store.changes(None, usize::MAX).await.unwrap().len() as u64, revision.0);
+        let number = |stored: std::sync::Arc<stead_store::Stored>| stored.to_object().unwrap().spec()["number"].as_u64().unwrap();
+        assert_eq!(store.snapshot().get(&key("a")).map_or(0, number), revision.0);
+        assert_eq!(store.snapshot().sequence(&key("a")).map_or(0, |sequence| sequence.sequence), revision.0);
+        let mut watcher = store.watch(Revision(0), WatchScope::default());
+        let told = std::iter::from_fn(|| watcher.try_next().unwrap()).map(|group| group.revision.0).collect::<Vec<_>>();
+        assert_eq!(told, (1..=revision.0).collect::<Vec<_>>());
+        store.close().await;
+    }
+    assert!(seen.len() > 1, "the cuts made no difference: {seen:?}");
 }

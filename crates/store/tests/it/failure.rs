@@ -85,7 +85,10 @@ async fn a_record_moved_by_somebody_else_is_not_written_to() {
     let mut shell = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
     sqlx::query("UPDATE meta SET last_revision = 7").execute(&mut shell).await.unwrap();
     let error = try_put(&store, "b").await.unwrap_err();
+    assert!(matches!(error, CommitError::Engine(_)), "{error}");
     assert!(error.to_string().contains("revision 7"), "{error}");
+    sqlx::query("UPDATE meta SET last_revision = 1").execute(&mut shell).await.unwrap();
+    assert_eq!(try_put(&store, "c").await.unwrap(), Revision(2), "put back as it was, it goes on");
     assert!(object(&store, "b").is_none());
 }
 
