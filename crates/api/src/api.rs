@@ -1,0 +1,239 @@
+//! The API as one value: what it stands on, and how a request becomes an answer.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use serde_json::Value;
+use stead_admission::{Admission, Caller};
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::{Counters, CountersSnapshot};
+use crate::gate::{Class, Gate, Permit};
+use crate::limits::{ANONYMOUS_BODY_BYTES_MAX, Limits, SUBMISSION_BYTES_MAX, URI_BYTES_MAX};
+use crate::nonce::Nonces;
+use crate::path::{ObjectsRoute, Route};
+use crate::query::Query;
+use crate::response::{self, Answer};
+use crate::status::{ApiError, ApiResult};
+use crate::token::TokenKey;
+use crate::{documents, serve};
+
+/// What only the running coordinator knows: the floors beside this one stand behind it.
+pub trait Fleet: Send + Sync {
+    /// Makes a ticket by which machines join.
+    fn ticket(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+
+    /// Asks machines what they would do.
+    fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+}
+
+/// The API. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    admission: Admission,
+    fleet: Arc<dyn Fleet>,
+    token_key: TokenKey,
+    nonces: Mutex<Nonces>,
+    limits: Limits,
+    counters: Counters,
+    gate: Gate,
+    shutdown: CancellationToken,
+}
+
+/// A request that was let in: what its handler needs.
+pub(crate) struct Call {
+    pub(crate) api: Api,
+    pub(crate) method: Method,
+    pub(crate) query: Query,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) caller: Option<Caller>,
+    pub(crate) permit: Permit,
+}
+
+impl Call {
+    /// Who calls. Every route that needs it is behind the login.
+    pub(crate) fn caller(&self) -> ApiResult<&Caller> {
+        self.caller.as_ref().ok_or_else(|| ApiError::unauthorized("Unauthorized"))
+    }
+
+    /// The present moment.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.api.now()
+    }
+}
+
+impl Api {
+    /// An API over a record. `shutdown` ends watches and connections when it is cancelled.
+    pub fn new(admission: Admission, fleet: Arc<dyn Fleet>, token_key: TokenKey, limits: Limits, shutdown: CancellationToken) -> Self {
+        let (nonces, counters, gate) = (Mutex::default(), Counters::default(), Gate::default());
+        Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, gate, shutdown }) }
+    }
+
+    /// What the port has seen and refused since the start.
+    pub fn counters(&self) -> CountersSnapshot {
+        self.inner.counters.snapshot()
+    }
+
+    /// A token for a key, as a login gives it: for the coordinator's own use, such as a demonstration's `kubectl`.
+    pub fn issue_token(&self, key: &stead_trust::PublicKey) -> (String, Timestamp) {
+        let until = self.now().checked_add(jiff::SignedDuration::from_secs(crate::token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
+        let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+        (self.inner.token_key.issue(key, until), until)
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.inner.admission
+    }
+
+    pub(crate) fn fleet(&self) -> &dyn Fleet {
+        self.inner.fleet.as_ref()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(crate) fn count(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.inner.shutdown
+    }
+
+    pub(crate) fn nonces(&self) -> std::sync::MutexGuard<'_, Nonces> {
+        self.inner.nonces.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.admission.environment().now()
+    }
+
+    /// Serves one request.
+    pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
+        self.count().requests.add();
+        let head = request.method() == Method::HEAD;
+        let mut answer = match self.admit(peer, request).await {
+            Ok((call, route)) => dispatch(call, route).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &answer {
+            match error.code {
+                StatusCode::UNAUTHORIZED => self.count().unauthorized.add(),
+                StatusCode::TOO_MANY_REQUESTS => self.count().too_many.add(),
+                StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG => self.count().too_large.add(),
+                _ => {}
+            }
+            answer = Ok(response::refusal(error));
+        }
+        let mut answer = answer.unwrap_or_else(|error| response::refusal(&error));
+        if head {
+            *answer.body_mut() = response::ResponseBody::Whole(None);
+        }
+        answer
+    }
+
+    /// Everything that is looked at before a request's body is read, and the reading of it.
+    async fn admit(&self, peer: IpAddr, request: Request<Incoming>) -> ApiResult<(Call, Route)> {
+        let (parts, body) = request.into_parts();
+        let uri_bytes = parts.uri.path().len().saturating_add(parts.uri.query().map_or(0, str::len));
+        if uri_bytes > URI_BYTES_MAX {
+            let message = format!("the path and query have {uri_bytes} bytes; {URI_BYTES_MAX} is the limit");
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "RequestURITooLong", message));
+        }
+        let route = Route::parse(parts.uri.path())?;
+        let caller = self.authenticate(&parts, &route)?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        let client = caller.as_ref().map_or_else(|| peer.to_string(), |caller| caller.name.clone());
+        let permit = self.enter(&parts.method, &query, &client)?;
+        let body = self.read_body(body, body_limit(&route, caller.is_some(), self.limits())).await?;
+        // Asking what an object looks like and asking only for the head of that is one thing here.
+        let method = if parts.method == Method::HEAD { Method::GET } else { parts.method };
+        Ok((Call { api: self.clone(), method, query, headers: parts.headers, body, caller, permit }, route))
+    }
+
+    fn authenticate(&self, parts: &Parts, route: &Route) -> ApiResult<Option<Caller>> {
+        if route.is_anonymous() {
+            return Ok(None);
+        }
+        let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        let token = token.ok_or_else(|| ApiError::unauthorized("Unauthorized: there is no bearer token; `stead login` gets one"))?;
+        let key = self.inner.token_key.check(token, self.now());
+        let key = key.map_err(|error| ApiError::unauthorized(format!("Unauthorized: {error}")))?;
+        if !self.admission().is_owner(&key) {
+            let message = format!("Unauthorized: the trust root no longer names the key {}", key.fingerprint());
+            return Err(ApiError::unauthorized(message));
+        }
+        Ok(Some(Caller { name: key.fingerprint(), key: Some(key) }))
+    }
+
+    fn enter(&self, method: &Method, query: &Query, client: &str) -> ApiResult<Permit> {
+        let limits = self.limits();
+        let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+        let watches = reads && matches!(query.get("watch"), Some("true" | "1"));
+        let (class, max) = match (watches, reads) {
+            (true, _) => (Class::Watch, limits.watches_per_client_max),
+            (_, true) => (Class::Read, limits.reads_per_client_max),
+            _ => (Class::Write, limits.writes_per_client_max),
+        };
+        let busy = || ApiError::too_many(format!("{max} requests of this client are being served; try again when one is done"));
+        self.inner.gate.enter(class, client, max).ok_or_else(busy)
+    }
+
+    async fn read_body(&self, body: Incoming, bytes_max: usize) -> ApiResult<Bytes> {
+        let limit = Duration::from_millis(self.limits().body_milliseconds_max);
+        let read = tokio::time::timeout(limit, Limited::new(body, bytes_max).collect()).await;
+        let Ok(read) = read else {
+            self.count().too_slow.add();
+            let message = format!("the body did not arrive within {} ms", limit.as_millis());
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message));
+        };
+        read.map(http_body_util::Collected::to_bytes).map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ApiError::too_large(format!("the body has more than {bytes_max} bytes"))
+            } else {
+                self.count().malformed.add();
+                ApiError::bad_request(format!("the body could not be read: {error}"))
+            }
+        })
+    }
+}
+
+fn body_limit(route: &Route, known: bool, limits: &Limits) -> usize {
+    match route {
+        _ if !known => ANONYMOUS_BODY_BYTES_MAX,
+        Route::Objects(ObjectsRoute { resource, name: None, .. }) if resource.is_change() => SUBMISSION_BYTES_MAX,
+        _ => limits.body_bytes_max,
+    }
+}
+
+async fn dispatch(call: Call, route: Route) -> ApiResult<Answer> {
+    if call.method == Method::OPTIONS {
+        let mut answer = response::json_bytes(StatusCode::NO_CONTENT, Bytes::new());
+        answer.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"));
+        return Ok(answer);
+    }
+    match route {
+        Route::Stead(path) => serve::stead::serve(call, &path).await,
+        Route::Objects(route) => serve::objects(call, route).await,
+        document if call.method == Method::GET => documents::serve(&call, &document),
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}

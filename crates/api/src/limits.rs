@@ -1,0 +1,76 @@
+//! Every limit of the port, with its unit and its reason. What goes past one is refused and counted.
+
+/// Connections at once: each watcher holds one, and each costs some 20 KiB with TLS.
+pub const CONNECTIONS_MAX: usize = 8_192;
+/// Seconds for the TLS handshake: a slow line with a lost packet or two, not more.
+pub const HANDSHAKE_SECONDS_MAX: u64 = 10;
+/// Seconds for a request's head, and for which a connection may idle between two requests.
+pub const HEADER_SECONDS_MAX: u64 = 30;
+/// Bytes of a request's head: the longest URL, a token, and what clients add.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Lines in a request's head: kubectl sends about ten.
+pub const HEADER_LINES_MAX: usize = 64;
+/// Bytes of a request's path and query: a selector with some hundred values.
+pub const URI_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request's body: an object of the record's limit, and its copy in `last-applied-configuration`.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Bytes of a submitted Change: a site's manifests, as one transaction takes them.
+pub const SUBMISSION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a body that comes before login.
+pub const ANONYMOUS_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Seconds for a request's body.
+pub const BODY_SECONDS_MAX: u64 = 60;
+/// Seconds for which a client may take nothing of what it is sent.
+pub const WRITE_STALL_SECONDS_MAX: u64 = 30;
+/// Writes of one client at once: as many as the store commits together, several times over.
+pub const WRITES_PER_CLIENT_MAX: usize = 256;
+/// Reads of one client at once.
+pub const READS_PER_CLIENT_MAX: usize = 128;
+/// Watches of one client at once: a thousand dashboards behind one login.
+pub const WATCHES_PER_CLIENT_MAX: usize = 2_048;
+/// Seconds between two bookmarks of a watch, as Kubernetes has it.
+pub const BOOKMARK_SECONDS: u64 = 60;
+/// Seconds after which a watch ends where the client names no limit of its own, and the longest that it may name.
+pub const WATCH_SECONDS_MAX: u64 = 3_600;
+
+/// The limits of one server. The defaults are the constants of this crate; tests choose smaller ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// [`HANDSHAKE_SECONDS_MAX`], in milliseconds.
+    pub handshake_milliseconds_max: u64,
+    /// [`HEADER_SECONDS_MAX`], in milliseconds.
+    pub header_milliseconds_max: u64,
+    /// [`BODY_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// [`BODY_SECONDS_MAX`], in milliseconds.
+    pub body_milliseconds_max: u64,
+    /// [`WRITE_STALL_SECONDS_MAX`], in milliseconds.
+    pub write_stall_milliseconds_max: u64,
+    /// [`WRITES_PER_CLIENT_MAX`].
+    pub writes_per_client_max: usize,
+    /// [`READS_PER_CLIENT_MAX`].
+    pub reads_per_client_max: usize,
+    /// [`WATCHES_PER_CLIENT_MAX`].
+    pub watches_per_client_max: usize,
+    /// [`BOOKMARK_SECONDS`], in milliseconds.
+    pub bookmark_milliseconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            handshake_milliseconds_max: HANDSHAKE_SECONDS_MAX.saturating_mul(1_000),
+            header_milliseconds_max: HEADER_SECONDS_MAX.saturating_mul(1_000),
+            body_bytes_max: BODY_BYTES_MAX,
+            body_milliseconds_max: BODY_SECONDS_MAX.saturating_mul(1_000),
+            write_stall_milliseconds_max: WRITE_STALL_SECONDS_MAX.saturating_mul(1_000),
+            writes_per_client_max: WRITES_PER_CLIENT_MAX,
+            reads_per_client_max: READS_PER_CLIENT_MAX,
+            watches_per_client_max: WATCHES_PER_CLIENT_MAX,
+            bookmark_milliseconds: BOOKMARK_SECONDS.saturating_mul(1_000),
+        }
+    }
+}

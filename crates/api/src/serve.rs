@@ -1,0 +1,113 @@
+//! Objects: which handler a method and a path mean.
+
+mod create;
+mod documents;
+mod read;
+mod refused;
+mod remove;
+pub(crate) mod stead;
+mod update;
+mod watch;
+
+use http::{Method, StatusCode};
+use stead_model::ObjectKey;
+use stead_store::Outcome;
+
+use crate::api::Call;
+use crate::discovery::has_status_path;
+use crate::media::{self, Form};
+use crate::path::ObjectsRoute;
+use crate::render::Renderer;
+use crate::response::{self, Answer};
+use crate::status::{ApiError, ApiResult};
+use crate::table::IncludeObject;
+
+/// Serves a request about objects.
+pub(crate) async fn objects(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
+    if route.resource.is_document() {
+        return documents::serve(call, route).await;
+    }
+    match (&route.name, route.subresource.as_deref()) {
+        (None, _) => collection(call, route).await,
+        (Some(_), None) => object(call, route).await,
+        (Some(_), Some("status")) if has_status_path(route.resource) => status(call, route).await,
+        _ => Err(ApiError::no_such_path()),
+    }
+}
+
+async fn collection(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
+    match call.method {
+        Method::GET => {
+            let options = call.query.list_options()?;
+            if options.watch { watch::serve(call, &route, options) } else { read::list(&call, &route, &options) }
+        }
+        Method::POST => create::serve(&call, &route).await,
+        Method::DELETE => remove::collection(&call, &route).await,
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
+    match call.method {
+        Method::GET => {
+            let options = call.query.list_options()?;
+            if options.watch { watch::serve(call, &route, options) } else { read::get(&call, &route) }
+        }
+        Method::PUT => update::put(&call, &route).await,
+        Method::PATCH => update::patch(&call, &route).await,
+        Method::DELETE => remove::object(&call, &route).await,
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+async fn status(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
+    match call.method {
+        Method::GET => read::get(&call, &route),
+        Method::PUT => update::put_status(&call, &route).await,
+        Method::PATCH => update::patch_status(&call, &route).await,
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+/// How the answer to a call looks.
+fn renderer(call: &Call, route: &ObjectsRoute) -> ApiResult<Renderer> {
+    let form = media::form(&call.headers)?;
+    let include = match form {
+        Form::Table => IncludeObject::parse(call.query.get("includeObject"))?,
+        _ => IncludeObject::default(),
+    };
+    Ok(Renderer { resource: route.resource, form, include, now: call.now() })
+}
+
+/// The record's key of the object that a path names.
+fn key(route: &ObjectsRoute) -> ObjectKey {
+    let kind = route.resource.info.group_kind();
+    ObjectKey::new(kind, route.namespace.as_deref().unwrap_or_default(), route.name.as_deref().unwrap_or_default())
+}
+
+/// Why a plain write was made, for its Change: what was asked for, and through what.
+fn message(call: &Call, verb: &str, key: &ObjectKey) -> String {
+    /// As much of a client's name as is kept.
+    const CLIENT_CHARACTERS_MAX: usize = 128;
+    let agent = || call.headers.get(http::header::USER_AGENT)?.to_str().ok()?.split('/').next();
+    let client = call.query.get("fieldManager").or_else(agent).unwrap_or("a client");
+    let client: String = client.chars().filter(|character| !character.is_control()).take(CLIENT_CHARACTERS_MAX).collect();
+    format!("{verb} {key} with {client}")
+}
+
+/// The answer that carries a written object. A dry run must not show a revision that nothing has.
+fn written(renderer: &Renderer, outcome: &Outcome, code: StatusCode, dry_run: Option<&str>) -> ApiResult<Answer> {
+    let stored = outcome.stored();
+    let Some(revision) = dry_run else {
+        return Ok(response::json_bytes(code, renderer.object(stored)?));
+    };
+    let mut value = crate::render::value(renderer.resource, stored)?;
+    if let Some(metadata) = value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+        if revision.is_empty() {
+            metadata.remove("resourceVersion");
+        } else {
+            metadata.insert("resourceVersion".to_owned(), revision.into());
+        }
+    }
+    Ok(response::json_bytes(code, renderer.value(&value)?))
+}

@@ -1,0 +1,168 @@
+//! Changes and trust roots: signed documents of the record, shown as objects.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+use stead_admission::{bundle_of_change, change_object, root_object};
+use stead_model::{Object, Revision};
+use stead_store::{Change, ChangeReference, Cursor};
+use stead_trust::{Signature, Submission};
+
+use crate::api::Call;
+use crate::body;
+use crate::page_token::PageToken;
+use crate::path::ObjectsRoute;
+use crate::query::ListOptions;
+use crate::render::ListMeta;
+use crate::response::{self, Answer};
+use crate::status::{ApiError, ApiResult};
+
+/// Changes of one page at most: each is read from the database with its entries.
+const PAGE_CHANGES_MAX: usize = 500;
+
+/// Serves a request about signed documents.
+pub(super) async fn serve(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
+    let change = route.resource.is_change();
+    match (&call.method, &route.name, route.subresource.as_deref()) {
+        (&Method::GET, None, _) => list(&call, &route).await,
+        (&Method::POST, None, _) if change => submit(&call, &route).await,
+        (&Method::POST, None, _) => submit_root(&call, &route).await,
+        (&Method::GET, Some(name), None) => {
+            let object = if change { object_of(&call, &find(&call, &route, name).await?).await? } else { root(&call, &route, name)? };
+            shown(&call, &route, &object, StatusCode::OK)
+        }
+        (&Method::GET, Some(name), Some("bundle")) if change => bundle(&call, &route, name).await,
+        (_, Some(_), None) => Err(ApiError::forbidden(route.resource, "", "signed documents are kept for ever and never altered")),
+        (_, _, Some(_)) => Err(ApiError::no_such_path()),
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+fn unreadable(error: &impl std::fmt::Display) -> ApiError {
+    ApiError::unavailable(error.to_string())
+}
+
+fn value_of(object: &Object) -> ApiResult<Value> {
+    serde_json::to_value(object).map_err(|error| ApiError::internal(error.to_string()))
+}
+
+fn shown(call: &Call, route: &ObjectsRoute, object: &Object, code: StatusCode) -> ApiResult<Answer> {
+    let bytes = super::renderer(call, route)?.value(&value_of(object)?)?;
+    Ok(response::json_bytes(code, bytes))
+}
+
+async fn find(call: &Call, route: &ObjectsRoute, name: &str) -> ApiResult<Change> {
+    let reference = ChangeReference::Id(name.to_ascii_uppercase());
+    let change = call.api.admission().store().change(reference).await.map_err(|error| unreadable(&error))?;
+    change.ok_or_else(|| ApiError::not_found(route.resource, name))
+}
+
+async fn object_of(call: &Call, change: &Change) -> ApiResult<Object> {
+    let entries = call.api.admission().store().entries(change.revision).await.map_err(|error| unreadable(&error))?;
+    change_object(change, &entries).map_err(|error| ApiError::internal(error.to_string()))
+}
+
+fn root(call: &Call, route: &ObjectsRoute, name: &str) -> ApiResult<Object> {
+    let version = name.strip_prefix('v').and_then(|version| version.parse().ok());
+    let root = version.and_then(|version| call.api.admission().store().snapshot().root(version));
+    let root = root.ok_or_else(|| ApiError::not_found(route.resource, name))?;
+    root_object(&root).map_err(|error| ApiError::internal(error.to_string()))
+}
+
+async fn list(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
+    let renderer = super::renderer(call, route)?;
+    let options = call.query.list_options()?;
+    if options.watch {
+        return Err(ApiError::method_not_allowed());
+    }
+    let (objects, token) = if route.resource.is_change() { changes(call, route, &options).await? } else { (roots(call)?, None) };
+    let objects = objects.iter().map(value_of).collect::<ApiResult<Vec<_>>>()?;
+    let wanted: Vec<Value> = objects.into_iter().filter(|object| wanted(object, &options)).collect();
+    let meta = ListMeta { revision: call.api.admission().store().revision(), continue_token: token, remaining: None };
+    Ok(response::json_bytes(StatusCode::OK, renderer.list_of_values(&wanted, &meta)?))
+}
+
+/// Documents have no labels; of their fields, only the name selects.
+fn wanted(object: &Value, options: &ListOptions) -> bool {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let named = |(field, equal, value): &(String, bool, String)| field != "metadata.name" || (name == value) == *equal;
+    options.labels.matches(&std::collections::BTreeMap::new()) && options.fields.requirements.iter().all(named)
+}
+
+/// A page of Changes, newest first.
+async fn changes(call: &Call, route: &ObjectsRoute, options: &ListOptions) -> ApiResult<(Vec<Object>, Option<String>)> {
+    let named = options.fields.requirements.iter().find(|(field, equal, _)| field == "metadata.name" && *equal);
+    if let Some((_, _, name)) = named {
+        return match find(call, route, name).await {
+            Ok(change) => Ok((vec![object_of(call, &change).await?], None)),
+            Err(error) if error.code == StatusCode::NOT_FOUND => Ok((Vec::new(), None)),
+            Err(error) => Err(error),
+        };
+    }
+    let token = options.continue_token.as_deref().map(PageToken::parse).transpose()?;
+    let limit = if options.limit == 0 { PAGE_CHANGES_MAX } else { options.limit.min(PAGE_CHANGES_MAX) };
+    let store = call.api.admission().store();
+    let mut found = store.changes(token.map(|token| token.revision), limit.saturating_add(1)).await.map_err(|error| unreadable(&error))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more).map(|change| change.revision);
+    let token = last.map(|revision: Revision| {
+        let cursor = Cursor { namespace: String::new(), name: String::new(), passed: 0 };
+        PageToken { revision, cursor }.to_text()
+    });
+    let mut objects = Vec::with_capacity(found.len());
+    for change in &found {
+        objects.push(object_of(call, change).await?);
+    }
+    Ok((objects, token))
+}
+
+fn roots(call: &Call) -> ApiResult<Vec<Object>> {
+    let roots = call.api.admission().store().snapshot().roots_after(0);
+    let object = |root: &Arc<stead_store::RootDocument>| root_object(root).map_err(|error| ApiError::internal(error.to_string()));
+    roots.iter().map(object).collect()
+}
+
+/// Takes a Change that owners signed.
+async fn submit(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
+    let submission: Submission = serde_json::from_slice(&call.body)
+        .map_err(|error| ApiError::bad_request(format!("the body of the request is no signed change: {error}")))?;
+    let dry_run = call.query.dry_run()?;
+    let submitted = call.api.admission().submit(call.caller()?, &submission, dry_run).await;
+    let submitted = submitted.map_err(|error| super::refused::refused(route.resource, "", &error))?;
+    match submitted.change {
+        Some(change) => shown(call, route, &change, StatusCode::CREATED),
+        // A dry run makes no Change; that there is no refusal is the answer.
+        None => {
+            let outcomes: Vec<Value> = submitted.outcomes.iter().map(|outcome| outcome.stored().key().to_string().into()).collect();
+            Ok(response::json(StatusCode::OK, &serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {"objects": outcomes}})))
+        }
+    }
+}
+
+/// Takes a version of the trust root.
+async fn submit_root(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
+    let value = body::decode(&call.headers, &call.body)?;
+    let document = value.pointer("/spec/document").and_then(Value::as_str).unwrap_or_default();
+    let signatures = value.pointer("/spec/signatures").and_then(Value::as_array).into_iter().flatten();
+    let signatures = signatures
+        .map(|signature| Signature::from_armor(signature.as_str().unwrap_or_default()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| ApiError::bad_request(format!("spec.signatures: {error}")))?;
+    if call.query.dry_run()? {
+        return Err(ApiError::bad_request("a trust root cannot be submitted as a dry run; `stead trust show` checks one"));
+    }
+    let object = call.api.admission().submit_root(document.as_bytes().to_vec(), signatures).await;
+    let object = object.map_err(|error| super::refused::refused(route.resource, "", &error))?;
+    shown(call, route, &object, StatusCode::CREATED)
+}
+
+/// Everything that it takes to check a Change without us.
+async fn bundle(call: &Call, route: &ObjectsRoute, name: &str) -> ApiResult<Answer> {
+    let change = find(call, route, name).await?;
+    let entries = call.api.admission().store().entries(change.revision).await.map_err(|error| unreadable(&error))?;
+    let bundle = bundle_of_change(&change, &entries).map_err(|error| ApiError::internal(error.to_string()))?;
+    let bytes = serde_json::to_vec(&bundle).map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(response::json_bytes(StatusCode::OK, bytes))
+}

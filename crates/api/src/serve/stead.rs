@@ -1,0 +1,118 @@
+//! `/stead/v1/…`: login, the fleet's trust roots, sequences to sign for, tickets and plans.
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stead_model::{GroupKind, ObjectKey};
+use stead_trust::{SignedLogin, NONCE_CHARACTERS};
+
+use crate::api::Call;
+use crate::body;
+use crate::response::{self, Answer};
+use crate::status::{ApiError, ApiResult};
+
+/// Names of one question for sequences: as many as one Change has entries.
+const SEQUENCES_MAX: usize = 10_000;
+
+/// Serves what Kubernetes has no word for.
+pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
+    match (&call.method, path) {
+        (&Method::GET, "login") => challenge(&call),
+        (&Method::POST, "login") => login(&call),
+        (&Method::GET, "fleet") => Ok(fleet(&call)),
+        (&Method::POST, "sequences") => sequences(&call),
+        (&Method::POST, "ticket") => {
+            let answer = call.api.fleet().ticket(body::json(&call.body)?).await;
+            answered(answer)
+        }
+        (&Method::POST, "plan") => {
+            let answer = call.api.fleet().plan(body::json(&call.body)?).await;
+            answered(answer)
+        }
+        (_, "login" | "fleet" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
+        _ => Err(ApiError::no_such_path()),
+    }
+}
+
+fn answered(answer: Result<Value, String>) -> ApiResult<Answer> {
+    answer.map(|value| response::json(StatusCode::OK, &value)).map_err(ApiError::bad_request)
+}
+
+/// What a client signs to log in.
+fn challenge(call: &Call) -> ApiResult<Answer> {
+    let admission = call.api.admission();
+    let mut bytes = [0; NONCE_CHARACTERS / 2];
+    (admission.environment().random)(&mut bytes);
+    let nonce = hex::encode(bytes);
+    call.api.nonces().add(nonce.clone(), call.now());
+    let time = crate::instant::spell(call.now(), false);
+    let value = json!({"fleet": admission.fleet(), "coordinator": admission.online_key(), "nonce": nonce, "time": time});
+    Ok(response::json(StatusCode::OK, &value))
+}
+
+/// Checks what the client signed, and gives it a token.
+fn login(call: &Call) -> ApiResult<Answer> {
+    #[derive(Deserialize)]
+    struct Claim {
+        nonce: String,
+    }
+    let signed: SignedLogin = serde_json::from_slice(&call.body)
+        .map_err(|error| ApiError::bad_request(format!("the body of the request is no signed login: {error}")))?;
+    let admission = call.api.admission();
+    let refused = |message: String| ApiError::unauthorized(format!("Unauthorized: {message}"));
+    // The nonce says only which challenge is answered; that it was signed is checked below.
+    let claim: Claim = serde_json::from_slice(&signed.document).map_err(|error| refused(format!("the login: {error}")))?;
+    if !call.api.nonces().take(&claim.nonce, call.now()) {
+        return Err(refused("the login's nonce is none of this coordinator's, was used, or is too old; log in again".to_owned()));
+    }
+    let presence = admission.root().user_presence();
+    let key = signed
+        .verify(&admission.fleet(), admission.online_key(), &claim.nonce, call.now(), presence)
+        .map_err(|error| refused(error.to_string()))?;
+    if !admission.is_owner(&key) {
+        return Err(refused(format!("the trust root names no owner with the key {}", key.fingerprint())));
+    }
+    let (token, until) = call.api.issue_token(&key);
+    tracing::info!(key = %key.fingerprint(), "login");
+    Ok(response::json(StatusCode::OK, &json!({"token": token, "expirationTimestamp": crate::instant::spell(until, false)})))
+}
+
+/// Who this fleet is, for whoever asks: all of it is signed or public.
+fn fleet(call: &Call) -> Answer {
+    let admission = call.api.admission();
+    let chain = admission.chain();
+    let value = json!({"fleet": admission.fleet(), "coordinator": admission.online_key(), "roots": chain.signed()});
+    response::json(StatusCode::OK, &value)
+}
+
+/// How far the signed changes of some names have come.
+fn sequences(call: &Call) -> ApiResult<Answer> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Name {
+        api_version: String,
+        kind: String,
+        #[serde(default)]
+        namespace: String,
+        name: String,
+    }
+    let names: Vec<Name> = serde_json::from_value(body::json(&call.body)?)
+        .map_err(|error| ApiError::bad_request(format!("expected a list of apiVersion, kind, namespace and name: {error}")))?;
+    if names.len() > SEQUENCES_MAX {
+        return Err(ApiError::too_large(format!("{} names are asked for; {SEQUENCES_MAX} is the limit", names.len())));
+    }
+    let snapshot = call.api.admission().store().snapshot();
+    let answers: Vec<Value> = names
+        .into_iter()
+        .map(|name| {
+            let key = ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
+            let sequence = snapshot.sequence(&key);
+            json!({
+                "apiVersion": name.api_version, "kind": name.kind, "namespace": name.namespace, "name": name.name,
+                "sequence": sequence.map_or(0, |sequence| sequence.sequence),
+                "deleted": sequence.is_some_and(|sequence| sequence.deleted),
+            })
+        })
+        .collect();
+    Ok(response::json(StatusCode::OK, &Value::Array(answers)))
+}
