@@ -135,6 +135,12 @@ async fn accept<T: Transport, A: Admission>(transport: Arc<T>, shared: Arc<Share
         let Some(incoming) = incoming else {
             return;
         };
+        // Under load nobody gets a handshake for a made-up address.
+        let incoming =
+            if handshakes.available_permits() < HANDSHAKES_AT_ONCE_MAX / 2 { incoming.challenge() } else { Some(incoming) };
+        let Some(incoming) = incoming else {
+            continue;
+        };
         let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
             shared.count_refusal(Refusal::HandshakesBusy);
             incoming.refuse();

@@ -80,6 +80,11 @@ pub trait Incoming: Send + 'static {
     /// Finishes the handshake, which proves the peer's key.
     fn establish(self) -> impl Future<Output = Result<Self::Connection, TransportError>> + Send;
 
+    /// Gives the peer back if its address is known to be real; else makes it knock again with a proof, at the cost of one packet.
+    fn challenge(self) -> Option<Self>
+    where
+        Self: Sized;
+
     /// Turns it away as cheaply as possible.
     fn refuse(self);
 }

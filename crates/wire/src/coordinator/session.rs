@@ -48,8 +48,8 @@ pub(super) async fn run_session<C: Connection, A: Admission>(
 struct Deciding<'a, A> {
     admission: &'a A,
     admissions: &'a Semaphore,
-    asked: mpsc::Receiver<Question>,
-    decided: mpsc::Receiver<Verdict>,
+    asked: mpsc::Receiver<Box<Question>>,
+    decided: mpsc::Receiver<Box<Verdict>>,
 }
 
 struct Session<'a> {
@@ -133,7 +133,7 @@ impl Session<'_> {
     async fn decide<A: Admission>(&self, mut deciding: Deciding<'_, A>) {
         loop {
             let verdict = tokio::select! {
-                verdict = deciding.decided.recv() => verdict,
+                verdict = deciding.decided.recv() => verdict.map(|verdict| *verdict),
                 question = deciding.asked.recv() => match question {
                     Some(question) => self.ask(&deciding, question).await,
                     None => None,
@@ -146,8 +146,8 @@ impl Session<'_> {
         }
     }
 
-    async fn ask<A: Admission>(&self, deciding: &Deciding<'_, A>, question: Question) -> Option<Verdict> {
-        let Question { peer, hello, join } = question;
+    async fn ask<A: Admission>(&self, deciding: &Deciding<'_, A>, question: Box<Question>) -> Option<Verdict> {
+        let Question { peer, hello, join } = *question;
         let _turn = deciding.admissions.acquire().await.ok()?;
         Some(match join {
             Some(join) => deciding.admission.join(peer, hello, join).await,

@@ -26,9 +26,10 @@ pub(super) struct Question {
 pub(super) struct Signals {
     pub(super) wake: Notify,
     pub(super) closing: watch::Sender<Option<String>>,
-    pub(super) questions: mpsc::Sender<Question>,
+    /// Boxed, like verdicts: a channel sets room for 32 aside.
+    pub(super) questions: mpsc::Sender<Box<Question>>,
     /// A verdict from outside waits for its turn on the event channel.
-    pub(super) verdicts: mpsc::Sender<Verdict>,
+    pub(super) verdicts: mpsc::Sender<Box<Verdict>>,
 }
 
 #[derive(Debug)]
@@ -132,7 +133,7 @@ impl Shared {
         self.locked(|guarded, _| {
             let waiting = guarded.hub.outside(peer);
             let told = waiting.iter().filter_map(|id| guarded.signals.get(id));
-            told.filter(|signals| signals.verdicts.try_send(verdict.clone()).is_ok()).count()
+            told.filter(|signals| signals.verdicts.try_send(Box::new(verdict.clone())).is_ok()).count()
         })
     }
 
@@ -160,7 +161,7 @@ impl Guarded {
                 }
                 Effect::Admit { session, peer, hello, join } => {
                     if let Some(signals) = self.signals.get(&session)
-                        && signals.questions.try_send(Question { peer, hello: *hello, join }).is_err()
+                        && signals.questions.try_send(Box::new(Question { peer, hello: *hello, join })).is_err()
                     {
                         tracing::error!(%peer, "a session asked before it was answered");
                     }

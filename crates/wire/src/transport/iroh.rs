@@ -214,6 +214,14 @@ impl Incoming for IrohIncoming {
         Ok(IrohConnection { connection })
     }
 
+    fn challenge(self) -> Option<Self> {
+        if self.incoming.remote_addr_validated() {
+            return Some(self);
+        }
+        // It fails only for a validated address, and then the peer may come in.
+        self.incoming.retry().err().map(|error| Self { incoming: error.into_incoming() })
+    }
+
     fn refuse(self) {
         self.incoming.refuse();
     }

@@ -140,6 +140,10 @@ impl Incoming for MemoryConnection {
         Ok(self)
     }
 
+    fn challenge(self) -> Option<Self> {
+        Some(self)
+    }
+
     fn refuse(self) {
         self.token.cancel();
     }
