@@ -29,6 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![expect(clippy::result_large_err, reason = "refusals are rare, and name the digests and keys they speak of")]
+
 mod ack;
 mod admit;
 mod armor;

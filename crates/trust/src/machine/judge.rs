@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use stead_model::{Digest, GroupKind, Object, ObjectKey, Revision};
+use stead_model::{Digest, Object, ObjectKey, Revision};
 
-use super::memory::{HeldEntry, MachineMemory};
+use super::memory::{HeldEntry, MachineMemory, machine_kind};
 use super::refusal::{Check, Refusal};
 use crate::admit::is_ahead;
 use crate::bundle::{Bundle, BundleEntry};
@@ -118,6 +118,9 @@ fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<Accept
         Refusal::new(check, None, format!("entry {}: {error}", entry.index))
     })?;
     let key = leaf.key();
+    if judged.memory.held(&key).is_some_and(|held| held.is_same(&judged.digest, entry)) {
+        return Ok(None);
+    }
     let refuse = |check, message: String| Refusal::new(check, Some(&key), message);
     let committed = leaf.commits_to(entry.object.as_deref());
     let object = if committed { entry.object.as_deref().map(|bytes| leaf.read_object(bytes)).transpose() } else { Ok(None) };
@@ -129,6 +132,10 @@ fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<Accept
         (Unauthorised::TooFew { .. }, _) => refuse(Check::Threshold, error.to_string()),
         _ => refuse(Check::Role, error.to_string()),
     })?;
+    if let Some(other) = other_own_name(judged.memory, &key, object.as_ref().ok().and_then(Option::as_ref)) {
+        let message = format!("this machine is Machine/{other} already, and two objects with one key are an alarm; delete that one first");
+        return Err(refuse(Check::Role, message));
+    }
     if !proven {
         return Err(refuse(Check::Proof, format!("it is not entry {} of the statement {}", entry.index, judged.digest)));
     }
@@ -137,7 +144,7 @@ fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<Accept
     }
     let object = object.map_err(|error| refuse(Check::Digest, error.to_string()))?;
     if let Some(held) = judged.memory.held(&key).filter(|held| held.sequence >= leaf.sequence) {
-        return if held.is_same(&judged.digest, entry) { Ok(None) } else { Err(refuse(Check::Sequence, replayed(held, &leaf))) };
+        return Err(refuse(Check::Sequence, replayed(held, &leaf)));
     }
     let receipt = judged.receipt.as_ref().map_err(|message| refuse(Check::Receipt, message.clone()))?;
     Ok(Some(AcceptedEntry {
@@ -160,7 +167,13 @@ fn replayed(held: &HeldEntry, leaf: &Leaf) -> String {
 }
 
 fn is_machine(key: &ObjectKey) -> bool {
-    key.kind == GroupKind::new("stead.dev", "Machine")
+    key.kind == machine_kind()
+}
+
+/// The machine's own name, where an object of another name claims its key: with it would come other labels, and other masters.
+fn other_own_name<'a>(memory: &'a MachineMemory, key: &ObjectKey, object: Option<&Object>) -> Option<&'a str> {
+    let claims = object.is_some_and(|object| memory.is_own(object));
+    memory.machine().filter(|name| claims && *name != key.name)
 }
 
 fn is_first_machine(leaf: &Leaf, key: &ObjectKey) -> bool {

@@ -25,7 +25,8 @@ pub struct MachineMemory {
     ack_sequence: u64,
     entries: BTreeMap<ObjectKey, HeldEntry>,
     statements: BTreeMap<Digest, StatementRow>,
-    own_labels: Option<Labels>,
+    /// The name of the machine's own object, once it is held.
+    machine: Option<String>,
     facts: Labels,
 }
 
@@ -47,7 +48,7 @@ pub struct HeldEntry {
 
 impl HeldEntry {
     pub(super) fn is_same(&self, statement: &Digest, entry: &BundleEntry) -> bool {
-        self.statement == *statement && self.entry.leaf == entry.leaf
+        self.statement == *statement && self.entry == *entry
     }
 }
 
@@ -62,6 +63,8 @@ pub struct MemoryRow {
     pub now: Timestamp,
     /// The sequence of its last acknowledgement.
     pub ack_sequence: u64,
+    /// The name of its own Machine object: the first one with its key that it accepted, until that goes.
+    pub machine: Option<String>,
 }
 
 /// One row a root version.
@@ -163,14 +166,14 @@ impl MachineMemory {
     /// [`JoinError`] says what does not fit.
     pub fn join(fleet: &Digest, root_version: u64, key: MachineKey, versions: &[SignedRoot]) -> Result<Self, JoinError> {
         let roots = RootChain::verify_up_to(fleet, versions, root_version)?;
-        let row = MemoryRow { fleet: *fleet, key, now: roots.newest().time, ack_sequence: 0 };
+        let row = MemoryRow { fleet: *fleet, key, now: roots.newest().time, ack_sequence: 0, machine: None };
         Ok(Self::empty(row, roots))
     }
 
     fn empty(row: MemoryRow, roots: RootChain) -> Self {
-        let MemoryRow { fleet, key, now, ack_sequence } = row;
+        let MemoryRow { fleet, key, now, ack_sequence, machine } = row;
         let (entries, statements) = (BTreeMap::new(), BTreeMap::new());
-        Self { fleet, key, roots, now, ack_sequence, entries, statements, own_labels: None, facts: Labels::new() }
+        Self { fleet, key, roots, now, ack_sequence, entries, statements, machine, facts: Labels::new() }
     }
 
     /// What was on disk. The chain, and every object against its leaf and statement, are checked again.
@@ -193,7 +196,6 @@ impl MachineMemory {
             let held = memory.read_row(row).map_err(|what| MemoryError::Entry { key: key.clone(), what })?;
             memory.entries.insert(key, held);
         }
-        memory.find_own_labels();
         Ok(memory)
     }
 
@@ -228,14 +230,17 @@ impl MachineMemory {
         };
         self.now = self.now.max(first.admitted);
         self.statements.insert(statement.digest, statement.clone());
-        let rows: Vec<EntryRow> = accepted.iter().map(|entry| self.take(entry)).collect();
+        let rows: Vec<EntryRow> = accepted.iter().filter_map(|entry| self.take(entry)).collect();
         let needed: std::collections::BTreeSet<Digest> = self.entries.values().map(|held| held.statement).collect();
         self.statements.retain(|digest, _| needed.contains(digest));
-        self.find_own_labels();
         (self.row(), Some(statement), rows)
     }
 
-    fn take(&mut self, accepted: &AcceptedEntry) -> EntryRow {
+    fn take(&mut self, accepted: &AcceptedEntry) -> Option<EntryRow> {
+        if self.entries.get(&accepted.key).is_some_and(|held| held.sequence >= accepted.sequence) {
+            // Judged before something newer was accepted: no name ever goes back.
+            return None;
+        }
         let fact_labels = accepted.authority.fact_labels();
         let held = HeldEntry {
             sequence: accepted.sequence,
@@ -246,13 +251,17 @@ impl MachineMemory {
             entry: accepted.entry.clone(),
         };
         self.entries.insert(accepted.key.clone(), held);
-        EntryRow {
+        let own = self.own_object().is_some_and(|object| self.is_own(object));
+        if !own {
+            self.machine = accepted.object.as_ref().filter(|object| self.is_own(object)).map(|object| object.metadata.name.clone());
+        }
+        Some(EntryRow {
             key: accepted.key.clone(),
             sequence: accepted.sequence,
             statement: accepted.statement,
             entry: accepted.entry.clone(),
             fact_labels,
-        }
+        })
     }
 
     /// Takes root versions that [`adopt_roots`] passed; [`Adoption::rows`] and [`MachineMemory::row`] are to be written.
@@ -272,20 +281,20 @@ impl MachineMemory {
         self.facts = facts;
     }
 
-    fn find_own_labels(&mut self) {
-        let own = self.entries.iter().find(|(key, held)| {
-            key.kind == GroupKind::new("stead.dev", "Machine") && held.object.as_ref().is_some_and(|object| self.is_own(object))
-        });
-        self.own_labels = own.and_then(|(_, held)| held.object.as_ref()).map(|object| object.metadata.labels.clone());
+    /// Whether an object is a Machine with this machine's key.
+    pub(super) fn is_own(&self, object: &Object) -> bool {
+        let key = object.spec().get("key").and_then(serde_json::Value::as_str);
+        object.group_kind() == machine_kind() && key == Some(self.key.to_string().as_str())
     }
 
-    fn is_own(&self, object: &Object) -> bool {
-        object.spec().get("key").and_then(serde_json::Value::as_str) == Some(self.key.to_string().as_str())
+    fn own_object(&self) -> Option<&Object> {
+        let key = ObjectKey::new(machine_kind(), "", self.machine.as_deref()?);
+        self.entries.get(&key)?.object.as_ref()
     }
 
     /// Whether a selector of something that is held (or was accepted) matches this machine. Never before it knows its own labels.
     pub fn is_selected(&self, selector: &Selector, fact_labels: bool) -> bool {
-        self.own_labels.as_ref().is_some_and(|labels| selects(selector, labels, &self.facts, fact_labels))
+        self.own_labels().is_some_and(|labels| selects(selector, labels, &self.facts, fact_labels))
     }
 
     /// The bundle that an entry came with: what `stead restore` asks machines for.
@@ -298,7 +307,7 @@ impl MachineMemory {
 
     /// The row of what there is once.
     pub fn row(&self) -> MemoryRow {
-        MemoryRow { fleet: self.fleet, key: self.key, now: self.now, ack_sequence: self.ack_sequence }
+        MemoryRow { fleet: self.fleet, key: self.key, now: self.now, ack_sequence: self.ack_sequence, machine: self.machine.clone() }
     }
 
     /// The rows of the root chain.
@@ -343,7 +352,12 @@ impl MachineMemory {
 
     /// The machine's own owner-signed labels; none before its Machine object came.
     pub fn own_labels(&self) -> Option<&Labels> {
-        self.own_labels.as_ref()
+        self.own_object().map(|object| &object.metadata.labels)
+    }
+
+    /// The name of the machine's own object; none before it came.
+    pub fn machine(&self) -> Option<&str> {
+        self.machine.as_deref()
     }
 
     pub(super) fn facts(&self) -> &Labels {
@@ -355,3 +369,6 @@ impl MachineMemory {
     }
 }
 
+pub(super) fn machine_kind() -> GroupKind {
+    GroupKind::new(stead_model::GROUP, "Machine")
+}

@@ -183,7 +183,8 @@ impl Role {
         match &write.reach {
             Reach::Elsewhere => true,
             Reach::Unknown => false,
-            Reach::All(sets) => sets.iter().all(|labels| selects(selector, labels, write.facts, self.fact_labels)),
+            // Of nothing, nothing is known: a role may not bury the name of a machine that it has never reached.
+            Reach::All(sets) => !sets.is_empty() && sets.iter().all(|labels| selects(selector, labels, write.facts, self.fact_labels)),
         }
     }
 }

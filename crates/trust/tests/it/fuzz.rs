@@ -1,40 +1,60 @@
 //! Fuzz harnesses for every decoder of bytes that a stranger may send.
 
+use stead_model::{Digest, Revision};
 use stead_trust::{
-    Bundle, ChangeStatement, Leaf, MachineKey, PublicKey, RootChain, Signature, SignatureNamespace, SignedAck, SignedLogin, SignedReceipt,
-    SignedRoot, SignedStatement, Signer, SigningKey, Submission, UserPresence, judge, matches_pattern, verify,
+    Bundle, ChangeStatement, Delegation, Labels, Leaf, MachineKey, PublicKey, RootChain, Signature, SignatureNamespace, SignedAck, SignedDelegation, SignedLogin, SignedReceipt,
+    SignedRoot, SignedStatement, Signer, SigningKey, Submission, UserPresence, judge, matches_pattern, verify, verify_enrolment,
 };
 
-use crate::fleet::{Fleet, key};
+use crate::fleet::{Fleet, key, noon, profile};
+
+/// Something valid with the bytes written over it, from the place that the first two of them name.
+fn spliced(valid: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let [high, low, rest @ ..] = bytes else { return valid.to_vec() };
+    let start = usize::from(u16::from_be_bytes([*high, *low])) % valid.len();
+    let mut spliced = valid.to_vec();
+    spliced.splice(start..valid.len().min(start + rest.len()), rest.iter().copied());
+    spliced
+}
 
 #[test]
 fn fuzz_statement() {
-    let signer = key(1);
+    let fleet = Fleet::new();
+    let valid = fleet.submission(&[(&profile("web-1"), 1)], &[&fleet.owner]).statement.document;
     bolero::check!().for_each(|bytes: &[u8]| {
-        let _ = ChangeStatement::from_document(bytes);
-        // Signed by a key that anybody may have made: the parser is all that stands in the way.
-        let signatures = vec![signer.sign(SignatureNamespace::Change, bytes).unwrap()];
-        let _ = SignedStatement { document: bytes.to_vec(), signatures }.verify(UserPresence::Required);
+        for document in [bytes.to_vec(), spliced(&valid, bytes)] {
+            let _ = ChangeStatement::from_document(&document);
+            // Signed by a key that anybody may have made: the parser is all that stands in the way.
+            let signatures = vec![fleet.grazer.sign(SignatureNamespace::Change, &document).unwrap()];
+            let _ = SignedStatement { document, signatures }.verify(UserPresence::Required);
+        }
     });
 }
 
 #[test]
 fn fuzz_root() {
     let (fleet, stranger) = (Fleet::new(), key(99));
+    let valid = fleet.roots.newest().next_version(noon()).unwrap().to_document().unwrap();
     bolero::check!().for_each(|bytes: &[u8]| {
-        let signatures = vec![stranger.sign(SignatureNamespace::Root, bytes).unwrap()];
-        let signed = SignedRoot { document: bytes.to_vec(), signatures };
-        assert!(fleet.roots.extend(&signed).is_err());
-        let _ = RootChain::verify(&signed.digest(), &[signed]);
+        for document in [bytes.to_vec(), spliced(&valid, bytes)] {
+            let signatures = vec![stranger.sign(SignatureNamespace::Root, &document).unwrap()];
+            let signed = SignedRoot { document, signatures };
+            assert!(fleet.roots.extend(&signed).is_err());
+            let _ = RootChain::verify(&signed.digest(), &[signed]);
+        }
     });
 }
 
 #[test]
 fn fuzz_receipt() {
     let signer = key(3);
+    let digest = Digest::of(b"x");
+    let valid = SignedReceipt::sign(digest, digest, Revision(1), noon(), &signer).unwrap().document;
     bolero::check!().for_each(|bytes: &[u8]| {
-        let signature = signer.sign(SignatureNamespace::Receipt, bytes).unwrap();
-        let _ = SignedReceipt { document: bytes.to_vec(), signature }.verify();
+        for document in [bytes.to_vec(), spliced(&valid, bytes)] {
+            let signature = signer.sign(SignatureNamespace::Receipt, &document).unwrap();
+            let _ = SignedReceipt { document, signature }.verify();
+        }
     });
 }
 
@@ -52,10 +72,15 @@ fn fuzz_ack_and_login() {
 
 #[test]
 fn fuzz_bundle() {
-    let memory = Fleet::new().memory(Some("graz"));
+    let fleet = Fleet::new();
+    let memory = fleet.memory(Some("graz"));
+    let original = fleet.bundle(&[(&profile("web-1"), 1)], &[&fleet.owner]);
+    let valid = original.to_bytes().unwrap();
     bolero::check!().for_each(|bytes: &[u8]| {
-        if let Ok(bundle) = Bundle::from_bytes(bytes) {
-            assert!(judge(&memory, &bundle).is_err());
+        for bytes in [bytes.to_vec(), spliced(&valid, bytes)] {
+            if let Ok(bundle) = Bundle::from_bytes(&bytes) {
+                assert!(bundle == original || judge(&memory, &bundle).is_err());
+            }
         }
     });
 }
@@ -88,6 +113,27 @@ fn fuzz_leaf() {
             assert_eq!(leaf.to_bytes().unwrap(), bytes);
             let _ = leaf.read_object(bytes);
         }
+    });
+}
+
+#[test]
+fn fuzz_enrolment() {
+    let (fleet, labels) = (Fleet::new(), Labels::new());
+    let (time, until, name_pattern) = (noon(), noon(), "a-*".to_owned());
+    let valid = Delegation { fleet: fleet.id(), time, labels, name_pattern, machines: 1, until };
+    let valid = SignedDelegation::sign(&valid, &[&fleet.owner]).unwrap();
+    let mut evidence = valid.countersign(&fleet.machine, "a-1", noon()).unwrap();
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let document = spliced(&valid.document, bytes);
+        let signatures = vec![fleet.grazer.sign(SignatureNamespace::Enrol, &document).unwrap()];
+        let _ = SignedDelegation { document, signatures }.read();
+        let request = spliced(evidence.request.as_bytes(), bytes);
+        evidence.request_signature = fleet.machine.sign(SignatureNamespace::Enrol, &request).unwrap().to_armor();
+        let mut evidence = evidence.clone();
+        evidence.request = String::from_utf8_lossy(&request).into_owned();
+        let spec = serde_json::json!({"key": fleet.machine_key().to_string(), "enrolment": evidence});
+        let machine = crate::fleet::object("Machine", "a-2", serde_json::json!({}), spec);
+        assert!(verify_enrolment(fleet.roots.newest(), &machine, None).is_err() || request.windows(3).any(|name| name == b"a-2"));
     });
 }
 

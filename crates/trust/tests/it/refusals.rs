@@ -1,10 +1,12 @@
 //! The machine's refusals: each check, alone and in its order.
 
 use serde_json::json;
-use stead_trust::{Bundle, Check, MachineMemory, Op, Salt, SignatureNamespace, SignedReceipt, Signer, judge};
 use stead_model::{Digest, Revision};
+use stead_trust::{
+    Authorship, Bundle, Check, MachineMemory, Op, Salt, SignatureNamespace, SignedReceipt, Signer, StatementBuilder, judge,
+};
 
-use crate::fleet::{Fleet, at, key, minutes, noon, object, profile, profile_key};
+use crate::fleet::{Fleet, ID, at, key, minutes, noon, object, profile, profile_key};
 
 fn check_of(memory: &MachineMemory, bundle: &Bundle) -> Check {
     let refusal = judge(memory, bundle).unwrap_err();
@@ -45,6 +47,13 @@ fn a_deletion_is_accepted_and_remembered() {
     assert_eq!(judge(&memory, &fleet.bundle(&[(&profile("web-1"), 3)], &[&fleet.owner])).unwrap().len(), 1);
 }
 
+fn for_another_fleet(fleet: &Fleet) -> Bundle {
+    let author = Authorship::Person { author: fleet.owner.public_key().clone() };
+    let mut builder = StatementBuilder::new(Digest::of(b"another"), ID, noon(), noon() + minutes(1), "", author);
+    builder.put(&profile("web-2"), 1, Salt::from_bytes([0; 32])).unwrap();
+    fleet.bundle_of(&builder.build().unwrap().sign(&[&fleet.owner]).unwrap())
+}
+
 /// Each case breaks one thing; the check that is named is the one for it.
 #[test]
 fn every_check_refuses() {
@@ -62,14 +71,6 @@ fn every_check_refuses() {
     };
     let by = |signers: &[&dyn Signer], name: &str| fleet.bundle(&[(&profile(name), 1)], signers);
     let received = |time, online| fleet.bundle_received(&fleet.submission(&[(&profile("web-2"), 1)], &[&fleet.owner]), time, online);
-    let other_fleet = {
-        let mut builder = stead_trust::StatementBuilder::new(
-            Digest::of(b"another"), crate::fleet::ID, noon(), noon() + minutes(1), "",
-            stead_trust::Authorship::Person { author: fleet.owner.public_key().clone() },
-        );
-        builder.put(&profile("web-2"), 1, Salt::from_bytes([0; 32])).unwrap();
-        fleet.bundle_of(&builder.build().unwrap().sign(&[&fleet.owner]).unwrap())
-    };
     let other_receipt = |digest| SignedReceipt::sign(fleet.id(), digest, Revision(1), noon(), &fleet.online).unwrap();
     let cases = [
         ("a byte of the statement", altered(&|bundle| bundle.statement[20] ^= 1), Check::Signature),
@@ -81,7 +82,7 @@ fn every_check_refuses() {
             bundle.statement.push(b' ');
             bundle.signatures = vec![fleet.owner.sign(SignatureNamespace::Change, &bundle.statement).unwrap()];
         }), Check::Format),
-        ("another fleet", other_fleet, Check::Fleet),
+        ("another fleet", for_another_fleet(&fleet), Check::Fleet),
         ("a stranger", by(&[&key(99)], "web-2"), Check::Role),
         ("a name outside the role", by(&[&fleet.owner], "db-1"), Check::Role),
         ("an online key as an author", by(&[&fleet.online], "web-2"), Check::Role),
@@ -183,6 +184,51 @@ fn a_machine_cannot_be_pulled_into_a_roles_reach() {
     let pulled = fleet.machine_object("grazer-m", json!({"site": "graz"}));
     assert_eq!(check_of(&memory, &fleet.bundle(&[(&pulled, 2)], &[&fleet.grazer])), Check::Role);
     assert!(judge(&memory, &fleet.bundle(&[(&pulled, 2)], &[&fleet.owner])).is_ok());
+}
+
+#[test]
+fn a_second_object_with_the_machines_key_does_not_change_its_masters() {
+    let fleet = Fleet::new();
+    let mut memory = fleet.memory(Some("wien"));
+    let claim = fleet.machine_object("grazer-a", json!({"site": "graz"}));
+    for owner in [&fleet.grazer, &fleet.owner] {
+        assert_eq!(check_of(&memory, &fleet.bundle(&[(&claim, 1)], &[owner])), Check::Role);
+    }
+    // Only after its own object went may another name take its place.
+    let mut builder = fleet.builder();
+    let own = stead_model::ObjectKey::new(stead_model::GroupKind::new("stead.dev", "Machine"), "", "m1");
+    builder.delete("stead.dev/v1", &own, 2, Salt::from_bytes([1; 32])).unwrap();
+    let bundle = fleet.bundle_of(&builder.build().unwrap().sign(&[&fleet.owner]).unwrap());
+    let accepted = judge(&memory, &bundle).unwrap();
+    memory.accept(&bundle, &accepted);
+    assert_eq!((memory.machine(), memory.own_labels()), (None, None));
+    let bundle = fleet.bundle(&[(&claim, 1)], &[&fleet.owner]);
+    let accepted = judge(&memory, &bundle).unwrap();
+    memory.accept(&bundle, &accepted);
+    assert_eq!(memory.machine(), Some("grazer-a"));
+}
+
+#[test]
+fn a_role_cannot_bury_the_name_of_a_machine_it_never_reached() {
+    let fleet = Fleet::new();
+    let grazer = Authorship::Person { author: fleet.grazer.public_key().clone() };
+    let mut builder = StatementBuilder::new(fleet.id(), ID, noon(), noon() + minutes(1), "", grazer);
+    let name = stead_model::ObjectKey::new(stead_model::GroupKind::new("stead.dev", "Machine"), "", "grazer-m");
+    builder.delete("stead.dev/v1", &name, 1000, Salt::from_bytes([1; 32])).unwrap();
+    let bundle = fleet.bundle_of(&builder.build().unwrap().sign(&[&fleet.grazer]).unwrap());
+    assert_eq!(check_of(&fleet.memory(None), &bundle), Check::Role);
+}
+
+#[test]
+fn what_was_judged_before_something_newer_came_is_not_taken() {
+    let fleet = Fleet::new();
+    let mut memory = fleet.memory(Some("graz"));
+    let old = fleet.bundle(&[(&profile("web-1"), 1)], &[&fleet.owner]);
+    let new = fleet.bundle(&[(&profile("web-1"), 2)], &[&fleet.owner]);
+    let (judged_old, judged_new) = (judge(&memory, &old).unwrap(), judge(&memory, &new).unwrap());
+    memory.accept(&new, &judged_new);
+    assert!(memory.accept(&old, &judged_old).2.is_empty());
+    assert_eq!(memory.held(&profile_key("web-1")).unwrap().sequence, 2);
 }
 
 #[test]

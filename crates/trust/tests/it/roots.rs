@@ -94,12 +94,15 @@ fn two_documents_with_one_version_are_an_alarm() {
     assert_eq!(name_of(&chain.extend(&forged).unwrap_err()), "version");
 }
 
+/// What is changed, and how.
+type Case = (&'static str, &'static dyn Fn(&mut Root));
+
 #[test]
 fn roots_that_say_what_they_may_not_are_not_made() {
     let fleet = Fleet::new();
     let good = root_of(&fleet.owner, &fleet.second, &fleet.online, &fleet.grazer);
     assert!(good.to_document().is_ok());
-    let cases: [(&str, &dyn Fn(&mut Root)); 8] = [
+    let cases: [Case; 8] = [
         ("version 0", &|root| root.version = 0),
         ("version 2 without a predecessor", &|root| root.version = 2),
         ("no owners", &|root| root.owners.keys.clear()),
@@ -154,6 +157,7 @@ fn a_key_that_left_is_obeyed_no_more() {
     };
     memory.install(adopt_roots(&memory, &[next(&fleet.roots, leave, &[&fleet.owner])]).unwrap());
     assert!(memory.held(&crate::fleet::profile_key("web-1")).is_some(), "what is held stays");
+    assert!(stead_trust::judge(&memory, &bundle).unwrap().is_empty(), "and may be sent again");
     let more = fleet.bundle(&[(&profile, 2)], &[&fleet.owner]);
     assert_eq!(stead_trust::judge(&memory, &more).unwrap_err().check, Check::Role);
 }
