@@ -53,7 +53,8 @@ pub fn claims(profile: &str, sequence: u64, spec: &ProfileSpec) -> Result<Profil
     }
     let places: Vec<UnitId> = claims.iter().map(|claimed| claimed.claim.id()).collect();
     for command in &spec.commands {
-        claims.push(Claimed { claim: Claim::Command(command_desired(profile, command)), after: after(profile, command, &places) });
+        claims
+            .push(Claimed { claim: Claim::Command(command_desired(profile, command)), after: after(profile, command, &places) });
     }
     Ok(ProfileClaims { profile: profile.to_owned(), by: by(profile, sequence), claims })
 }

@@ -13,9 +13,12 @@ pub const LISTED_MAX: usize = 64;
 ///
 /// `root` is the machine's root directory, from which its id and its release are read.
 pub fn gather(root: &Path, agent_version: &str) -> Facts {
-    let mut system = System::new();
-    system.refresh_memory();
-    system.refresh_cpu_all();
+    let system = System::new().map(|mut system| {
+        system.refresh_memory();
+        system.refresh_cpu_all();
+        system
+    });
+    let (cpus, memory_bytes) = system.as_ref().map_or((&[][..], 0), |system| (system.cpus(), system.total_memory()));
     Facts {
         hostname: System::host_name().unwrap_or_default(),
         machine_id: machine_id(root),
@@ -23,9 +26,9 @@ pub fn gather(root: &Path, agent_version: &str) -> Facts {
         kernel: System::kernel_version().unwrap_or_default(),
         architecture: std::env::consts::ARCH.to_owned(),
         hardware: hardware(),
-        cpu: system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
-        cpu_count: u32::try_from(system.cpus().len()).unwrap_or(u32::MAX),
-        memory_bytes: system.total_memory(),
+        cpu: cpus.first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
+        cpu_count: u32::try_from(cpus.len()).unwrap_or(u32::MAX),
+        memory_bytes,
         disks: disks(),
         interfaces: interfaces(),
         agent_version: agent_version.to_owned(),
@@ -80,12 +83,12 @@ fn interfaces() -> Vec<NetworkInterface> {
     let Ok(networks) = Networks::new_with_refreshed_list() else { return Vec::new() };
     let mut interfaces: Vec<NetworkInterface> = networks
         .iter()
-        .filter(|(name, _)| *name != "lo")
+        .filter(|(name, _)| name.as_os_str() != "lo")
         .map(|(name, network)| {
             let mut addresses: Vec<String> =
                 network.ip_networks().iter().map(|address| format!("{}/{}", address.addr, address.prefix)).collect();
             addresses.sort();
-            NetworkInterface { name: name.clone(), mac: network.mac_address().to_string(), addresses }
+            NetworkInterface { name: name.to_string_lossy().into_owned(), mac: network.mac_address().to_string(), addresses }
         })
         .collect();
     interfaces.sort_by(|left, right| left.name.cmp(&right.name));

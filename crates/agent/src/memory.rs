@@ -107,7 +107,8 @@ impl MemoryStore {
     }
 
     async fn migrate(&self) -> Result<(), MemoryStoreError> {
-        let version = sqlx::query("PRAGMA user_version").fetch_one(&self.pool).await.map_err(|source| locked(&self.path, source))?;
+        let version =
+            sqlx::query("PRAGMA user_version").fetch_one(&self.pool).await.map_err(|source| locked(&self.path, source))?;
         match version.get::<i64, _>(0) {
             0 => {
                 let script = format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
@@ -206,7 +207,8 @@ impl MemoryStore {
     pub async fn push_event(&self, body: &[u8]) -> Result<(), MemoryStoreError> {
         let failed = self.failed("writing an event");
         sqlx::query("INSERT INTO outbox (body) VALUES (?)").bind(body).execute(&self.pool).await.map_err(failed)?;
-        let query = sqlx::query("DELETE FROM outbox WHERE sequence <= (SELECT max(sequence) FROM outbox) - ?").bind(OUTBOX_ITEMS_MAX);
+        let query =
+            sqlx::query("DELETE FROM outbox WHERE sequence <= (SELECT max(sequence) FROM outbox) - ?").bind(OUTBOX_ITEMS_MAX);
         let gone = query.execute(&self.pool).await.map_err(self.failed("bounding the outbox"))?.rows_affected();
         if gone > 0 {
             tracing::warn!(gone, "the outbox is full; its oldest events are gone");

@@ -8,14 +8,17 @@ use sysinfo::{Components, System};
 
 /// Measures the machine. `state_dir` is where the agent keeps its state: the disk that must not fill up.
 pub fn measure(state_dir: &Path, now: Timestamp, clock_offset_milliseconds: Option<i64>) -> Vitals {
-    let mut system = System::new();
-    system.refresh_memory();
+    let memory = System::new().map(|mut system| {
+        system.refresh_memory();
+        (system.available_memory(), system.total_memory())
+    });
+    let (memory_available_bytes, memory_total_bytes) = memory.unwrap_or_default();
     let (disk_available_bytes, disk_total_bytes) = disk_space(state_dir);
     Vitals {
         measured_at: Some(now),
         load_percent: load_percent(),
-        memory_available_bytes: system.available_memory(),
-        memory_total_bytes: system.total_memory(),
+        memory_available_bytes,
+        memory_total_bytes,
         disk_available_bytes,
         disk_total_bytes,
         temperature_millicelsius: temperature_millicelsius(),
@@ -39,7 +42,8 @@ fn disk_space(path: &Path) -> (u64, u64) {
 #[expect(clippy::cast_possible_truncation, reason = "a temperature in thousandths of a degree fits by far")]
 fn temperature_millicelsius() -> Option<i64> {
     let components = Components::new_with_refreshed_list().ok()?;
-    let hottest = components.iter().filter_map(sysinfo::Component::temperature).filter(|degrees| degrees.is_finite()).reduce(f32::max)?;
+    let hottest =
+        components.iter().filter_map(sysinfo::Component::temperature).filter(|degrees| degrees.is_finite()).reduce(f32::max)?;
     Some((f64::from(hottest) * 1000.0) as i64)
 }
 

@@ -80,6 +80,11 @@ impl Fleet {
         self.profiles.iter().filter(|(_, selector)| may_match(selector, labels)).map(|(name, _)| name.as_str())
     }
 
+    /// The machines that a selector may mean.
+    pub fn machines_matching(&self, selector: &Selector) -> impl Iterator<Item = &str> {
+        self.machines.iter().filter(move |(_, view)| may_match(selector, &view.labels)).map(|(name, _)| name.as_str())
+    }
+
     /// The machines for which a profile may be meant.
     pub fn machines_for(&self, profile: &str) -> impl Iterator<Item = &str> {
         let selector = self.profiles.get(profile);

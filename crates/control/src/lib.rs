@@ -14,10 +14,12 @@
 //! The coordinator's loop keeps a [`Fleet`] coherent by watching the record, hears from machines through `wire`, asks the plans, and
 //! carries out what they say. Whatever it remembers can be rebuilt from the record and the machines.
 
+mod act;
 pub mod delivery;
 pub mod events;
 mod fleet;
 pub mod liveness;
 pub mod profile_status;
 
+pub use act::{Control, ENROLLMENTS_PENDING_MAX, Gate, PLAN_SECONDS_MAX};
 pub use fleet::{Fleet, MachineView};

@@ -39,6 +39,7 @@ mod duration;
 mod info;
 mod key;
 mod kinds;
+mod messages;
 mod meta;
 mod name;
 mod object;
@@ -65,6 +66,7 @@ pub use kinds::profile::{
     PROFILE_ENTRIES_MAX, Profile, ProfileConflict, ProfileSpec, ProfileStatus,
 };
 pub use kinds::trust_root::{TrustRoot, TrustRootSpec, TrustRootStatus};
+pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, PlanRequest, PlannedUnit};
 pub use meta::{ObjectMeta, OwnerReference};
 pub use name::{LABEL_BYTES_MAX, NAME_BYTES_MAX, NameError, validate_label_key, validate_label_value, validate_name};
 pub use object::{Object, ObjectError};

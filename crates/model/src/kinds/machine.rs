@@ -93,6 +93,9 @@ pub struct MachineStatus {
     /// The revision of the record up to which it has what is meant for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// The sequence of its last event that the coordinator took: each is taken once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_taken: Option<u64>,
 }
 
 /// What a machine is made of.

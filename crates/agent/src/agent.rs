@@ -1,0 +1,344 @@
+//! The agent: what it is told is verified, kept, carried out and reported. This is the loop that ties the parts together.
+
+mod intake;
+mod telling;
+mod wishes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, Vitals};
+use stead_trust::{MachineMemory, SignedDelegation, Signer as _, SigningKey};
+use stead_unit::{Settings, UnitId, converge};
+use stead_wire::{
+    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, RelayAddress, Ticket,
+    Transport as _,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::fact_labels::fact_labels;
+use crate::host::{Host, HostError};
+use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
+use crate::status::Concerns;
+use crate::units::{Saved, SavedError, Workshop};
+use crate::{facts, vitals};
+
+/// Where the ticket is kept among the memory's settings.
+const TICKET_SETTING: &str = "ticket";
+
+/// How an agent is run.
+pub struct AgentOptions {
+    /// The machine's root directory: `/`, or a folder that plays the machine.
+    pub root: PathBuf,
+    /// Where the agent keeps its memory and what it saved.
+    pub state_dir: PathBuf,
+    /// The machine's key.
+    pub key: SigningKey,
+    /// The ticket to join with; none for a machine that has joined.
+    pub ticket: Option<Ticket>,
+    /// The name to join under, where the ticket lets machines in by itself; the host name by default.
+    pub name: Option<String>,
+    /// Local addresses to speak from; none for any.
+    pub bind: Vec<std::net::SocketAddr>,
+    /// Whether to speak through relays only.
+    pub relay_only: bool,
+    /// How often vitals are measured.
+    pub vitals_period: Duration,
+    /// How often what has converged is looked at again.
+    pub observe_period: Duration,
+    /// The version of this program.
+    pub version: String,
+}
+
+/// Why an agent stopped, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its state directory cannot be used.
+    #[error("the state directory {} cannot be used: {source}", .path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its memory cannot be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryStoreError),
+    /// The machine's root directory cannot be used.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// What it saved cannot be used.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
+    /// It has no ticket.
+    #[error("this machine has not joined a fleet yet: give it a ticket (`stead agent --join TICKET`)")]
+    NoTicket,
+    /// It belongs to another fleet.
+    #[error("this machine belongs to the fleet {has}, and the ticket is for {given}; to move it, remove {}", .state_dir.display())]
+    OtherFleet {
+        /// Its fleet.
+        has: Digest,
+        /// The ticket's.
+        given: Digest,
+        /// Where its memory is.
+        state_dir: PathBuf,
+    },
+    /// The ticket kept on disk cannot be read.
+    #[error("the ticket cannot be read: {0}")]
+    Ticket(#[from] stead_wire::TicketError),
+    /// The delegation in the ticket does not hold.
+    #[error("the ticket's delegation cannot be used: {0}")]
+    Delegation(String),
+    /// The key is no machine's.
+    #[error("the machine's key is no ed25519 key")]
+    Key(#[from] stead_trust::PublicKeyError),
+    /// No random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(String),
+    /// The network cannot be used.
+    #[error("the network cannot be used: {0}")]
+    Bind(#[from] stead_wire::BindError),
+    /// A part of the agent ended by itself.
+    #[error("{0} ended by itself, which is a fault in this program")]
+    Ended(&'static str),
+}
+
+/// A running agent's parts.
+struct Agent {
+    key: SigningKey,
+    ticket: Ticket,
+    store: MemoryStore,
+    memory: Option<MachineMemory>,
+    standing: Standing,
+    workshop: Arc<Workshop>,
+    converger: stead_unit::Handle,
+    connection: AgentHandle,
+    facts: Facts,
+    vitals: Option<Vitals>,
+    clock_offset_milliseconds: Option<i64>,
+    concerns: Concerns,
+    /// For each profile that means this machine, its sequence and the units it makes.
+    wanted: BTreeMap<String, (u64, BTreeSet<UnitId>)>,
+    acknowledgements: BTreeMap<ObjectKey, Acknowledgement>,
+    status: MachineStatus,
+    /// The trouble that events have told of, by unit.
+    told: BTreeMap<UnitId, String>,
+    /// Whether what an earlier process left has been looked at.
+    swept: bool,
+}
+
+/// Runs an agent until it is stopped.
+///
+/// # Errors
+///
+/// [`AgentError`] where it cannot start, or its memory fails for good.
+pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
+    make_state_dir(&options.state_dir)?;
+    let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?;
+    let memory = store.load().await?;
+    let ticket = ticket(&options, &store, memory.as_ref()).await?;
+    let workshop = Arc::new(Workshop {
+        host: Arc::new(Host::open(&options.root)?),
+        saved: Arc::new(Saved::open(&options.state_dir.join("saved"))?),
+    });
+    let (root, version) = (options.root.clone(), options.version.clone());
+    let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
+
+    let settings = Settings { observe_every: options.observe_period, jitter_seed: random_number()? };
+    let (converger, driver) = converge(&settings);
+    let converging = tokio::spawn(driver.run(stop.clone()));
+
+    let standing = store.setting("standing").await?.unwrap_or_default();
+    let transport = Arc::new(bind(&options, &ticket).await?);
+    let config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
+    let (connection, events) = AgentConnection::spawn(config, Arc::clone(&transport), store.clone());
+    let mut agent = Agent {
+        key: options.key,
+        ticket,
+        store,
+        memory,
+        standing,
+        workshop,
+        converger,
+        connection,
+        facts,
+        vitals: None,
+        clock_offset_milliseconds: None,
+        concerns: Concerns::default(),
+        wanted: BTreeMap::new(),
+        acknowledgements: BTreeMap::new(),
+        status: MachineStatus::default(),
+        told: BTreeMap::new(),
+        swept: false,
+    };
+    if let Some(memory) = &mut agent.memory {
+        memory.set_facts(fact_labels(&agent.facts));
+    }
+    tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
+    agent.rewish().await?;
+    let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).await;
+    // The connection may be gone already; then there is nothing to close.
+    let _ = agent.connection.close().await;
+    stop.cancel();
+    // A driver that broke down has been told of by its panic.
+    let _ = converging.await;
+    transport.close().await;
+    agent.store.close().await;
+    result
+}
+
+impl Agent {
+    async fn work(
+        &mut self,
+        mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
+        vitals_period: Duration,
+        state_dir: &std::path::Path,
+        stop: &CancellationToken,
+    ) -> Result<(), AgentError> {
+        let mut report = self.converger.report();
+        let mut beat = tokio::time::interval(vitals_period);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = events.recv() => self.event(event.ok_or(AgentError::Ended("the connection"))?).await?,
+                changed = report.changed() => {
+                    changed.map_err(|_| AgentError::Ended("the converger"))?;
+                    self.report_changed().await?;
+                }
+                _ = beat.tick() => {
+                    let (path, offset) = (state_dir.to_owned(), self.clock_offset_milliseconds);
+                    let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset)).await;
+                    self.vitals = measured.ok();
+                    self.tell_status().await?;
+                }
+            }
+        }
+    }
+
+    async fn event(&mut self, event: AgentEvent) -> Result<(), AgentError> {
+        match event {
+            AgentEvent::Connected { coordinator, .. } => {
+                tracing::info!(coordinator, "connected");
+                self.tell_status().await
+            }
+            AgentEvent::Disconnected { reason, next_try_milliseconds } => {
+                tracing::info!(reason, next_try_milliseconds, "not connected; everything goes on from memory");
+                Ok(())
+            }
+            AgentEvent::Pending { reason } => {
+                let key = self.key.machine_key()?;
+                tracing::info!(
+                    reason,
+                    "waiting for an owner: `stead approve {}`",
+                    stead_model::Enrollment::name_for(&key.to_string())
+                );
+                Ok(())
+            }
+            AgentEvent::Refused { reason } => {
+                tracing::warn!(reason, "the coordinator refuses this machine");
+                Ok(())
+            }
+            AgentEvent::State(state) => self.take(state).await,
+            AgentEvent::Plan { id, body } => self.plan(id, &body).await,
+            AgentEvent::ClockOffset { offset_milliseconds, .. } => {
+                self.clock_offset_milliseconds = Some(offset_milliseconds.saturating_neg());
+                Ok(())
+            }
+            AgentEvent::OutboxItemOversized { sequence, bytes } => {
+                tracing::warn!(sequence, bytes, "an event was too long to be sent");
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts an event into the outbox. A disk that is full must not stop the work.
+    async fn tell_event(&self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
+        let event = MachineEvent { time: Timestamp::now(), warning, reason: reason.to_owned(), message, object };
+        tracing::info!(warning, reason, message = %event.message, "event");
+        let Ok(body) = serde_json::to_vec(&event) else { return };
+        if let Err(error) = self.store.push_event(&body).await {
+            tracing::error!(%error, "an event could not be kept");
+        }
+        // A connection that has stopped is noticed by the loop.
+        let _ = self.connection.outbox_changed().await;
+    }
+}
+
+fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| AgentError::StateDir { path: path.to_owned(), source })
+}
+
+/// The ticket that was given, or the one that was kept; kept from now on.
+async fn ticket(options: &AgentOptions, store: &MemoryStore, memory: Option<&MachineMemory>) -> Result<Ticket, AgentError> {
+    let Some(ticket) = &options.ticket else {
+        let text: Option<String> = store.setting(TICKET_SETTING).await?;
+        return Ok(text.ok_or(AgentError::NoTicket)?.parse()?);
+    };
+    let given = Digest::from_bytes(ticket.fleet);
+    if let Some(has) = memory.map(MachineMemory::fleet).filter(|has| **has != given) {
+        return Err(AgentError::OtherFleet { has: *has, given, state_dir: options.state_dir.clone() });
+    }
+    store.set_setting(TICKET_SETTING, &ticket.to_string()).await?;
+    Ok(ticket.clone())
+}
+
+async fn bind(options: &AgentOptions, ticket: &Ticket) -> Result<IrohTransport, AgentError> {
+    let seed = options.key.seed().ok_or(AgentError::Ended("the machine's key"))?;
+    let relays = ticket.coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
+    let relays = relays.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) });
+    let config =
+        IrohConfig { secret_key: *seed, bind: options.bind.clone(), relay_only: options.relay_only, relays: relays.collect() };
+    Ok(IrohTransport::bind(config).await?)
+}
+
+fn connection_config(
+    options: &AgentOptions,
+    ticket: &Ticket,
+    facts: &Facts,
+    memory: Option<&MachineMemory>,
+    standing: Standing,
+) -> Result<AgentConfig, AgentError> {
+    let mut process = [0; 16];
+    getrandom::fill(&mut process).map_err(|error| AgentError::Random(error.to_string()))?;
+    let mut hello = Hello::new(ticket.fleet, process);
+    hello.machine_id.clone_from(&facts.machine_id);
+    hello.agent_version.clone_from(&options.version);
+    let position = intake::position(memory, standing);
+    (hello.root_version, hello.incarnation, hello.revision) = (position.root_version, position.incarnation, position.revision);
+    hello.held = position.held;
+    Ok(AgentConfig {
+        hello,
+        join: Some(join(options, ticket, facts)?),
+        coordinators: ticket.coordinators.clone(),
+        seed: random_number()?,
+        unix_clock: Arc::new(|| u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()),
+    })
+}
+
+fn join(options: &AgentOptions, ticket: &Ticket, facts: &Facts) -> Result<Join, AgentError> {
+    let failed = |error: &dyn std::fmt::Display| AgentError::Delegation(error.to_string());
+    let delegated = match &ticket.delegation {
+        None => None,
+        Some(bytes) => {
+            let delegation: SignedDelegation = serde_json::from_slice(bytes).map_err(|error| failed(&error))?;
+            let name = options.name.clone().unwrap_or_else(|| facts.hostname.to_ascii_lowercase());
+            let evidence = delegation.countersign(&options.key, &name, Timestamp::now()).map_err(|error| failed(&error))?;
+            let body = serde_json::to_vec(&DelegatedJoin { name, evidence }).map_err(|error| failed(&error))?;
+            Some(Bytes::from(body))
+        }
+    };
+    let facts_body = serde_json::to_vec(&JoinFacts { facts: facts.clone() }).map_err(|error| failed(&error))?;
+    let hostname = options.name.clone().unwrap_or_else(|| facts.hostname.clone());
+    Ok(Join { pass: ticket.pass.clone(), hostname, delegated, facts: Bytes::from(facts_body) })
+}
+
+fn random_number() -> Result<u64, AgentError> {
+    getrandom::u64().map_err(|error| AgentError::Random(error.to_string()))
+}

@@ -1,0 +1,154 @@
+//! What comes from the coordinator: judged by `trust`, written to disk, and only then obeyed.
+
+use stead_model::{ObjectKey, registry};
+use stead_trust::{AcceptedEntry, Bundle, MachineMemory, SignedRoot, adopt_roots, judge};
+use stead_wire::{Held, Position, State};
+
+use super::{Agent, AgentError, News, Standing, fact_labels};
+
+/// What a machine says that it holds.
+pub(super) fn position(memory: Option<&MachineMemory>, standing: Standing) -> Position {
+    let held = |(key, entry): (&ObjectKey, &stead_trust::HeldEntry)| Held {
+        kind: key.kind.to_string(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        sequence: entry.sequence,
+    };
+    Position {
+        root_version: memory.map_or(0, |memory| memory.roots().newest().version),
+        incarnation: standing.incarnation,
+        revision: standing.revision,
+        held: memory.map(|memory| memory.entries().map(held).collect()).unwrap_or_default(),
+    }
+}
+
+impl Agent {
+    /// Takes a state: roots first, then each bundle by itself. What is refused is told and left; what is accepted is on disk before
+    /// anything is done about it.
+    pub(super) async fn take(&mut self, state: State) -> Result<(), AgentError> {
+        let refused_before = self.concerns.refusals.len();
+        if !self.take_roots(&state).await? {
+            return Ok(());
+        }
+        for bytes in &state.bundles {
+            self.take_bundle(bytes).await?;
+        }
+        if state.complete {
+            let standing = Standing { incarnation: state.incarnation, revision: state.revision };
+            if standing != self.standing {
+                self.store.write(&News { standing: Some(standing), ..News::default() }).await?;
+                self.standing = standing;
+            }
+            if state.full && self.concerns.refusals.len() == refused_before && state.bundles.is_empty() {
+                self.concerns.refusals.remove(WHOLE_CHANGE);
+            }
+        }
+        let position = position(self.memory.as_ref(), self.standing);
+        self.connection.set_position(position).await.map_err(|_| AgentError::Ended("the connection"))?;
+        self.rewish().await
+    }
+
+    /// Says whether the machine has a root chain now.
+    async fn take_roots(&mut self, state: &State) -> Result<bool, AgentError> {
+        let mut versions = Vec::with_capacity(state.roots.len());
+        for bytes in &state.roots {
+            match serde_json::from_slice::<SignedRoot>(bytes) {
+                Ok(root) => versions.push(root),
+                Err(error) => {
+                    self.refuse("TrustRoot", format!("a version of the trust root is not well-formed: {error}"), None).await;
+                    return Ok(self.memory.is_some());
+                }
+            }
+        }
+        match &mut self.memory {
+            Some(memory) if !versions.is_empty() => match adopt_roots(memory, &versions) {
+                Ok(adoption) if adoption.rows.is_empty() => {}
+                Ok(adoption) => {
+                    let mut next = memory.clone();
+                    let roots = adoption.rows.clone();
+                    next.install(adoption);
+                    self.store.write(&News { row: Some(next.row()), roots, ..News::default() }).await?;
+                    *memory = next;
+                    self.concerns.refusals.remove("TrustRoot");
+                }
+                Err(error) => self.refuse("TrustRoot", format!("the trust root was refused: {error}"), None).await,
+            },
+            Some(_) => {}
+            None => return self.join(&versions).await,
+        }
+        Ok(true)
+    }
+
+    async fn join(&mut self, versions: &[SignedRoot]) -> Result<bool, AgentError> {
+        let fleet = stead_model::Digest::from_bytes(self.ticket.fleet);
+        let mut memory = match MachineMemory::join(&fleet, self.ticket.root_version, self.key.machine_key()?, versions) {
+            Ok(memory) => memory,
+            Err(error) => {
+                self.refuse("TrustRoot", format!("this machine does not join: {error}"), None).await;
+                return Ok(false);
+            }
+        };
+        memory.set_facts(fact_labels(&self.facts));
+        self.store.write(&News { row: Some(memory.row()), roots: memory.root_rows(), ..News::default() }).await?;
+        self.memory = Some(memory);
+        self.tell_event(false, "Joined", format!("joined the fleet {fleet}"), None).await;
+        Ok(true)
+    }
+
+    async fn take_bundle(&mut self, bytes: &[u8]) -> Result<(), AgentError> {
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        let bundle = match Bundle::from_bytes(bytes) {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                self.refuse(WHOLE_CHANGE, format!("a Change was refused: it is not well-formed: {error}"), None).await;
+                return Ok(());
+            }
+        };
+        let accepted = match judge(memory, &bundle) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                let subject = refusal.object.as_ref().map_or_else(|| WHOLE_CHANGE.to_owned(), ToString::to_string);
+                self.refuse(&subject, refusal.to_string(), refusal.object).await;
+                return Ok(());
+            }
+        };
+        if let Some((key, reason)) = accepted.iter().find_map(ill_formed) {
+            self.refuse(&key.to_string(), format!("{key} was refused: {reason}"), Some(key)).await;
+            return Ok(());
+        }
+        if accepted.is_empty() {
+            return Ok(());
+        }
+        let mut next = memory.clone();
+        let (row, statement, entries) = next.accept(&bundle, &accepted);
+        let news = News { row: Some(row), statements: statement.into_iter().collect(), entries, ..News::default() };
+        self.store.write(&news).await?;
+        *memory = next;
+        for entry in &accepted {
+            self.concerns.refusals.remove(&entry.key.to_string());
+            tracing::info!(object = %entry.key, sequence = entry.sequence, revision = entry.revision.0, "accepted");
+        }
+        Ok(())
+    }
+
+    /// The machine keeps the state that it had, and says why.
+    async fn refuse(&mut self, subject: &str, message: String, object: Option<ObjectKey>) {
+        let known = self.concerns.refusals.insert(subject.to_owned(), message.clone());
+        if known.as_ref() != Some(&message) {
+            self.tell_event(true, "Refused", message, object).await;
+        }
+    }
+}
+
+/// The subject of a refusal that is about no single object.
+const WHOLE_CHANGE: &str = "a Change";
+
+/// What owners signed is verified by now; it must also be something that this version of the agent understands.
+fn ill_formed(entry: &AcceptedEntry) -> Option<(ObjectKey, String)> {
+    let object = entry.object.as_ref()?;
+    let Some(info) = registry().by_group_kind(&entry.key.kind) else {
+        return Some((entry.key.clone(), "this version of the agent does not know the kind".to_owned()));
+    };
+    let value = serde_json::to_value(object).ok()?;
+    info.parse(value).err().map(|error| (entry.key.clone(), error.to_string()))
+}

@@ -1,0 +1,157 @@
+//! What the machine says of itself: its status, its signed acknowledgements, and the events worth telling.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use stead_model::{Acknowledgement, Digest, GroupKind, ObjectKey};
+use stead_trust::{Ack, Outcome, SignedAck};
+use stead_unit::{Report, UnitState};
+
+use super::{Agent, AgentError, News};
+use crate::status;
+
+impl Agent {
+    /// The converger has news: acknowledge what is settled, tell of trouble, and say how things stand.
+    pub(super) async fn report_changed(&mut self) -> Result<(), AgentError> {
+        let report = self.converger.report().borrow().clone();
+        self.acknowledge(&report).await?;
+        self.tell_trouble(&report).await;
+        self.tell_status().await
+    }
+
+    async fn acknowledge(&mut self, report: &Report) -> Result<(), AgentError> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        let none = std::collections::BTreeSet::new();
+        let mut settled = Vec::new();
+        for (key, held) in memory.entries() {
+            let object = key.to_string();
+            let wanted =
+                self.wanted.get(&key.name).filter(|(sequence, _)| *sequence == held.sequence).map_or(&none, |(_, units)| units);
+            let outcome = if key.kind.kind() == "Profile" && self.swept {
+                status::outcome(&object, held.sequence, wanted, report)
+            } else if key.kind.kind() == "Machine" {
+                Some((Outcome::Applied, String::new()))
+            } else {
+                None
+            };
+            let Some((outcome, detail)) = outcome else { continue };
+            let word = self.acknowledgements.get(key).map(|word| (word.sequence, word.outcome.as_str()));
+            if word != Some((held.sequence, outcome_word(outcome))) {
+                settled.push((key.clone(), held.sequence, held.statement, outcome, detail));
+            }
+        }
+        for (key, sequence, statement, outcome, detail) in settled {
+            self.sign(key, sequence, statement, outcome, detail).await?;
+        }
+        Ok(())
+    }
+
+    async fn sign(
+        &mut self,
+        key: ObjectKey,
+        sequence: u64,
+        statement: Digest,
+        outcome: Outcome,
+        detail: String,
+    ) -> Result<(), AgentError> {
+        let machine = self.key.machine_key()?;
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        let ack = Ack {
+            fleet: *memory.fleet(),
+            time: Timestamp::now(),
+            machine,
+            statement,
+            object: key.clone(),
+            object_sequence: sequence,
+            outcome,
+            detail,
+            sequence: memory.next_ack_sequence(),
+        };
+        self.store.write(&News { row: Some(memory.row()), ..News::default() }).await?;
+        let signed = match SignedAck::sign(&ack, &self.key) {
+            Ok(signed) => signed,
+            Err(error) => {
+                tracing::error!(%error, object = %key, "an acknowledgement could not be signed");
+                return Ok(());
+            }
+        };
+        tracing::info!(object = %key, sequence, outcome = outcome_word(outcome), detail = %ack.detail, "acknowledged");
+        let word = Acknowledgement {
+            object: key.to_string(),
+            sequence,
+            statement,
+            outcome: outcome_word(outcome).to_owned(),
+            document: String::from_utf8_lossy(&signed.document).into_owned(),
+            signature: signed.signature.to_armor(),
+        };
+        self.acknowledgements.insert(key, word);
+        Ok(())
+    }
+
+    /// One event for each unit that gets into trouble, or into other trouble; and one when it is out of it.
+    async fn tell_trouble(&mut self, report: &Report) {
+        let mut news = Vec::new();
+        for (id, unit) in &report.units {
+            let trouble = match &unit.state {
+                UnitState::Failed { reason, .. } => Some(("UnitFailed", reason)),
+                UnitState::Conflict { reason } => Some(("Conflict", reason)),
+                UnitState::Kept { reason } => Some(("Kept", reason)),
+                _ => None,
+            };
+            match (trouble, self.told.get(id)) {
+                (Some((_, reason)), Some(told)) if told == reason => {}
+                (Some((word, reason)), _) => {
+                    self.told.insert(id.clone(), reason.clone());
+                    news.push((true, word, format!("{id}: {reason}")));
+                }
+                (None, Some(_)) if unit.state == UnitState::Converged => {
+                    self.told.remove(id);
+                    news.push((false, "UnitRecovered", format!("{id} is as it should be again")));
+                }
+                (None, _) => {}
+            }
+        }
+        self.told.retain(|id, _| report.units.contains_key(id));
+        for (warning, reason, message) in news {
+            self.tell_event(warning, reason, message, None).await;
+        }
+    }
+
+    /// Hands the whole status to the connection; the latest wins there.
+    pub(super) async fn tell_status(&mut self) -> Result<(), AgentError> {
+        let report = self.converger.report().borrow().clone();
+        self.status.units = status::units(&report);
+        status::conditions(&mut self.status.conditions, &report, &self.concerns, whole_second());
+        self.status.facts = Some(self.facts.clone());
+        self.status.vitals.clone_from(&self.vitals);
+        self.status.revision = Some(self.standing.revision);
+        self.acknowledgements.retain(|key, _| self.memory.as_ref().is_some_and(|memory| memory.held(key).is_some()));
+        self.status.acknowledgements = self.acknowledgements.values().cloned().collect();
+        let Ok(body) = serde_json::to_vec(&self.status) else { return Ok(()) };
+        match self.connection.set_status(Bytes::from(body)).await {
+            Ok(()) => Ok(()),
+            Err(error @ stead_wire::PushError::Oversized { .. }) => {
+                tracing::error!(%error, "the status is too long to be sent");
+                Ok(())
+            }
+            Err(stead_wire::PushError::Stopped(_)) => Err(AgentError::Ended("the connection")),
+        }
+    }
+}
+
+const fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "Applied",
+        Outcome::Failed => "Failed",
+        Outcome::Refused => "Refused",
+    }
+}
+
+fn whole_second() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// The kind of this machine's own object, for those who need to name it.
+pub fn machine_kind() -> GroupKind {
+    GroupKind::new(stead_model::GROUP, "Machine")
+}

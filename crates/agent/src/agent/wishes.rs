@@ -1,0 +1,124 @@
+//! From what the machine holds to what it works on, and what it would do for a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use stead_model::{MachinePlan, PlanRequest, PlannedUnit, Profile, ProfileSpec};
+use stead_trust::{MachineMemory, Signature};
+use stead_unit::{Difference, Direction, Planned, UnitId, WishSet};
+
+use super::{Agent, AgentError};
+use crate::claims;
+use crate::units::ProfileClaims;
+
+/// The profiles that mean this machine, with their sequences.
+pub(super) fn selected(memory: &MachineMemory) -> Vec<(String, u64, ProfileSpec)> {
+    let profiles = memory.entries().filter(|(key, _)| key.kind.kind() == "Profile");
+    let typed = profiles.filter_map(|(key, held)| {
+        let profile: Profile = held.object.as_ref()?.to_typed().ok()?;
+        let means = memory.is_selected(&profile.spec.selector, held.fact_labels);
+        means.then(|| (key.name.clone(), held.sequence, profile.spec))
+    });
+    typed.collect()
+}
+
+impl Agent {
+    /// Hands the converger everything that is wished for now. What is no longer wished for is withdrawn, and work on it stops at once.
+    pub(super) async fn rewish(&mut self) -> Result<(), AgentError> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        if memory.own_labels().is_none() {
+            // Before the machine knows what it is, it can't tell what is meant for it, and takes nothing away.
+            return Ok(());
+        }
+        let (claims, faults) = claims_of(selected(memory));
+        self.concerns.impossible = faults.into_iter().next();
+        let wished = self.workshop.wishes(&claims);
+        let mut list = wished.wishes;
+        if !self.swept {
+            let ids: BTreeSet<UnitId> = list.iter().map(|wish| wish.unit.id().clone()).collect();
+            let (leftovers, faults) = self.workshop.leftovers(&ids)?;
+            for fault in faults {
+                tracing::error!(%fault, "something that was saved cannot be read");
+            }
+            list.extend(leftovers);
+        }
+        match WishSet::new(list) {
+            Ok(set) => {
+                self.wanted = claims.iter().map(wanted).collect();
+                self.converger.set(set).await.map_err(|_| AgentError::Ended("the converger"))?;
+                self.swept = true;
+            }
+            Err(error) => self.concerns.impossible = Some(error.to_string()),
+        }
+        self.report_changed().await
+    }
+
+    /// Says what the machine would do, to a caller whom the root lets change it.
+    pub(super) async fn plan(&mut self, id: u64, body: &[u8]) -> Result<(), AgentError> {
+        let plan = match self.planned(body).await {
+            Ok(plan) => plan,
+            Err(error) => MachinePlan { error: Some(error), units: Vec::new() },
+        };
+        let Ok(body) = serde_json::to_vec(&plan) else { return Ok(()) };
+        match self.connection.answer_plan(id, Bytes::from(body)).await {
+            Ok(()) | Err(stead_wire::PushError::Oversized { .. }) => Ok(()),
+            Err(_) => Err(AgentError::Ended("the connection")),
+        }
+    }
+
+    async fn planned(&self, body: &[u8]) -> Result<MachinePlan, String> {
+        let request: PlanRequest =
+            serde_json::from_slice(body).map_err(|error| format!("the request is not well-formed: {error}"))?;
+        let memory = self.memory.as_ref().ok_or("this machine has not joined yet")?;
+        let PlanRequest { put, delete, document, signatures } = &request;
+        let signatures = signatures.iter().map(|armor| Signature::from_armor(armor)).collect::<Result<Vec<_>, _>>();
+        let signatures = signatures.map_err(|error| format!("the request for a plan: {error}"))?;
+        stead_trust::may_plan(memory, document.as_bytes(), &signatures, put, delete, jiff::Timestamp::now())
+            .map_err(|error| error.to_string())?;
+        let mut profiles: BTreeMap<String, (u64, ProfileSpec)> =
+            selected(memory).into_iter().map(|(name, sequence, spec)| (name, (sequence, spec))).collect();
+        for name in &request.delete {
+            profiles.remove(name);
+        }
+        for object in &request.put {
+            let profile: Profile = object.to_typed().map_err(|error| error.to_string())?;
+            let name = profile.metadata.name;
+            profiles.remove(&name);
+            if memory.is_selected(&profile.spec.selector, false) {
+                profiles.insert(name, (0, profile.spec));
+            }
+        }
+        let (claims, faults) = claims_of(profiles.into_iter().map(|(name, (sequence, spec))| (name, sequence, spec)).collect());
+        if let Some(fault) = faults.into_iter().next() {
+            return Err(fault);
+        }
+        let set = WishSet::new(self.workshop.wishes(&claims).wishes).map_err(|error| error.to_string())?;
+        let differences = self.converger.difference(set).await.map_err(|error| error.to_string())?;
+        Ok(MachinePlan { error: None, units: differences.iter().filter_map(planned_unit).collect() })
+    }
+}
+
+fn claims_of(profiles: Vec<(String, u64, ProfileSpec)>) -> (Vec<ProfileClaims>, Vec<String>) {
+    let (mut claims, mut faults) = (Vec::new(), Vec::new());
+    for (name, sequence, spec) in profiles {
+        match claims::claims(&name, sequence, &spec) {
+            Ok(one) => claims.push(one),
+            Err(error) => faults.push(format!("Profile/{name}: {error}")),
+        }
+    }
+    (claims, faults)
+}
+
+fn wanted(claims: &ProfileClaims) -> (String, (u64, BTreeSet<UnitId>)) {
+    let sequence = claims::parse_by(&claims.by).map_or(0, |(_, sequence)| sequence);
+    (claims.profile.clone(), (sequence, claims.claims.iter().map(|claimed| claimed.claim.id()).collect()))
+}
+
+fn planned_unit(difference: &Difference) -> Option<PlannedUnit> {
+    let (steps, message) = match &difference.planned {
+        Planned::Steps(steps) if steps.is_empty() => return None,
+        Planned::Steps(steps) => (steps.iter().map(ToString::to_string).collect(), String::new()),
+        Planned::Kept { reason } | Planned::Failed { reason } => (Vec::new(), reason.clone()),
+    };
+    Some(PlannedUnit { unit: difference.id.to_string(), removal: difference.direction == Direction::Remove, steps, message })
+}

@@ -1,0 +1,277 @@
+//! The coordinator at work: it keeps the fleet's picture coherent, asks the plans, and does what they say.
+
+mod gate;
+mod news;
+mod occurrences;
+mod sessions;
+mod states;
+mod upkeep;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use stead_admission::Admission;
+use stead_model::{GroupKind, Machine, MachinePlan, Object, Profile, Revision};
+use stead_store::{EventKind, WatchError, WatchScope};
+use stead_wire::{CoordinatorHandle, HubEvent, PeerKey, Verdict};
+use tokio::sync::{Notify, mpsc};
+
+pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
+
+use crate::delivery::{machine_kind, profile_kind};
+use crate::fleet::Fleet;
+use news::News;
+use sessions::Sessions;
+use states::BundleCache;
+
+/// How long a machine may take to answer with a plan, in seconds: it looks at every unit, and runs every check.
+pub const PLAN_SECONDS_MAX: u64 = 20;
+
+/// What all of the coordinator's tasks share.
+pub(crate) struct Shared {
+    pub(crate) admission: Admission,
+    pub(crate) incarnation: u64,
+    pub(crate) fleet: RwLock<Fleet>,
+    pub(crate) sessions: Mutex<Sessions>,
+    pub(crate) news: Mutex<News>,
+    pub(crate) news_there: Notify,
+    pub(crate) profiles_touched: Mutex<BTreeSet<String>>,
+    pub(crate) bundles: Mutex<BundleCache>,
+    pub(crate) pass: Vec<u8>,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.admission.environment().now()
+    }
+
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn with_fleet<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
+        look(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change_fleet(&self, change: impl FnOnce(&mut Fleet)) {
+        change(&mut self.fleet.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn touch_profiles(&self, names: impl IntoIterator<Item = String>) {
+        self.profiles_touched.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+    }
+}
+
+/// The coordinator's decisions, at work. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Takes in the record as it is. `pass` is what tickets carry.
+    pub fn new(admission: Admission, pass: Vec<u8>) -> Self {
+        let incarnation = incarnation_number(admission.store().incarnation());
+        let shared = Arc::new(Shared {
+            admission,
+            incarnation,
+            fleet: RwLock::default(),
+            sessions: Mutex::default(),
+            news: Mutex::default(),
+            news_there: Notify::new(),
+            profiles_touched: Mutex::default(),
+            bundles: Mutex::default(),
+            pass,
+        });
+        let control = Self { shared };
+        control.load();
+        control
+    }
+
+    /// Who is let in: what `wire` asks.
+    pub fn gate(&self) -> Gate {
+        Gate::new(Arc::clone(&self.shared))
+    }
+
+    /// Whether a key may use the relay: a member's.
+    pub fn is_member(&self, peer: &PeerKey) -> bool {
+        self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
+    }
+
+    fn load(&self) {
+        let snapshot = self.shared.admission.store().snapshot();
+        let everything = stead_model::Selector::default();
+        for kind in [machine_kind(), profile_kind()] {
+            let list = stead_store::List { kind, namespace: None, selector: &everything, fields: None, after: None, limit: 0 };
+            for stored in snapshot.list(&list).objects {
+                self.take(EventKind::Added, stored.to_object().ok());
+            }
+        }
+        let profiles: Vec<String> = snapshot.sequences(&profile_kind()).into_iter().map(|(key, _)| key.name).collect();
+        self.shared.touch_profiles(profiles);
+    }
+
+    /// Runs until the record or the hub is closed.
+    pub async fn run(self, wire: CoordinatorHandle, events: mpsc::Receiver<HubEvent>) {
+        let after = self.shared.admission.store().revision();
+        let shared = &self.shared;
+        let started = shared.now();
+        tokio::select! {
+            () = sessions::listen(shared, &wire, events) => tracing::info!("the hub has closed"),
+            () = self.follow(&wire, after) => tracing::info!("the record has closed"),
+            () = news::write(shared, &wire) => {}
+            () = upkeep::watch_liveness(shared, started) => {}
+            () = upkeep::count_profiles(shared) => {}
+            () = upkeep::follow_roots(shared, &wire) => {}
+            () = upkeep::tidy_up(shared) => {}
+        }
+    }
+
+    /// Follows the record: machines and profiles as they change, and who has to be told.
+    async fn follow(&self, wire: &CoordinatorHandle, after: Revision) {
+        let store = self.shared.admission.store();
+        let mut after = after;
+        loop {
+            let mut watcher = store.watch(after, WatchScope::default());
+            loop {
+                let group = match watcher.next().await {
+                    Ok(group) => group,
+                    Err(WatchError::Closed) => return,
+                    Err(error) => {
+                        // Nothing is lost: the picture is made anew from the whole record.
+                        tracing::warn!(%error, "the coordinator fell behind its own record and reads it again");
+                        self.load();
+                        after = store.revision();
+                        states::send_to_all(&self.shared, wire).await;
+                        break;
+                    }
+                };
+                let mut concerned = BTreeSet::new();
+                for event in &group.events {
+                    let kind = event.object.kind();
+                    if *kind == machine_kind() || *kind == profile_kind() || kind.kind() == "Enrollment" {
+                        concerned.extend(self.concerned(event.kind, event.object.to_object().ok(), wire));
+                    }
+                }
+                states::send_to(&self.shared, wire, concerned).await;
+            }
+        }
+    }
+
+    /// The machines that have to hear of an event, by name.
+    fn concerned(&self, kind: EventKind, object: Option<Object>, wire: &CoordinatorHandle) -> Vec<String> {
+        let Some(object) = object else { return Vec::new() };
+        let name = object.metadata.name.clone();
+        let group_kind = object.group_kind();
+        if group_kind.kind() == "Enrollment" {
+            self.answer_enrollment(&object, wire);
+            return Vec::new();
+        }
+        let before: Vec<String> = self
+            .shared
+            .with_fleet(|fleet| if group_kind == profile_kind() { names(fleet.machines_for(&name)) } else { Vec::new() });
+        let signed = self.is_news(&object, kind);
+        self.take(kind, Some(object));
+        if !signed {
+            return Vec::new();
+        }
+        if group_kind == machine_kind() {
+            self.welcome(&name, wire);
+            return vec![name];
+        }
+        self.shared.touch_profiles([name.clone()]);
+        let key = stead_model::ObjectKey::new(group_kind, "", &name);
+        let holding = self.shared.sessions().holding(&key);
+        let after = self.shared.with_fleet(|fleet| names(fleet.machines_for(&name)));
+        before.into_iter().chain(after).chain(holding).collect()
+    }
+
+    /// Whether the signed part of the object moved: a status is no news to a machine.
+    fn is_news(&self, object: &Object, kind: EventKind) -> bool {
+        if kind == EventKind::Deleted {
+            return true;
+        }
+        let sequence = self.shared.admission.store().snapshot().sequence(&object.key());
+        self.shared.sessions().is_new_sequence(&object.key(), sequence.map_or(0, |sequence| sequence.sequence))
+    }
+
+    fn take(&self, kind: EventKind, object: Option<Object>) {
+        let Some(object) = object else { return };
+        let name = object.metadata.name.clone();
+        let deleted = kind == EventKind::Deleted;
+        if object.group_kind() == machine_kind() {
+            match object.to_typed::<Machine>() {
+                Ok(machine) if !deleted => self.shared.change_fleet(|fleet| fleet.put_machine(&machine)),
+                _ => self.shared.change_fleet(|fleet| fleet.remove_machine(&name)),
+            }
+        } else {
+            match object.to_typed::<Profile>() {
+                Ok(profile) if !deleted => self.shared.change_fleet(|fleet| fleet.put_profile(&profile)),
+                _ => self.shared.change_fleet(|fleet| fleet.remove_profile(&name)),
+            }
+        }
+    }
+
+    /// A machine that waits outside has become a member.
+    fn welcome(&self, name: &str, wire: &CoordinatorHandle) {
+        let key = self.shared.with_fleet(|fleet| fleet.machine(name).map(|machine| machine.key.clone()));
+        if let Some(peer) = key.and_then(|key| key.parse().ok()) {
+            wire.decide(peer, &Verdict::Welcome { incarnation: self.shared.incarnation });
+        }
+    }
+
+    fn answer_enrollment(&self, object: &Object, wire: &CoordinatorHandle) {
+        let denied = object.spec().get("approved").and_then(serde_json::Value::as_bool) == Some(false);
+        let key = object.spec().get("key").and_then(serde_json::Value::as_str).and_then(|key| key.parse().ok());
+        if let (true, Some(peer)) = (denied, key) {
+            wire.decide(peer, &Verdict::Refused { reason: "an owner has denied the enrollment".to_owned() });
+        }
+    }
+
+    /// Asks a machine what it would do. `None` where it is not connected.
+    pub async fn plan(&self, wire: &CoordinatorHandle, machine: &str, body: Vec<u8>) -> Option<MachinePlan> {
+        let peer: PeerKey =
+            self.shared.with_fleet(|fleet| fleet.machine(machine).and_then(|machine| machine.key.parse().ok()))?;
+        let limit = std::time::Duration::from_secs(PLAN_SECONDS_MAX);
+        let failed = |error: String| MachinePlan { error: Some(error), units: Vec::new() };
+        match wire.request_plan(peer, body.into(), limit).await {
+            Ok(answer) => Some(
+                serde_json::from_slice(&answer).unwrap_or_else(|error| failed(format!("its answer cannot be read: {error}"))),
+            ),
+            Err(stead_wire::PlanError::Unavailable { .. }) => None,
+            Err(error) => Some(failed(error.to_string())),
+        }
+    }
+
+    /// The machines that a selector may mean, or that hold an object of that name.
+    pub fn machines_concerned(&self, put: &[(String, stead_model::Selector)], delete: &[String]) -> BTreeSet<String> {
+        let mut concerned = BTreeSet::new();
+        for name in put.iter().map(|(name, _)| name).chain(delete) {
+            concerned.extend(self.shared.with_fleet(|fleet| names(fleet.machines_for(name))));
+        }
+        for (_, selector) in put {
+            concerned.extend(self.shared.with_fleet(|fleet| names(fleet.machines_matching(selector))));
+        }
+        concerned
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.map(str::to_owned).collect()
+}
+
+/// The incarnation as the wire carries it.
+fn incarnation_number(text: &str) -> u64 {
+    let digest = stead_model::Digest::of(text.as_bytes());
+    digest.as_bytes().first_chunk::<8>().map_or(1, |bytes| u64::from_be_bytes(*bytes).max(1))
+}
+
+/// The kind of enrollments.
+pub(crate) fn enrollment_kind() -> GroupKind {
+    GroupKind::new(stead_model::GROUP, "Enrollment")
+}

@@ -1,0 +1,164 @@
+//! Who is let in: members by their key, machines with a pass as far as the waiting room, delegated ones at once.
+
+use std::sync::Arc;
+
+use stead_admission::{Caller, Write, WriteError};
+use stead_model::{
+    DelegatedJoin, Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, GroupKind, JoinFacts, Machine, MachineSpec,
+    Object, ObjectKey, ObjectMeta, validate_name,
+};
+use stead_store::{CommitError, Expect, Op, Transaction};
+use stead_wire::{Admission, Hello, Join, PeerKey, Verdict};
+
+use super::{Shared, enrollment_kind, news, occurrences};
+use crate::delivery::machine_kind;
+
+/// Enrollments that wait for an owner at once: a pass that leaked must not fill the record.
+pub const ENROLLMENTS_PENDING_MAX: usize = 1_000;
+/// The longest host name that is kept, in characters (RFC 1123 section 2.1).
+const HOSTNAME_CHARACTERS_MAX: usize = 253;
+
+/// Decides on connections.
+pub struct Gate {
+    shared: Arc<Shared>,
+}
+
+impl Gate {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn welcome(&self) -> Verdict {
+        Verdict::Welcome { incarnation: self.shared.incarnation }
+    }
+
+    async fn decide(&self, peer: PeerKey, join: Join) -> Result<Verdict, WriteError> {
+        if !same(&join.pass, &self.shared.pass) {
+            return Ok(refused("the ticket's pass is not this coordinator's; ask for a new ticket"));
+        }
+        if let Some(body) = &join.delegated {
+            match self.enrol(peer, body).await {
+                Ok(()) => return Ok(self.welcome()),
+                Err(reason) => tracing::info!(%peer, reason, "not enrolled by its delegation; an owner is asked"),
+            }
+        }
+        self.ask_owners(peer, join).await
+    }
+
+    /// Lets a machine in by an owners' delegation. What the machine shows is checked by `trust` when the Change is admitted.
+    async fn enrol(&self, peer: PeerKey, body: &[u8]) -> Result<(), String> {
+        let request: DelegatedJoin =
+            serde_json::from_slice(body).map_err(|error| format!("the request is not well-formed: {error}"))?;
+        validate_name(&request.name).map_err(|error| error.to_string())?;
+        let delegation: serde_json::Value =
+            serde_json::from_str(&request.evidence.delegation).map_err(|error| error.to_string())?;
+        let labels = delegation.get("labels").cloned().unwrap_or_default();
+        let machine = Machine {
+            metadata: ObjectMeta {
+                name: request.name.clone(),
+                labels: serde_json::from_value(labels).map_err(|error| error.to_string())?,
+                ..ObjectMeta::default()
+            },
+            spec: MachineSpec { key: peer.to_string(), silent_after_seconds: None, enrolment: Some(request.evidence) },
+            status: None,
+        };
+        let object = Object::from_typed(&machine).map_err(|error| error.to_string())?;
+        let caller = Caller { name: format!("machine {peer}"), key: None };
+        let message = format!("enrol {} by delegation", request.name);
+        let writes = vec![Write::Put { object, expect: Expect::Absent }];
+        self.shared.admission.write(&caller, &message, writes, false).await.map_err(|error| error.to_string())?;
+        tracing::info!(machine = request.name, %peer, "enrolled by delegation");
+        // The record's watcher takes the machine in as well; the session must not wait for it.
+        self.shared.change_fleet(|fleet| fleet.put_machine(&machine));
+        Ok(())
+    }
+
+    /// Records the request, for owners to answer.
+    async fn ask_owners(&self, peer: PeerKey, join: Join) -> Result<Verdict, WriteError> {
+        let key = peer.to_string();
+        let name = Enrollment::name_for(&key);
+        let snapshot = self.shared.admission.store().snapshot();
+        let object_key = ObjectKey::new(enrollment_kind(), "", &name);
+        let pending = || Verdict::Pending { reason: format!("an owner must approve it: `stead approve {name}`") };
+        if let Some(present) = snapshot.get(&object_key) {
+            let present: Option<Enrollment> = present.to_object().ok().and_then(|object| object.to_typed().ok());
+            return Ok(match present.and_then(|enrollment| enrollment.spec.approved) {
+                Some(false) => refused("an owner has denied the enrollment"),
+                _ => pending(),
+            });
+        }
+        let waiting = snapshot.kinds().into_iter().find(|(kind, _)| *kind == enrollment_kind()).map_or(0, |(_, count)| count);
+        if waiting >= ENROLLMENTS_PENDING_MAX {
+            return Ok(refused("too many machines wait for approval; try again later"));
+        }
+        let now = self.shared.now();
+        let facts: Option<JoinFacts> = serde_json::from_slice(&join.facts).ok();
+        let hostname: String = join.hostname.chars().take(HOSTNAME_CHARACTERS_MAX).collect();
+        let status = EnrollmentStatus {
+            phase: EnrollmentPhase::Pending,
+            hostname: hostname.clone(),
+            first_seen: jiff::Timestamp::from_second(now.as_second()).ok(),
+            facts: facts.map(|body| body.facts),
+            ..EnrollmentStatus::default()
+        };
+        let enrollment = Enrollment {
+            metadata: ObjectMeta { name: name.clone(), ..ObjectMeta::default() },
+            spec: EnrollmentSpec { key, ..EnrollmentSpec::default() },
+            status: None,
+        };
+        let status = serde_json::to_value(status).unwrap_or_default();
+        let mut ops = vec![Op::create(Object::from_typed(&enrollment)?), Op::put_status(object_key, status)];
+        let told = news::enrollment_occurrence(&name, "", "AsksToJoin", format!("{hostname} asks to join"), now);
+        ops.extend(occurrences::ops(&snapshot, &[told]));
+        match self.shared.admission.store().commit(Transaction::unsigned(now, ops)).await {
+            Ok(_) | Err(CommitError::AlreadyExists { .. }) => Ok(pending()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Admission for Gate {
+    fn is_member(&self, peer: &PeerKey) -> bool {
+        self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
+    }
+
+    async fn hello(&self, peer: PeerKey, _hello: Hello) -> Verdict {
+        if self.is_member(&peer) { self.welcome() } else { Verdict::Unknown }
+    }
+
+    async fn join(&self, peer: PeerKey, _hello: Hello, join: Join) -> Verdict {
+        match self.decide(peer, join).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                tracing::error!(%peer, %error, "a request to join could not be recorded");
+                refused("the coordinator could not record the request; try again later")
+            }
+        }
+    }
+}
+
+fn refused(reason: &str) -> Verdict {
+    Verdict::Refused { reason: reason.to_owned() }
+}
+
+/// Compares without telling by its time where the first difference is.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len()
+        && !right.is_empty()
+        && left.iter().zip(right).fold(0, |difference, (left, right)| difference | (left ^ right)) == 0
+}
+
+/// The kinds that this module writes, for documentation.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_compared_whole() {
+        assert!(same(b"secret", b"secret"));
+        for (left, right) in [("secret", "secres"), ("secret", "secre"), ("", "")] {
+            assert!(!same(left.as_bytes(), right.as_bytes()), "{left} {right}");
+        }
+        assert_eq!(machine_kind(), GroupKind::new("stead.dev", "Machine"));
+    }
+}

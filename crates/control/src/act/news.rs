@@ -1,0 +1,235 @@
+//! What machines said, gathered until it is written: the latest status of each, and its events once each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use stead_model::{ConditionStatus, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
+use stead_store::{Op, Snapshot, Transaction};
+use stead_wire::{CoordinatorHandle, PeerKey};
+
+use super::occurrences;
+use super::{Shared, enrollment_kind};
+use crate::delivery::machine_kind;
+use crate::events::Occurrence;
+use crate::liveness::Mark;
+use crate::profile_status;
+
+/// Machines whose news go into one transaction: bounds what one failing row holds up, and what memory it takes.
+const MACHINES_PER_BATCH_MAX: usize = 256;
+/// `lastSeen` is written along with other news, and by itself no more often than this, in seconds: it costs a disk write a machine.
+const LAST_SEEN_PERIOD_SECONDS: i64 = 60;
+/// How long, in seconds, the condition `DuplicateKey` stays after the last sign of it.
+pub(crate) const DUPLICATE_KEEP_SECONDS: i64 = 600;
+
+/// What is to be written of one machine.
+#[derive(Clone, Debug, Default)]
+struct MachineNews {
+    status: Option<MachineStatus>,
+    mark: Option<Mark>,
+    duplicate: Option<String>,
+    duplicate_over: bool,
+    heard: bool,
+    peer: Option<PeerKey>,
+    events: BTreeMap<u64, Option<MachineEvent>>,
+}
+
+/// Everything that is to be written.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    machines: BTreeMap<String, MachineNews>,
+    occurrences: Vec<Occurrence>,
+}
+
+impl News {
+    pub(crate) fn status(&mut self, name: &str, status: MachineStatus) {
+        self.machines.entry(name.to_owned()).or_default().status = Some(status);
+    }
+
+    pub(crate) fn heard(&mut self, name: &str) {
+        self.machines.entry(name.to_owned()).or_default().heard = true;
+    }
+
+    pub(crate) fn mark(&mut self, name: &str, mark: Mark) {
+        self.machines.entry(name.to_owned()).or_default().mark = Some(mark);
+    }
+
+    pub(crate) fn duplicate(&mut self, name: &str, message: String) {
+        self.machines.entry(name.to_owned()).or_default().duplicate = Some(message);
+    }
+
+    pub(crate) fn duplicate_over(&mut self, name: &str) {
+        self.machines.entry(name.to_owned()).or_default().duplicate_over = true;
+    }
+
+    pub(crate) fn events(&mut self, name: &str, peer: PeerKey, items: Vec<(u64, Option<MachineEvent>)>) {
+        let news = self.machines.entry(name.to_owned()).or_default();
+        news.peer = Some(peer);
+        news.events.extend(items);
+    }
+
+    pub(crate) fn occurrence(&mut self, occurrence: Occurrence) {
+        self.occurrences.push(occurrence);
+    }
+
+    fn take(&mut self) -> (Vec<(String, MachineNews)>, Vec<Occurrence>) {
+        let rest = self.machines.iter().nth(MACHINES_PER_BATCH_MAX).map(|(name, _)| name.clone());
+        let rest = rest.map_or_else(BTreeMap::new, |name| self.machines.split_off(&name));
+        let batch = std::mem::replace(&mut self.machines, rest);
+        (batch.into_iter().collect(), std::mem::take(&mut self.occurrences))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.machines.is_empty() && self.occurrences.is_empty()
+    }
+}
+
+/// Writes news as they come, one transaction at a time: while it is on its way, the next ones gather.
+pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
+    loop {
+        if shared.news().is_empty() {
+            shared.news_there.notified().await;
+        }
+        let (machines, occurrences) = shared.news().take();
+        if machines.is_empty() && occurrences.is_empty() {
+            continue;
+        }
+        if !commit(shared, wire, &machines, &occurrences).await && machines.len() > 1 {
+            // One bad row (a machine removed meanwhile) must not hold up the others.
+            for machine in machines {
+                commit(shared, wire, std::slice::from_ref(&machine), &[]).await;
+            }
+        }
+    }
+}
+
+async fn commit(
+    shared: &Arc<Shared>,
+    wire: &CoordinatorHandle,
+    machines: &[(String, MachineNews)],
+    occurrences: &[Occurrence],
+) -> bool {
+    let now = shared.now();
+    let snapshot = shared.admission.store().snapshot();
+    let (mut ops, mut taken, mut told) = (Vec::new(), Vec::new(), occurrences.to_vec());
+    for (name, news) in machines {
+        let Some(update) = update(shared, &snapshot, name, news, now) else { continue };
+        shared.touch_profiles(profile_status::touched(update.before.as_ref(), Some(&update.after)));
+        if let (Some(peer), Some(sequence)) = (news.peer, news.events.keys().next_back()) {
+            taken.push((peer, *sequence));
+        }
+        told.extend(update.occurrences);
+        if update.before.as_ref() != Some(&update.after)
+            && let Ok(status) = serde_json::to_value(&update.after)
+        {
+            ops.push(Op::put_status(ObjectKey::new(machine_kind(), "", name), status));
+        }
+    }
+    ops.extend(occurrences::ops(&snapshot, &told));
+    if !ops.is_empty()
+        && let Err(error) = shared.admission.store().commit(Transaction::unsigned(now, ops)).await
+    {
+        tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
+        return false;
+    }
+    for (peer, sequence) in taken {
+        wire.taken(peer, sequence);
+    }
+    true
+}
+
+struct Update {
+    before: Option<MachineStatus>,
+    after: MachineStatus,
+    occurrences: Vec<Occurrence>,
+}
+
+/// The machine's next status: its own words, and what the coordinator saw of it.
+fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, now: Timestamp) -> Option<Update> {
+    let key = ObjectKey::new(machine_kind(), "", name);
+    let object: Object = snapshot.get(&key)?.to_object().ok()?;
+    let uid = object.metadata.uid.clone();
+    let machine: Machine = object.to_typed().ok()?;
+    let before = machine.status;
+    let old = before.clone().unwrap_or_default();
+    let mut after = news.status.clone().unwrap_or_else(|| old.clone());
+    if news.status.is_some() {
+        keep_own(&mut after, &old);
+    }
+    let occurrence = |warning, reason: &str, message: String, time| Occurrence {
+        about: key.clone(),
+        uid: uid.clone(),
+        warning,
+        reason: reason.to_owned(),
+        message,
+        component: "coordinator".to_owned(),
+        time,
+    };
+    let mut occurrences = Vec::new();
+    let seen = shared.sessions().last_heard(name);
+    let stale = |at: Timestamp| old.last_seen.is_none_or(|last| at.as_second() - last.as_second() >= LAST_SEEN_PERIOD_SECONDS);
+    if let Some(seen) = seen.filter(|at| news.status.is_some() || news.mark.is_some() || stale(*at)) {
+        after.last_seen = Timestamp::from_second(seen.as_second()).ok();
+    }
+    match &news.mark {
+        Some(Mark::Silent { seconds, .. }) => {
+            let message = seconds.map_or("it was never heard".to_owned(), |seconds| format!("nothing was heard for {seconds} s"));
+            set_condition(&mut after.conditions, "Ready", ConditionStatus::Unknown, "Silent", &message, now);
+            occurrences.push(occurrence(true, "Silent", "the machine has fallen silent".to_owned(), now));
+        }
+        Some(Mark::Ready { .. }) | None if news.heard || news.status.is_some() => {
+            let was = old.conditions.iter().find(|condition| condition.kind == "Ready").map(|condition| condition.status);
+            set_condition(&mut after.conditions, "Ready", ConditionStatus::True, "Heard", "", now);
+            if was == Some(ConditionStatus::Unknown) {
+                occurrences.push(occurrence(false, "Back", "the machine speaks again".to_owned(), now));
+            }
+        }
+        _ => {}
+    }
+    if let Some(message) = &news.duplicate {
+        set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::True, "TwoMachines", message, now);
+    } else if news.duplicate_over {
+        set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::False, "OneMachine", "", now);
+    }
+    let taken = old.events_taken.unwrap_or(0);
+    for (_, event) in news.events.range(taken.saturating_add(1)..) {
+        let Some(event) = event else { continue };
+        let about = event
+            .object
+            .clone()
+            .map(|object| format!("{object}: "))
+            .filter(|name| !event.message.starts_with(name.trim_end_matches(": ")));
+        let mut told =
+            occurrence(event.warning, &event.reason, format!("{}{}", about.unwrap_or_default(), event.message), event.time);
+        told.component = "agent".to_owned();
+        occurrences.push(told);
+    }
+    if let Some(last) = news.events.keys().next_back() {
+        after.events_taken = Some(taken.max(*last));
+    }
+    Some(Update { before, after, occurrences })
+}
+
+/// What the machine does not write itself is carried over.
+fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
+    for kind in ["Ready", "DuplicateKey"] {
+        after.conditions.retain(|condition| condition.kind != kind);
+        after.conditions.extend(old.conditions.iter().find(|condition| condition.kind == kind).cloned());
+    }
+    after.last_seen = old.last_seen;
+    after.address.clone_from(&old.address);
+    after.events_taken = old.events_taken;
+}
+
+/// Something the coordinator tells about an enrollment.
+pub(crate) fn enrollment_occurrence(name: &str, uid: &str, reason: &str, message: String, time: Timestamp) -> Occurrence {
+    Occurrence {
+        about: ObjectKey::new(enrollment_kind(), "", name),
+        uid: uid.to_owned(),
+        warning: false,
+        reason: reason.to_owned(),
+        message,
+        component: "coordinator".to_owned(),
+        time,
+    }
+}

@@ -1,0 +1,196 @@
+//! The machines that are connected: what each was sent, and when it was last heard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use stead_model::{GroupKind, MachineEvent, MachineStatus, ObjectKey};
+use stead_wire::{CoordinatorHandle, Hello, HubEvent, PeerKey};
+use tokio::sync::mpsc;
+
+use super::{Shared, states};
+use crate::delivery::{Held, machine_kind};
+use crate::events::Occurrence;
+
+/// One machine's session.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) name: String,
+    /// What the machine said that it holds when it came.
+    pub(crate) confirmed: Held,
+    /// What it holds when everything that was sent arrives.
+    pub(crate) sent: Held,
+    pub(crate) root_version: u64,
+    pub(crate) confirmed_root_version: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) revision: u64,
+}
+
+/// All sessions, and what is remembered of machines between them.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_peer: BTreeMap<PeerKey, Session>,
+    by_name: BTreeMap<String, PeerKey>,
+    heard: BTreeMap<String, Timestamp>,
+    /// The sequence of each name that was last told of.
+    told: BTreeMap<ObjectKey, u64>,
+}
+
+impl Sessions {
+    pub(crate) fn open(&mut self, peer: PeerKey, session: Session) {
+        self.by_name.insert(session.name.clone(), peer);
+        self.by_peer.insert(peer, session);
+    }
+
+    pub(crate) fn close(&mut self, peer: &PeerKey) {
+        if let Some(session) = self.by_peer.remove(peer) {
+            self.by_name.remove(&session.name);
+        }
+    }
+
+    pub(crate) fn peer_of(&self, name: &str) -> Option<PeerKey> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, peer: &PeerKey) -> Option<&Session> {
+        self.by_peer.get(peer)
+    }
+
+    pub(crate) fn get_mut(&mut self, peer: &PeerKey) -> Option<&mut Session> {
+        self.by_peer.get_mut(peer)
+    }
+
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
+    /// The connected machines that hold an object.
+    pub(crate) fn holding(&self, key: &ObjectKey) -> Vec<String> {
+        self.by_peer.values().filter(|session| session.sent.contains_key(key)).map(|session| session.name.clone()).collect()
+    }
+
+    pub(crate) fn heard(&mut self, name: &str, now: Timestamp) {
+        self.heard.insert(name.to_owned(), now);
+    }
+
+    pub(crate) fn last_heard(&self, name: &str) -> Option<Timestamp> {
+        self.heard.get(name).copied()
+    }
+
+    /// Whether this sequence of a name has not been told of; it counts as told from now on.
+    pub(crate) fn is_new_sequence(&mut self, key: &ObjectKey, sequence: u64) -> bool {
+        self.told.insert(key.clone(), sequence) != Some(sequence)
+    }
+}
+
+/// Listens to what machines say.
+pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut events: mpsc::Receiver<HubEvent>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            HubEvent::Joined { peer, hello, .. } => joined(shared, wire, peer, hello).await,
+            HubEvent::Status { peer, body } => {
+                let Some(name) = heard(shared, &peer) else { continue };
+                match serde_json::from_slice::<MachineStatus>(&body) {
+                    Ok(status) => tell(shared, |news| news.status(&name, status)),
+                    Err(error) => tracing::warn!(machine = name, %error, "a status that cannot be read"),
+                }
+            }
+            HubEvent::Events { peer, items } => {
+                let Some(name) = heard(shared, &peer) else { continue };
+                let read =
+                    |item: &stead_wire::OutboxItem| (item.sequence, serde_json::from_slice::<MachineEvent>(&item.body).ok());
+                let items: Vec<_> = items.iter().map(read).collect();
+                tell(shared, |news| news.events(&name, peer, items));
+            }
+            HubEvent::Beat { peer, .. } | HubEvent::Acks { peer, .. } => {
+                heard(shared, &peer);
+            }
+            HubEvent::NeedsState { peer, incarnation, revision } => {
+                if let Some(session) = shared.sessions().get_mut(&peer) {
+                    session.sent.clone_from(&session.confirmed);
+                    session.root_version = session.confirmed_root_version;
+                    (session.incarnation, session.revision) = (incarnation, revision);
+                }
+                states::send(shared, wire, peer).await;
+            }
+            HubEvent::DuplicateKey { peer, older, newer } => duplicate(shared, peer, &older, &newer),
+            HubEvent::Left { peer, reason, .. } => {
+                let mut sessions = shared.sessions();
+                if let Some(session) = sessions.get(&peer) {
+                    tracing::info!(machine = session.name, reason, "a machine left");
+                }
+                sessions.close(&peer);
+            }
+        }
+    }
+}
+
+fn tell(shared: &Shared, change: impl FnOnce(&mut super::News)) {
+    change(&mut shared.news());
+    shared.news_there.notify_one();
+}
+
+/// A machine spoke: its name, where it has one.
+fn heard(shared: &Shared, peer: &PeerKey) -> Option<String> {
+    let now = shared.now();
+    let mut sessions = shared.sessions();
+    let name = sessions.get(peer)?.name.clone();
+    sessions.heard(&name, now);
+    drop(sessions);
+    tell(shared, |news| news.heard(&name));
+    Some(name)
+}
+
+async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, hello: Hello) {
+    let Some(name) = shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned)) else {
+        wire.disconnect(peer, "this key is no longer a member");
+        return;
+    };
+    let held: Held = hello.held.iter().map(|held| (held_key(held), held.sequence)).collect();
+    let session = Session {
+        name: name.clone(),
+        confirmed: held.clone(),
+        sent: held,
+        root_version: hello.root_version,
+        confirmed_root_version: hello.root_version,
+        incarnation: hello.incarnation,
+        revision: hello.revision,
+    };
+    tracing::info!(machine = name, version = hello.agent_version, revision = hello.revision, "a machine connected");
+    let now = shared.now();
+    let mut sessions = shared.sessions();
+    sessions.open(peer, session);
+    sessions.heard(&name, now);
+    drop(sessions);
+    tell(shared, |news| news.heard(&name));
+    states::send(shared, wire, peer).await;
+}
+
+fn held_key(held: &stead_wire::Held) -> ObjectKey {
+    let (kind, group) = held.kind.split_once('.').unwrap_or((&held.kind, ""));
+    ObjectKey::new(GroupKind::new(group, kind), &held.namespace, &held.name)
+}
+
+fn duplicate(shared: &Shared, peer: PeerKey, older: &Hello, newer: &Hello) {
+    let Some(name) = shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned)) else { return };
+    let shown = |id: &str| if id.is_empty() { "a machine without an id".to_owned() } else { format!("machine id {id}") };
+    let message = format!(
+        "two machines present the key of {name}: {} and {}; one of them is a copy. Find it, and give it a key of its own",
+        shown(&older.machine_id),
+        shown(&newer.machine_id)
+    );
+    tracing::warn!(machine = name, message, "duplicate key");
+    let occurrence = Occurrence {
+        about: ObjectKey::new(machine_kind(), "", &name),
+        uid: String::new(),
+        warning: true,
+        reason: "DuplicateKey".to_owned(),
+        message: message.clone(),
+        component: "coordinator".to_owned(),
+        time: shared.now(),
+    };
+    tell(shared, |news| {
+        news.duplicate(&name, message);
+        news.occurrence(occurrence);
+    });
+}

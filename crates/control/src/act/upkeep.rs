@@ -1,0 +1,166 @@
+//! What is done by the clock: liveness, the numbers of profiles, new trust roots, old history.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use stead_model::{ConditionStatus, GroupKind, Machine, Object, ObjectKey, Profile, Selector};
+use stead_store::{List, Op, Retention, Transaction};
+use stead_wire::CoordinatorHandle;
+
+use super::{Shared, news, states};
+use crate::delivery::{machine_kind, profile_kind};
+use crate::liveness::{self, LIVENESS_PERIOD_SECONDS, Mark, Sign};
+use crate::{events, profile_status};
+
+/// How often the numbers of touched profiles are counted again, in milliseconds: often enough to watch, rarely enough for ten thousand machines.
+const PROFILES_PERIOD_MILLISECONDS: u64 = 500;
+/// How often it is looked whether there is a new trust root, in milliseconds.
+const ROOTS_PERIOD_MILLISECONDS: u64 = 500;
+/// How often old events and history are forgotten, in seconds.
+const TIDY_PERIOD_SECONDS: u64 = 600;
+/// Deletions of events in one transaction.
+const EVENTS_PER_BATCH_MAX: usize = 1_000;
+
+fn period(duration: Duration) -> tokio::time::Interval {
+    let mut period = tokio::time::interval(duration);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    period
+}
+
+struct Seen {
+    name: String,
+    heard: Option<Timestamp>,
+    ready: Option<ConditionStatus>,
+    silent_after_seconds: u32,
+    duplicate_since: Option<Timestamp>,
+}
+
+/// Marks machines that fall silent, and those that are back.
+pub(crate) async fn watch_liveness(shared: &Arc<Shared>, started: Timestamp) {
+    let mut ticks = period(Duration::from_secs(LIVENESS_PERIOD_SECONDS));
+    loop {
+        ticks.tick().await;
+        let now = shared.now();
+        let seen = seen(shared);
+        let signs = seen.iter().map(|seen| Sign {
+            name: &seen.name,
+            heard: seen.heard,
+            silent_after_seconds: seen.silent_after_seconds,
+            ready: seen.ready,
+        });
+        let marks = liveness::plan(signs, started, now);
+        let over = |since: Timestamp| now.as_second().saturating_sub(since.as_second()) > news::DUPLICATE_KEEP_SECONDS;
+        let mut pending = shared.news();
+        for mark in marks {
+            let (Mark::Silent { name, .. } | Mark::Ready { name }) = &mark;
+            tracing::info!(machine = name, ?mark, "liveness");
+            let name = name.clone();
+            pending.mark(&name, mark);
+        }
+        for seen in seen.iter().filter(|seen| seen.duplicate_since.is_some_and(over)) {
+            pending.duplicate_over(&seen.name);
+        }
+        drop(pending);
+        shared.news_there.notify_one();
+    }
+}
+
+fn seen(shared: &Shared) -> Vec<Seen> {
+    let snapshot = shared.admission.store().snapshot();
+    let limits: Vec<(String, u32)> = shared
+        .with_fleet(|fleet| fleet.machines().map(|(name, machine)| (name.to_owned(), machine.silent_after_seconds)).collect());
+    let sessions = shared.sessions();
+    let look = |(name, silent_after_seconds): (String, u32)| {
+        let stored = snapshot.get(&ObjectKey::new(machine_kind(), "", &name));
+        let status = stored.and_then(|stored| stored.to_object().ok()?.to_typed::<Machine>().ok()?.status).unwrap_or_default();
+        let condition = |kind: &str| status.conditions.iter().find(|condition| condition.kind == kind);
+        let duplicate = condition("DuplicateKey").filter(|condition| condition.status == ConditionStatus::True);
+        Seen {
+            heard: sessions.last_heard(&name).or(status.last_seen),
+            ready: condition("Ready").map(|condition| condition.status),
+            duplicate_since: duplicate.map(|condition| condition.last_transition_time),
+            name,
+            silent_after_seconds,
+        }
+    };
+    limits.into_iter().map(look).collect()
+}
+
+/// Counts what became of the profiles that something was said of.
+pub(crate) async fn count_profiles(shared: &Arc<Shared>) {
+    let mut ticks = period(Duration::from_millis(PROFILES_PERIOD_MILLISECONDS));
+    loop {
+        ticks.tick().await;
+        let touched = std::mem::take(&mut *shared.profiles_touched.lock().unwrap_or_else(PoisonError::into_inner));
+        let ops: Vec<Op> = touched.iter().filter_map(|name| count(shared, name)).collect();
+        if ops.is_empty() {
+            continue;
+        }
+        if let Err(error) = shared.admission.store().commit(Transaction::unsigned(shared.now(), ops)).await {
+            tracing::warn!(%error, "the numbers of profiles could not be written; they are counted again");
+            shared.touch_profiles(touched);
+        }
+    }
+}
+
+fn count(shared: &Shared, name: &str) -> Option<Op> {
+    let snapshot = shared.admission.store().snapshot();
+    let key = ObjectKey::new(profile_kind(), "", name);
+    let profile: Profile = snapshot.get(&key)?.to_object().ok()?.to_typed().ok()?;
+    let sequence = snapshot.sequence(&key).map_or(0, |sequence| sequence.sequence);
+    let machines: Vec<String> = shared.with_fleet(|fleet| fleet.machines_for(name).map(str::to_owned).collect());
+    let statuses: Vec<(String, Option<stead_model::MachineStatus>)> = machines
+        .into_iter()
+        .map(|machine| {
+            let stored = snapshot.get(&ObjectKey::new(machine_kind(), "", &machine));
+            let status = stored.and_then(|stored| stored.to_object().ok()?.to_typed::<Machine>().ok()?.status);
+            (machine, status)
+        })
+        .collect();
+    let present = profile.status.clone().unwrap_or_default();
+    let said = statuses.iter().map(|(name, status)| (name.as_str(), status.as_ref()));
+    let next = profile_status::plan(name, sequence, said, &present, shared.now());
+    if profile.status.as_ref() == Some(&next) {
+        return None;
+    }
+    Some(Op::put_status(key, serde_json::to_value(next).ok()?))
+}
+
+/// Tells every machine of a new version of the trust root.
+pub(crate) async fn follow_roots(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
+    let version = || shared.admission.store().snapshot().newest_root().map_or(0, |root| root.version);
+    let mut told = version();
+    let mut ticks = period(Duration::from_millis(ROOTS_PERIOD_MILLISECONDS));
+    loop {
+        ticks.tick().await;
+        let newest = version();
+        if newest != told {
+            told = newest;
+            states::send_to_all(shared, wire).await;
+        }
+    }
+}
+
+/// Forgets events and history that have been kept long enough.
+pub(crate) async fn tidy_up(shared: &Arc<Shared>) {
+    let mut ticks = period(Duration::from_secs(TIDY_PERIOD_SECONDS));
+    loop {
+        ticks.tick().await;
+        let store = shared.admission.store();
+        let everything = Selector::default();
+        let kind = GroupKind::new("", "Event");
+        let list = List { kind, namespace: None, selector: &everything, fields: None, after: None, limit: 0 };
+        let all: Vec<Object> = store.snapshot().list(&list).objects.iter().filter_map(|stored| stored.to_object().ok()).collect();
+        for batch in events::expired(&all, shared.now()).chunks(EVENTS_PER_BATCH_MAX) {
+            let ops = batch.iter().cloned().map(Op::delete).collect();
+            if let Err(error) = store.commit(Transaction::unsigned(shared.now(), ops)).await {
+                tracing::warn!(%error, "old events could not be forgotten; it is tried again later");
+                break;
+            }
+        }
+        if let Err(error) = store.compact(Retention::default()).await {
+            tracing::warn!(%error, "old history could not be forgotten; it is tried again later");
+        }
+    }
+}
