@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +115,11 @@ impl Session<'_> {
     async fn write<W: tokio::io::AsyncWrite + Unpin>(&self, sender: &mut FrameSender<W, ToAgent>, wake: &Notify) -> String {
         loop {
             while let Some(message) = self.shared.input(|hub, now| hub.next_to_send(self.id, now)) {
-                if let Err(error) = sender.send(&message).await {
+                let sent = tokio::select! {
+                    sent = sender.send(&message) => sent,
+                    reason = self.overdue() => return reason,
+                };
+                if let Err(error) = sent {
                     return error.to_string();
                 }
             }
@@ -128,6 +132,17 @@ impl Session<'_> {
             }
             wake.notified().await;
         }
+    }
+
+    /// Ends some time after the session was closed: a peer that reads nothing must not keep it.
+    async fn overdue(&self) -> String {
+        let mut closed = self.closed.clone();
+        let reason = match closed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => return "the session was given up".to_owned(),
+        };
+        sleep(Duration::from_secs(LINGER_SECONDS)).await;
+        reason
     }
 
     async fn decide<A: Admission>(&self, mut deciding: Deciding<'_, A>) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use stead_wire::*;
 
-use crate::fleet::{Centre, Door, Machine, at, state};
+use crate::fleet::{Centre, Door, FLEET, Machine, at, state};
 
 const CENTRE: PeerKey = PeerKey([1; 32]);
 const MACHINE: PeerKey = PeerKey([2; 32]);
@@ -234,4 +234,58 @@ async fn the_next_coordinator_is_tried_and_a_silent_one_is_left() {
     assert!(machine.disconnected().await.contains("did not answer in time"));
     machine.connected().await;
     assert_eq!(centre.joined().await.0, MACHINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_reads_nothing_slows_nobody() {
+    let (network, mut centre) = pair(Door::open());
+    let stuck = PeerKey([5; 32]);
+    let transport = network.endpoint(stuck);
+    let connection = transport.connect(&at(CENTRE)).await.unwrap();
+    let (send, _unread) = connection.open_stream().await.unwrap();
+    let mut sender = FrameSender::new(send, FRAME_BYTES_MAX_UP);
+    sender.send(&ToCoordinator::Hello(Hello::new(FLEET, [9; 16]))).await.unwrap();
+    assert_eq!(centre.joined().await.0, stuck);
+    let large = State { bundles: vec![Bytes::from(vec![0; 1 << 20]); 8], ..state(0, 5, b"") };
+    centre.handle.send_state(stuck, large).unwrap();
+
+    let mut machine = machine(&network, MACHINE, 1, None);
+    machine.connected().await;
+    centre.joined().await;
+    let start = tokio::time::Instant::now();
+    centre.handle.send_state(MACHINE, state(0, 1, b"first")).unwrap();
+    for revision in 2..500 {
+        assert_eq!(machine.state().await.revision, revision - 1);
+        centre.handle.send_state(MACHINE, state(revision - 1, revision, b"next")).unwrap();
+        assert!(centre.handle.send_state(stuck, state(revision - 1, revision, b"next")).is_err());
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "on the paused clock, waiting for the stuck one would show");
+    // It goes on reading nothing, and says nothing: it is cut off.
+    centre.until(|event| matches!(event, HubEvent::Left { peer, .. } if peer == stuck).then_some(())).await;
+    assert_eq!(centre.handle.counters().refused(Refusal::Silent), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_come_back_to_a_coordinator_that_was_killed() {
+    let network = MemoryNetwork::new();
+    let first = Arc::new(network.endpoint(CENTRE));
+    let mut centre = Centre::start(first.clone(), Door::open());
+    let mut machines: Vec<Machine> = (10..60).map(|key| machine(&network, PeerKey([key; 32]), key, None)).collect();
+    for _ in &machines {
+        centre.joined().await;
+    }
+    first.close().await;
+    drop(centre);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut centre = Centre::start(Arc::new(network.endpoint(CENTRE)), Door::open());
+    let start = tokio::time::Instant::now();
+    for _ in &machines {
+        centre.joined().await;
+    }
+    assert!(start.elapsed() <= Duration::from_millis(BACKOFF_MILLISECONDS_MAX + 1_000), "{:?}", start.elapsed());
+    for machine in &mut machines {
+        machine.disconnected().await;
+        machine.connected().await;
+    }
+    assert_eq!(centre.handle.counters().served, machines.len());
 }
