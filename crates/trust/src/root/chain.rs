@@ -180,7 +180,7 @@ impl RootChain {
         if root.fleet != Some(self.fleet) {
             return Err(RootError::Fleet { expected: self.fleet, found: root.fleet.unwrap_or_else(|| signed.digest()) });
         }
-        if false {
+        if root.previous != Some(self.newest_digest) {
             return Err(RootError::Previous { version: expected, expected: self.newest_digest, found: root.previous });
         }
         check_threshold(&self.newest.owners, &signers.keys(self.newest.user_presence()), expected, newest)?;
