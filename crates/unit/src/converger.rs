@@ -92,6 +92,8 @@ pub struct Converger {
     running: BTreeSet<UnitId>,
     by_subject: BTreeMap<Arc<str>, BTreeSet<UnitId>>,
     wanted_by: BTreeMap<UnitId, BTreeSet<UnitId>>,
+    /// What is leaving in a circle, or after one.
+    circled: BTreeSet<UnitId>,
     /// Whether something may start and waits only for others to end or to be slow.
     starved: bool,
     next_run: u64,
@@ -110,6 +112,7 @@ impl Converger {
             running: BTreeSet::new(),
             by_subject: BTreeMap::new(),
             wanted_by: BTreeMap::new(),
+            circled: BTreeSet::new(),
             starved: false,
             next_run: 1,
             report: OrdMap::new(),
@@ -146,6 +149,8 @@ impl Converger {
             }
             orders.extend(self.want(id, wanted, now));
         }
+        self.find_circles();
+        self.wake_all(now);
         orders
     }
 
@@ -198,8 +203,17 @@ impl Converger {
 
     /// Takes the end of a run. An end that nobody waits for is passed over.
     pub fn finished(&mut self, id: &UnitId, run: u64, finished: Finished, now: Duration) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let Some(ran) = entry.run.take_if(|current| current.number == run) else { return };
+        let is_gone = self.end(id, run, finished, now);
+        self.wake_around(id, now);
+        if is_gone {
+            self.forget(id);
+        }
+    }
+
+    /// Notes the end of a run; true where nothing of the unit is left.
+    fn end(&mut self, id: &UnitId, run: u64, finished: Finished, now: Duration) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        let Some(ran) = entry.run.take_if(|current| current.number == run) else { return false };
         self.running.remove(id);
         let changed = !finished.done.is_empty();
         if changed {
@@ -208,7 +222,8 @@ impl Converger {
         if ran.cancelled {
             let due = (!is_held(&entry.wanted.goal)).then_some(now);
             self.make_due(id, due);
-            return self.tell(id);
+            self.tell(id);
+            return false;
         }
         entry.converged = false;
         let reason = match finished.ending {
@@ -221,12 +236,14 @@ impl Converger {
                 if changed {
                     self.look_at_later(id, now);
                 }
-                return self.tell(id);
+                self.tell(id);
+                return false;
             }
-            Ending::Gone => return self.forget(id),
+            Ending::Gone => return true,
             Ending::Kept { reason } => {
                 entry.state = UnitState::Kept { reason };
-                return self.tell(id);
+                self.tell(id);
+                return false;
             }
             Ending::Failed { reason } => reason,
             Ending::Cancelled => String::from("the work on it was stopped from outside"),
@@ -236,6 +253,7 @@ impl Converger {
         entry.state = UnitState::Failed { reason, attempts: entry.attempts, next_try };
         self.make_due(id, Some(next_try));
         self.tell(id);
+        false
     }
 
     /// This unit has changed: those that come after it are looked at now, not when their pause is over.
@@ -307,7 +325,9 @@ impl Converger {
         Some(Order::Start { id: id.clone(), run, direction })
     }
 
+    /// It waits, and is not looked at again before one of those it waits for has come to an end.
     fn block(&mut self, id: &UnitId, on: Vec<UnitId>) {
+        self.make_due(id, None);
         let blocked = UnitState::Blocked { on };
         if let Some(entry) = self.entries.get_mut(id)
             && entry.state != blocked

@@ -168,7 +168,8 @@ impl Driver {
         let orders = self.converger.orders(now);
         self.obey(orders);
         let report = self.converger.report(now);
-        if self.units.len() != report.units.len() {
+        // Not after each that has gone, which would look at all of them each time.
+        if self.units.len() > 2 * report.units.len() {
             self.units.retain(|id, _| report.units.contains_key(id));
         }
         self.report.send_if_modified(|published| {

@@ -93,7 +93,8 @@ impl WishSet {
         if wishes.len() > UNITS_MAX {
             return Err(WishSetError::TooMany { count: wishes.len() });
         }
-        match circle(&wishes) {
+        let circled = circles(wishes.iter().map(|(id, wish)| (id, wish.after.as_slice()))).first().map(|id| (*id).clone());
+        match circled {
             Some(id) => Err(WishSetError::Circle { id }),
             None => Ok(Self { wishes }),
         }
@@ -123,28 +124,29 @@ impl WishSet {
     }
 }
 
-/// A unit that comes after itself: one that is left when those which wait for nothing are taken away again and again.
-fn circle(wishes: &BTreeMap<UnitId, Wish>) -> Option<UnitId> {
-    let mut waits: BTreeMap<&UnitId, BTreeSet<&UnitId>> = BTreeMap::new();
+/// The units that come after themselves, or after such ones: those that are left when what waits for nothing is taken away again and again.
+pub(crate) fn circles<'a>(units: impl Iterator<Item = (&'a UnitId, &'a [UnitId])> + Clone) -> BTreeSet<&'a UnitId> {
+    let mut left: BTreeSet<&UnitId> = units.clone().map(|(id, _)| id).collect();
+    let mut waits: BTreeMap<&UnitId, usize> = BTreeMap::new();
     let mut wanted_by: BTreeMap<&UnitId, Vec<&UnitId>> = BTreeMap::new();
-    for (id, wish) in wishes {
-        let inside: BTreeSet<_> = wish.after.iter().filter(|first| wishes.contains_key(first)).collect();
-        for first in &inside {
+    for (id, after) in units {
+        let inside: BTreeSet<_> = after.iter().filter(|first| left.contains(first)).collect();
+        waits.insert(id, inside.len());
+        for first in inside {
             wanted_by.entry(first).or_default().push(id);
         }
-        waits.insert(id, inside);
     }
-    let mut free: Vec<&UnitId> = waits.iter().filter(|(_, on)| on.is_empty()).map(|(id, _)| *id).collect();
+    let mut free: Vec<&UnitId> = waits.iter().filter(|(_, on)| **on == 0).map(|(id, _)| *id).collect();
     while let Some(id) = free.pop() {
-        waits.remove(id);
+        left.remove(id);
         for later in wanted_by.get(id).into_iter().flatten() {
             if let Some(on) = waits.get_mut(later) {
-                on.remove(id);
-                if on.is_empty() {
+                *on -= 1;
+                if *on == 0 {
                     free.push(later);
                 }
             }
         }
     }
-    waits.keys().next().map(|id| (*id).clone())
+    left
 }

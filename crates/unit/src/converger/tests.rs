@@ -132,6 +132,20 @@ fn a_superseded_wish_is_cancelled_and_one_that_stays_is_not() {
 }
 
 #[test]
+fn a_wish_that_only_changed_its_name_is_told_by_the_new_name_and_not_done_again() {
+    let mut bench = Bench::new();
+    bench.set(present(&[("a", 1, &[])]));
+    bench.go();
+    bench.end("a", Ending::Converged);
+    let renamed = Wanted { by: vec!["Profile/web@2".into()], ..wanted(Goal::Present, 1, &[]) };
+    bench.set([(id("a"), renamed)].into());
+    assert_eq!(bench.go(), Vec::<String>::new());
+    let report = bench.converger.report(bench.now);
+    let unit = report.units.get(&id("a")).unwrap();
+    assert_eq!((unit.by.as_slice(), &unit.state), (["Profile/web@2".to_owned()].as_slice(), &UnitState::Converged));
+}
+
+#[test]
 fn things_go_in_the_opposite_order() {
     let mut bench = Bench::new();
     bench.set(present(&[("dir", 1, &[]), ("file", 1, &["dir"])]));

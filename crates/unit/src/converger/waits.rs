@@ -1,9 +1,11 @@
 //! Who waits for whom, and the indexes that answer it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Converger, Entry};
 use crate::report::UnitState;
+use crate::wish::circles;
 use crate::{Goal, UnitId};
 
 impl Converger {
@@ -34,27 +36,43 @@ impl Converger {
 
     /// The units that came after this one and are themselves going away: they go first, but not in a circle.
     fn leaving_first(&self, id: &UnitId) -> Vec<UnitId> {
+        let circled = self.circled.contains(id);
         let leaving = |later: &&UnitId| self.entries.get(later).is_some_and(Entry::is_leaving);
-        let later: Vec<&UnitId> = self.wanted_by.get(id).into_iter().flatten().filter(leaving).collect();
-        if later.is_empty() {
-            return Vec::new();
-        }
-        // Two sets of wishes, each without circles, can leave one behind between units of the one and of the other.
-        let before = self.leaving_before(id);
-        later.into_iter().filter(|later| !before.contains(later)).cloned().collect()
+        let later = self.wanted_by.get(id).into_iter().flatten().filter(leaving);
+        later.filter(|later| !(circled && self.circled.contains(*later))).cloned().collect()
     }
 
-    /// Every unit on its way out that this one came after, directly or not.
-    fn leaving_before(&self, id: &UnitId) -> BTreeSet<&UnitId> {
-        let mut found = BTreeSet::new();
-        let mut open: Vec<&UnitId> = self.entries.get(id).map(|entry| entry.wanted.after.iter().collect()).unwrap_or_default();
-        while let Some(next) = open.pop() {
-            let Some(entry) = self.entries.get(next).filter(|entry| entry.is_leaving()) else { continue };
-            if found.insert(next) {
-                open.extend(&entry.wanted.after);
-            }
+    /// Two sets of wishes, each without circles, can leave one behind between what leaves of the one and of the other.
+    pub(super) fn find_circles(&mut self) {
+        let leaving = self.entries.iter().filter(|(_, entry)| entry.is_leaving());
+        let found = circles(leaving.map(|(id, entry)| (id, entry.wanted.after.as_slice())));
+        self.circled = found.into_iter().cloned().collect();
+    }
+
+    /// This unit has come to an end of some kind: those that may have waited for it look again.
+    pub(super) fn wake_around(&mut self, id: &UnitId, now: Duration) {
+        let later = self.wanted_by.get(id).into_iter().flatten();
+        let first = self.entries.get(id).into_iter().flat_map(|entry| &entry.wanted.after);
+        let same = self.by_subject.get(id.subject()).into_iter().flatten();
+        let around: Vec<UnitId> = later.chain(first).chain(same).cloned().collect();
+        for other in around {
+            self.wake(&other, now);
         }
-        found
+    }
+
+    /// Everything that waits for others looks again.
+    pub(super) fn wake_all(&mut self, now: Duration) {
+        let waiting: Vec<UnitId> =
+            self.entries.iter().filter(|(_, entry)| entry.is_waiting()).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            self.wake(&id, now);
+        }
+    }
+
+    fn wake(&mut self, id: &UnitId, now: Duration) {
+        if self.entries.get(id).is_some_and(Entry::is_waiting) {
+            self.make_due(id, Some(now));
+        }
     }
 
     /// Keeps the index of who comes after whom, once `after` of this unit has changed from `old`.
@@ -93,6 +111,11 @@ impl Entry {
     /// Whether nothing more is done about it, unless somebody wishes for it again.
     fn is_over(&self) -> bool {
         self.wanted.goal == Goal::Absent && matches!(self.state, UnitState::Kept { .. })
+    }
+
+    /// Whether it waits for others, and is looked at again only when one of them has come to an end.
+    fn is_waiting(&self) -> bool {
+        self.run.is_none() && self.due.is_none() && matches!(self.state, UnitState::Blocked { .. })
     }
 
     fn is_leaving(&self) -> bool {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stead_unit::{
-    Direction, Goal, Handle, Planned, Removal, Report, Settings, Step, Unit, UnitId, UnitState, Wish, WishSet, WishSetError,
-    converge,
+    Direction, Goal, Handle, Planned, Removal, Report, Settings, Step, UNITS_MAX, Unit, UnitId, UnitState, Wish, WishSet,
+    WishSetError, converge,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,11 @@ impl Unit for Number {
     }
 
     fn plan(desired: &u32, current: &u32) -> Result<Vec<Put>, Trouble> {
-        Ok(if desired == current { Vec::new() } else { vec![Put(*desired)] })
+        Ok(match *desired {
+            same if same == *current => Vec::new(),
+            large @ 1000.. => vec![Put(1), Put(large)],
+            small => vec![Put(small)],
+        })
     }
 
     fn plan_removal(_desired: &u32, current: &u32) -> Removal<Put> {
@@ -160,6 +164,32 @@ async fn a_hanging_unit_holds_up_nobody_and_stops_when_its_wish_is_withdrawn() {
     let seen = until(&mut report, |report| report.units.len() == 1).await;
     assert!(seen.is_settled());
     assert_eq!(hanging.acting.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_takes_no_further_step() {
+    let thing = Arc::new(Thing { hanging: AtomicBool::new(true), ..Thing::default() });
+    let (handle, mut report) = start();
+    handle.set(set(vec![wish("a", 1000, &thing, &[])])).await.unwrap();
+    until(&mut report, |_| thing.acting.load(Ordering::SeqCst) == 1).await;
+    handle.set(WishSet::default()).await.unwrap();
+    until(&mut report, |report| report.units.is_empty()).await;
+    assert_eq!(thing.acts.load(Ordering::SeqCst), 2, "the first step, and the one that takes it back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_units_as_there_may_be_converge_one_after_the_other_and_go_again() {
+    let thing = Arc::new(Thing { value: Mutex::new(1), ..Thing::default() });
+    let (handle, mut report) = start();
+    let name = |n: usize| format!("{n:04}");
+    let all = (0..UNITS_MAX).map(|n| match n.checked_sub(1) {
+        Some(before) => wish(&name(n), 1, &thing, &[&name(before)]),
+        None => wish(&name(n), 1, &thing, &[]),
+    });
+    handle.set(set(all.collect())).await.unwrap();
+    until(&mut report, Report::is_settled).await;
+    handle.set(WishSet::default()).await.unwrap();
+    until(&mut report, |report| report.units.is_empty()).await;
 }
 
 #[tokio::test(start_paused = true)]
