@@ -1,3 +1,5 @@
+//! The decisions by table, and by whatever script of events proptest comes up with.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
