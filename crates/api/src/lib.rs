@@ -25,6 +25,8 @@ mod counters;
 mod discovery;
 mod documents;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod instant;
 mod limits;

@@ -333,20 +333,28 @@ fn time(mut bytes: &[u8], micro: bool) -> Value {
     jiff::Timestamp::new(seconds, nanoseconds).map_or(Value::Null, |moment| instant::spell(moment, micro).into())
 }
 
+/// A body as a Go client would send it.
+#[cfg(test)]
+pub(crate) fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let meta = [tests::bytes(1, api_version.as_bytes()), tests::bytes(2, kind.as_bytes())].concat();
+    [MAGIC.to_vec(), tests::bytes(1, &meta), tests::bytes(2, raw), tests::bytes(3, b""), tests::bytes(4, b"")].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
-        let mut message = vec![field << 3 | 2, u8::try_from(content.len()).unwrap()];
+    pub(super) fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
+        let mut message = vec![field << 3 | 2];
+        let mut length = content.len();
+        while length >= 0x80 {
+            message.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        message.push(length as u8);
         message.extend_from_slice(content);
         message
-    }
-
-    fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
-        let meta = [bytes(1, api_version.as_bytes()), bytes(2, kind.as_bytes())].concat();
-        [MAGIC.to_vec(), bytes(1, &meta), bytes(2, raw), bytes(3, b""), bytes(4, b"")].concat()
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! A coordinator's API over a record of its own, on a port of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use stead_admission::{Admission, Caller, Environment, Write};
+use stead_api::{Api, Fleet, Limits, Server, ServingKeys};
+use stead_model::{GroupKind, Object};
+use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_trust::{Clock, Root, SignedRoot, Signer, SigningKey};
+use tokio_util::sync::CancellationToken;
+
+/// A fleet's coordinator, as far as the API goes.
+pub(crate) struct Fixture {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) admission: Admission,
+    pub(crate) api: Api,
+    pub(crate) address: SocketAddr,
+    pub(crate) plain_address: SocketAddr,
+    pub(crate) owner: SigningKey,
+    pub(crate) token: String,
+    shutdown: CancellationToken,
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+struct NoMachines;
+
+impl Fleet for NoMachines {
+    fn ticket(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(async move { Ok(json!({"ticket": request})) })
+    }
+
+    fn plan(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(async { Err("no machine is connected".to_owned()) })
+    }
+}
+
+/// What a test wants of its coordinator.
+#[derive(Default)]
+pub(crate) struct Wish {
+    pub(crate) left_to_online: Vec<GroupKind>,
+    pub(crate) limits: Limits,
+    pub(crate) store: Options,
+}
+
+impl Wish {
+    /// A coordinator whose root leaves our own kinds to its online key.
+    pub(crate) fn everything_online() -> Self {
+        let kinds = ["Profile", "Machine", "Enrollment"].map(|kind| GroupKind::new("stead.dev", kind));
+        Self { left_to_online: kinds.to_vec(), ..Self::default() }
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn start(wish: Wish) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().unwrap();
+        let owner = SigningKey::from_seed(&[1; 32]);
+        let online = SigningKey::from_seed(&[2; 32]);
+        let clock = Arc::new(SystemClock);
+        let random = Arc::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap());
+        let environment = Environment { clock, random };
+        let mut root = Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], Timestamp::now());
+        root.online.kinds.extend(wish.left_to_online);
+        let first = SignedRoot::sign(&root, &[&owner]).unwrap();
+        let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
+        let store = Store::open(engine, wish.store).await.unwrap();
+        Admission::found(&store, &first, &environment).await.unwrap();
+        let admission = Admission::open(store, first.digest(), Arc::new(online), environment).unwrap();
+        let caller = Caller { name: "coordinator".to_owned(), key: None };
+        admission.write(&caller, "the first namespace", vec![Write::Put { object: namespace("default"), expect: Expect::Any }], false).await.unwrap();
+        let keys = ServingKeys::open(&directory.path().join("keys"), &[]).unwrap();
+        let shutdown = CancellationToken::new();
+        let api = Api::new(admission.clone(), Arc::new(NoMachines), keys.token_key(), wish.limits, shutdown.clone());
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(keys.tls()), api.clone()).await.unwrap();
+        let plain = Server::bind("127.0.0.1:0".parse().unwrap(), None, api.clone()).await.unwrap();
+        let (address, plain_address) = (server.local_address(), plain.local_address());
+        tokio::spawn(server.run());
+        tokio::spawn(plain.run());
+        let (token, _) = api.issue_token(owner.public_key());
+        let fixture = Self { directory, admission, api, address, plain_address, owner, token, shutdown };
+        std::fs::write(fixture.kubeconfig(), fixture.kubeconfig_text()).unwrap();
+        fixture
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.directory.path().join("kubeconfig")
+    }
+
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.directory.path().join("keys/authority.crt")
+    }
+
+    fn kubeconfig_text(&self) -> String {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": format!("https://{}", self.address), "certificate-authority": self.authority()}}],
+            "users": [{"name": "it", "user": {"token": self.token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it", "namespace": "default"}}],
+        })
+        .to_string()
+    }
+
+    /// Sends a request over TLS with the owner's token.
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Reply {
+        let authority = reqwest::Certificate::from_pem(&std::fs::read(self.authority()).unwrap()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = client.request(method, format!("https://{}{path}", self.address)).bearer_auth(&self.token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.body(body).send().await.unwrap();
+        let (code, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        Reply { code, headers, text }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// Writes a lease: the quickest write there is.
+    pub(crate) async fn write_lease(&self, name: &str, transitions: i64) {
+        let object: Object = serde_json::from_value(json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"leaseTransitions": transitions},
+        }))
+        .unwrap();
+        let caller = Caller { name: "writer".to_owned(), key: None };
+        self.admission.write(&caller, "", vec![Write::Put { object, expect: Expect::Any }], false).await.unwrap();
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) code: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// Fails the test with the whole answer where the code is another one.
+    #[track_caller]
+    pub(crate) fn expect(self, code: u16) -> Value {
+        assert_eq!(self.code, code, "{}", self.text);
+        self.json()
+    }
+}
+
+pub(crate) fn namespace(name: &str) -> Object {
+    serde_json::from_value(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).unwrap()
+}
+
+pub(crate) fn profile(name: &str) -> Value {
+    json!({
+        "apiVersion": "stead.dev/v1", "kind": "Profile", "metadata": {"name": name, "labels": {"role": "web"}},
+        "spec": {"selector": {"matchLabels": {"role": "web"}}, "files": [{"path": "/etc/motd", "content": "hello\n"}]},
+    })
+}

@@ -1,0 +1,115 @@
+//! Oversized, malformed, slow and too many requests: bounded, refused, counted.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stead_api::Limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::fixture::{Fixture, Wish};
+
+/// Long enough for any machine; the limits under test are far shorter.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn hurried() -> Limits {
+    Limits {
+        handshake_milliseconds_max: 200,
+        header_milliseconds_max: 200,
+        body_milliseconds_max: 200,
+        write_stall_milliseconds_max: 200,
+        body_bytes_max: 10_000,
+        ..Limits::default()
+    }
+}
+
+async fn start(limits: Limits) -> Fixture {
+    Fixture::start(Wish { limits, ..Wish::default() }).await
+}
+
+/// Sends bytes and reads to the end of the connection.
+async fn exchange(address: std::net::SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may close before it has read everything.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection stays open");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_heads_bodies_and_handshakes_are_closed() {
+    let fixture = start(hurried()).await;
+    exchange(fixture.plain_address, b"GET /version HTTP/1.1\r\nhost: x\r\n").await;
+    assert_eq!(fixture.api.counters().too_slow, 1);
+    let head = format!("POST /api/v1/namespaces HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nauthorization: Bearer {}\r\n\r\n{{", fixture.token);
+    let answer = exchange(fixture.plain_address, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    exchange(fixture.address, b"").await;
+    exchange(fixture.address, b"GET / HTTP/1.1\r\n\r\n").await;
+    let counters = fixture.api.counters();
+    assert_eq!((counters.handshakes_too_slow, counters.handshakes_failed), (1, 1), "{counters:?}");
+    fixture.get("/api/v1/namespaces").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oversized_and_malformed_requests_are_refused() {
+    let fixture = start(hurried()).await;
+    let big = json!({"metadata": {"name": "n", "annotations": {"a": "x".repeat(20_000)}}});
+    let status = fixture.post("/api/v1/namespaces", &big).await.expect(413);
+    assert_eq!(status["reason"], "RequestEntityTooLarge");
+    let anonymous = format!("POST /stead/v1/login HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n{}", "x".repeat(20_000));
+    let answer = exchange(fixture.plain_address, anonymous.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let long = fixture.get(&format!("/api/v1/namespaces?labelSelector={}", "a,".repeat(10_000))).await;
+    assert_eq!(long.code, 414, "{}", long.text);
+    assert_eq!(fixture.api.counters().too_large, 3);
+    for bytes in [&b"\x16\x03\x01\x00\x00 nonsense\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", &[b'x'; 100_000]] {
+        let answer = exchange(fixture.plain_address, bytes).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    let many: String = (0..200).map(|index| format!("h{index}: x\r\n")).collect();
+    let answer = exchange(fixture.plain_address, format!("GET /version HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(fixture.api.counters().malformed >= 4, "{:?}", fixture.api.counters());
+    fixture.get("/api/v1/namespaces").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_connections_and_watches_are_refused() {
+    let limits = Limits { connections_max: 2, watches_per_client_max: 1, ..Limits::default() };
+    let fixture = start(limits).await;
+    let watch = format!("GET /api/v1/namespaces?watch=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    let mut first = TcpStream::connect(fixture.plain_address).await.unwrap();
+    first.write_all(watch.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    first.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let closing = watch.replace("host: x", "host: x\r\nconnection: close");
+    let answer = exchange(fixture.plain_address, closing.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 1"), "{answer}");
+    let mut second = TcpStream::connect(fixture.plain_address).await.unwrap();
+    second.write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    second.read_exact(&mut head).await.unwrap();
+    assert_eq!(exchange(fixture.plain_address, b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+    let counters = fixture.api.counters();
+    assert_eq!((counters.connections_refused, counters.too_many), (1, 1), "{counters:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let fixture = start(Limits { write_stall_milliseconds_max: 200, ..Limits::default() }).await;
+    for index in 0..20 {
+        let big = json!({"metadata": {"name": format!("n{index}"), "annotations": {"a": "x".repeat(1_000_000)}}});
+        fixture.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", &big).await.expect(201);
+    }
+    let mut stream = TcpStream::connect(fixture.plain_address).await.unwrap();
+    let list = format!("GET /apis/coordination.k8s.io/v1/leases HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    stream.write_all(list.as_bytes()).await.unwrap();
+    let seen = async {
+        while fixture.api.counters().stalled == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("the connection is still open");
+}

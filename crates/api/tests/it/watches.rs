@@ -1,0 +1,184 @@
+//! Watches: every step, in order, without gaps; and what a slow one gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stead_api::Limits;
+use stead_store::Options;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use crate::fixture::{Fixture, Wish};
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+/// Long enough for any machine; what is waited for comes at once or never.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A watch over plain HTTP, read line by line.
+struct Watch {
+    lines: tokio::io::Lines<BufReader<Box<dyn tokio::io::AsyncRead + Unpin + Send>>>,
+}
+
+impl Watch {
+    async fn start(fixture: &Fixture, query: &str, accept: &str) -> Self {
+        let client = reqwest::Client::new();
+        let request = client.get(format!("http://{}{LEASES}?watch=true&{query}", fixture.plain_address));
+        let response = request.bearer_auth(&fixture.token).header("accept", accept).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        use futures::TryStreamExt as _;
+        let stream = response.bytes_stream().map_err(std::io::Error::other);
+        let reader: Box<dyn tokio::io::AsyncRead + Unpin + Send> = Box::new(tokio_util::io::StreamReader::new(Box::pin(stream)));
+        Self { lines: BufReader::new(reader).lines() }
+    }
+
+    /// The next event, or none at the end.
+    async fn next(&mut self) -> Option<(String, Value)> {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("nothing came").unwrap()?;
+        let event: Value = serde_json::from_str(&line).unwrap();
+        Some((event["type"].as_str().unwrap().to_owned(), event["object"].clone()))
+    }
+}
+
+fn revision(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_writers_leave_no_gap_and_no_disorder() {
+    const WRITERS: usize = 64;
+    const WRITES: usize = 20;
+    let fixture = Arc::new(Fixture::start(Wish::default()).await);
+    let start = fixture.admission.store().revision().0;
+    let mut watches = Vec::new();
+    for query in [format!("resourceVersion={start}"), "resourceVersion=0".to_owned(), String::new()] {
+        watches.push(Watch::start(&fixture, &query, "application/json").await);
+    }
+    let writers = (0..WRITERS).map(|writer| {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move {
+            for count in 0..WRITES {
+                fixture.write_lease(&format!("l{writer}"), count as i64 + 1).await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    for watch in &mut watches {
+        let mut last = start;
+        let mut counts = vec![0_i64; WRITERS];
+        // Each write has a revision of its own, so that each number must come, and in order.
+        for _ in 0..WRITERS * WRITES {
+            let (kind, object) = watch.next().await.unwrap();
+            assert_eq!(revision(&object), last + 1, "{kind} {object}");
+            last = revision(&object);
+            let writer: usize = object["metadata"]["name"].as_str().unwrap()[1..].parse().unwrap();
+            counts[writer] += 1;
+            assert_eq!(object["spec"]["leaseTransitions"], counts[writer]);
+            assert_eq!(kind, if counts[writer] == 1 { "ADDED" } else { "MODIFIED" });
+        }
+        assert_eq!(last, start + (WRITERS * WRITES) as u64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_falls_behind_is_told_410_and_never_skips() {
+    let store = Options { ring_events_max: 64, ..Options::default() };
+    let fixture = Fixture::start(Wish { store, ..Wish::default() }).await;
+    let mut stream = TcpStream::connect(fixture.plain_address).await.unwrap();
+    let request = format!("GET {LEASES}?watch=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    // The client takes nothing while the record moves on, until what waits for it is no longer kept: its connection's buffers
+    // hold only so much.
+    let padding = "x".repeat(1_000_000);
+    for index in 0..200_i64 {
+        let mut object = crate::fixture::namespace("ignored");
+        object.api_version = "coordination.k8s.io/v1".to_owned();
+        object.kind = "Lease".to_owned();
+        object.metadata.namespace = "default".to_owned();
+        object.metadata.name = "big".to_owned();
+        object.metadata.annotations.insert("padding".to_owned(), format!("{index}{padding}"));
+        let caller = stead_admission::Caller { name: "writer".to_owned(), key: None };
+        let write = stead_admission::Write::Put { object, expect: stead_store::Expect::Any };
+        fixture.admission.write(&caller, "", vec![write], false).await.unwrap();
+    }
+    let mut text = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await.ok();
+    let text = String::from_utf8_lossy(&text);
+    let mut last = None;
+    let mut ended = false;
+    // Between the events stand the chunks' lengths.
+    let lines = text.split('\n').filter_map(|line| serde_json::from_str::<Value>(line.trim_end_matches('\r')).ok());
+    for event in lines.filter(Value::is_object) {
+        if event["type"] == "ERROR" {
+            assert_eq!((&event["object"]["code"], &event["object"]["reason"]), (&json!(410), &json!("Expired")));
+            ended = true;
+            continue;
+        }
+        assert!(!ended, "there is an event after the error");
+        let now = revision(&event["object"]);
+        assert!(last.is_none_or(|last| now == last + 1), "{last:?} then {now}");
+        last = Some(now);
+    }
+    assert!(ended, "no 410 among {} bytes", text.len());
+    assert_eq!(fixture.api.counters().watches_behind, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_old_a_revision_is_an_error_event() {
+    let store = Options { ring_events_max: 2, ..Options::default() };
+    let fixture = Fixture::start(Wish { store, ..Wish::default() }).await;
+    for index in 0..5 {
+        fixture.write_lease(&format!("l{index}"), 0).await;
+    }
+    let mut watch = Watch::start(&fixture, "resourceVersion=1", "application/json").await;
+    let (kind, status) = watch.next().await.unwrap();
+    assert_eq!((kind.as_str(), &status["code"]), ("ERROR", &json!(410)));
+    assert!(status["message"].as_str().unwrap().starts_with("too old resource version: 1 ("));
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn initial_events_bookmarks_and_the_end() {
+    let limits = Limits { bookmark_milliseconds: 100, ..Limits::default() };
+    let fixture = Fixture::start(Wish { limits, ..Wish::default() }).await;
+    fixture.write_lease("first", 0).await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1";
+    let mut watch = Watch::start(&fixture, query, "application/json").await;
+    assert_eq!(watch.next().await.unwrap().0, "ADDED");
+    let (kind, bookmark) = watch.next().await.unwrap();
+    assert_eq!(kind, "BOOKMARK");
+    assert_eq!(bookmark["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!((&bookmark["kind"], &bookmark["apiVersion"]), (&json!("Lease"), &json!("coordination.k8s.io/v1")));
+    fixture.write_lease("second", 0).await;
+    let mut last = None;
+    while let Some((kind, object)) = watch.next().await {
+        last = Some((kind, revision(&object)));
+    }
+    // It ends by itself, with a bookmark just before.
+    assert_eq!(last, Some(("BOOKMARK".to_owned(), fixture.admission.store().revision().0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_tell_their_columns_once_and_selectors_let_go() {
+    let fixture = Fixture::start(Wish::default()).await;
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let mut tables = Watch::start(&fixture, "", accept).await;
+    let mut selected = Watch::start(&fixture, "labelSelector=a%3Db", "application/json").await;
+    let lease = json!({"metadata": {"name": "l", "labels": {"a": "b"}}});
+    fixture.post(LEASES, &lease).await.expect(201);
+    let merge = [("content-type", "application/merge-patch+json")];
+    fixture.send("PATCH", &format!("{LEASES}/l"), &merge, r#"{"metadata":{"labels":null}}"#).await.expect(200);
+    fixture.send("PATCH", &format!("{LEASES}/l"), &merge, r#"{"metadata":{"labels":{"a":"b"}}}"#).await.expect(200);
+    let (_, first) = tables.next().await.unwrap();
+    assert!(first["columnDefinitions"].is_array());
+    assert_eq!(first["rows"][0]["object"]["metadata"]["name"], "l");
+    assert!(tables.next().await.unwrap().1["columnDefinitions"].is_null());
+    for expected in ["ADDED", "DELETED", "ADDED"] {
+        assert_eq!(selected.next().await.unwrap().0, expected);
+    }
+}
