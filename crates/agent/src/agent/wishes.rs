@@ -32,6 +32,10 @@ impl Agent {
         }
         let (claims, faults) = claims_of(selected(memory));
         self.concerns.impossible = faults.into_iter().next();
+        if self.concerns.impossible.is_some() {
+            // A claim that is left out would count as withdrawn; so everything stays as it was last wished for.
+            return self.report_changed().await;
+        }
         let wished = self.workshop.wishes(&claims);
         let mut list = wished.wishes;
         if !self.swept {

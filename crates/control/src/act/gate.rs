@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use stead_admission::{Caller, Write, WriteError};
 use stead_model::{
-    DelegatedJoin, Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, GroupKind, JoinFacts, Machine, MachineSpec,
-    Object, ObjectKey, ObjectMeta, validate_name,
+    DelegatedJoin, Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, JoinFacts, Machine, MachineSpec, Object,
+    ObjectKey, ObjectMeta, validate_name,
 };
 use stead_store::{CommitError, Expect, Op, Transaction};
 use stead_wire::{Admission, Hello, Join, PeerKey, Verdict};
 
 use super::{Shared, enrollment_kind, news, occurrences};
-use crate::delivery::machine_kind;
 
 /// Enrollments that wait for an owner at once: a pass that leaked must not fill the record.
 pub const ENROLLMENTS_PENDING_MAX: usize = 1_000;
@@ -148,7 +147,6 @@ fn same(left: &[u8], right: &[u8]) -> bool {
         && left.iter().zip(right).fold(0, |difference, (left, right)| difference | (left ^ right)) == 0
 }
 
-/// The kinds that this module writes, for documentation.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +157,5 @@ mod tests {
         for (left, right) in [("secret", "secres"), ("secret", "secre"), ("", "")] {
             assert!(!same(left.as_bytes(), right.as_bytes()), "{left} {right}");
         }
-        assert_eq!(machine_kind(), GroupKind::new("stead.dev", "Machine"));
     }
 }

@@ -13,7 +13,7 @@ use super::Shared;
 use crate::delivery;
 
 /// Bytes of encoded bundles that are kept, so that a change for ten thousand machines is read from the record once.
-pub const BUNDLE_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const BUNDLE_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Encoded bundles by object, of its newest sequence, with the revision of their change.
 #[derive(Debug, Default)]

@@ -31,9 +31,9 @@ pub struct Machine {
 pub struct MachineSpec {
     /// The machine's ed25519 public key: 64 lower-case hexadecimal digits.
     pub key: String,
-    /// After how many seconds without a word the machine is marked silent (default 30).
+    /// After how many seconds without a word the machine is marked silent, 15 at least (default 30).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 5, max = 86400))]
+    #[schemars(range(min = 15, max = 86400))]
     pub silent_after_seconds: Option<u32>,
     /// What let the machine in without a person: an owner's delegation, and the machine's own request under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -67,10 +67,10 @@ pub struct File {
     /// Permissions in octal digits, such as `"0644"` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Owner, by name or number; `root` by default.
+    /// Owner, by name or number; by default whoever the agent runs as, which is root on a real machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Group, by name or number; `root` by default.
+    /// Group, by name or number; by default that of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
@@ -84,10 +84,10 @@ pub struct Directory {
     /// Permissions in octal digits, such as `"0755"` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Owner, by name or number; `root` by default.
+    /// Owner, by name or number; by default whoever the agent runs as, which is root on a real machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Group, by name or number; `root` by default.
+    /// Group, by name or number; by default that of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }

@@ -1,0 +1,33 @@
+//! Versions of the trust root.
+
+use stead_admission::WriteError;
+use stead_trust::{RootError, SignedRoot, Signer as _, SigningKey};
+
+use crate::fleet::{Fleet, caller, now, profile};
+
+#[tokio::test]
+async fn a_rotation_counts_at_once_and_survives_a_restart() {
+    let fleet = Fleet::new().await;
+    let new_owner = SigningKey::from_seed(&[5; 32]);
+    let mut next = fleet.admission.root().next_version(now()).unwrap();
+    next.owners.keys = vec![new_owner.public_key().clone()];
+    for role in &mut next.roles {
+        role.keys = vec![new_owner.public_key().clone()];
+    }
+    let half = SignedRoot::sign(&next, &[&new_owner]).unwrap();
+    let error = fleet.admission.submit_root(half.document.clone(), half.signatures.clone()).await.unwrap_err();
+    assert!(matches!(error, WriteError::RootRefused(RootError::Threshold { .. })), "{error}");
+
+    let whole = SignedRoot::sign(&next, &[&fleet.owner, &new_owner]).unwrap();
+    let object = fleet.admission.submit_root(whole.document, whole.signatures).await.unwrap();
+    assert_eq!(object.metadata.name, "v2");
+    let old = fleet.admission.submit(&caller(), &fleet.signed(&fleet.owner, &profile("x"), 1), false).await;
+    assert!(old.is_err(), "the key that left writes nothing new");
+    fleet.admission.submit(&caller(), &fleet.signed(&new_owner, &profile("x"), 1), false).await.unwrap();
+
+    let store = fleet.admission.store().clone();
+    let online = std::sync::Arc::new(SigningKey::from_seed(&[2; 32]));
+    let again =
+        stead_admission::Admission::open(store, fleet.admission.fleet(), online, fleet.admission.environment().clone()).unwrap();
+    assert_eq!(again.root().version, 2);
+}

@@ -1,0 +1,121 @@
+//! What enters the record, and what a machine makes of it.
+
+use serde_json::json;
+use stead_admission::{Rule, Write, WriteError, bundle_rows};
+use stead_model::{GroupKind, ObjectKey};
+use stead_store::Expect;
+use stead_trust::{MachineMemory, judge};
+
+use crate::fleet::{Fleet, caller, object, profile};
+
+#[tokio::test]
+async fn what_owners_signed_enters_and_a_machine_verifies_it() {
+    let fleet = Fleet::new().await;
+    let web = profile("hello\n");
+    let submitted = fleet.admission.submit(&caller(), &fleet.signed(&fleet.owner, &web, 1), false).await.unwrap();
+    let change = submitted.change.unwrap();
+    assert_eq!(change.spec()["entries"][0]["object"], "Profile/web");
+    assert_eq!(fleet.stored(&web.key()).unwrap().spec(), web.spec());
+
+    let rows = fleet.admission.store().newest_entries(vec![web.key()]).await.unwrap();
+    let (bundles, malformed) = bundle_rows(rows);
+    assert!(malformed.is_empty());
+    let machine = stead_trust::SigningKey::from_seed(&[9; 32]).machine_key().unwrap();
+    let memory = MachineMemory::join(&fleet.admission.fleet(), 1, machine, std::slice::from_ref(&fleet.root)).unwrap();
+    let accepted = judge(&memory, &bundles[0]).unwrap();
+    assert_eq!((accepted.len(), accepted[0].sequence), (1, 1));
+    assert_eq!(accepted[0].object.as_ref().unwrap().spec(), web.spec());
+}
+
+#[tokio::test]
+async fn online_keys_write_what_is_left_to_them_and_owners_kinds_need_signing() {
+    let fleet = Fleet::new().await;
+    let namespace = object("Namespace", "lab", serde_json::Value::Null);
+    assert_eq!(fleet.admission.rule(&namespace.group_kind()), Rule::Online);
+    fleet.put_online(namespace.clone()).await;
+    let changes = fleet.admission.store().changes(None, 10).await.unwrap();
+    assert_eq!(changes[0].author, "somebody");
+
+    let write = Write::Put { object: profile("x"), expect: Expect::Any };
+    let error = fleet.admission.write(&caller(), "", vec![write], false).await.unwrap_err();
+    let WriteError::NeedsSignature { keys, command, .. } = error else { panic!("{error}") };
+    assert_eq!((keys[0].to_string().as_str(), command.as_str()), ("Profile/web", "stead apply -f FILE"));
+    assert!(fleet.stored(&profile("x").key()).is_none());
+}
+
+#[tokio::test]
+async fn what_is_not_signed_may_be_edited_without_signing() {
+    let fleet = Fleet::new().await;
+    let web = profile("hello");
+    fleet.admission.submit(&caller(), &fleet.signed(&fleet.owner, &web, 1), false).await.unwrap();
+    let mut edited = fleet.stored(&web.key()).unwrap();
+    edited.metadata.annotations.insert("example.com/note".to_owned(), "x".to_owned());
+    edited.metadata.finalizers.push("example.com/hold".to_owned());
+    let write = Write::Put { object: edited, expect: Expect::Exists };
+    fleet.admission.write(&caller(), "", vec![write], false).await.unwrap();
+    // The owner's next change says nothing of them, and they stay.
+    fleet.admission.submit(&caller(), &fleet.signed(&fleet.owner, &profile("again"), 2), false).await.unwrap();
+    let stored = fleet.stored(&web.key()).unwrap();
+    assert_eq!(stored.metadata.finalizers, ["example.com/hold"]);
+    assert_eq!(stored.metadata.annotations.len(), 1);
+    assert_eq!(stored.spec()["files"][0]["content"], "again");
+}
+
+#[tokio::test]
+async fn a_dry_run_leaves_no_trace() {
+    let fleet = Fleet::new().await;
+    let revision = fleet.admission.store().revision();
+    let submission = fleet.signed(&fleet.owner, &profile("x"), 1);
+    let submitted = fleet.admission.submit(&caller(), &submission, true).await.unwrap();
+    assert_eq!(submitted.outcomes.len(), 1);
+    assert_eq!(fleet.admission.store().revision(), revision);
+    fleet.admission.submit(&caller(), &submission, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_writers_of_one_object_each_have_their_turn() {
+    let fleet = Fleet::new().await;
+    fleet.put_online(object("Namespace", "busy", serde_json::Value::Null)).await;
+    let key = ObjectKey::new(GroupKind::new("", "Namespace"), "", "busy");
+    let writers = (0..32).map(|writer| {
+        let admission = fleet.admission.clone();
+        let mut object = fleet.stored(&key).unwrap();
+        object.metadata.labels.insert("writer".to_owned(), writer.to_string());
+        async move { admission.write(&caller(), "", vec![Write::Put { object, expect: Expect::Any }], false).await }
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    writers.for_each(|writer| drop(tasks.spawn(writer)));
+    for result in tasks.join_all().await {
+        result.unwrap();
+    }
+    assert_eq!(fleet.admission.store().snapshot().sequence(&key).unwrap().sequence, 33);
+}
+
+#[tokio::test]
+async fn a_machine_enters_by_its_owners_delegation_and_by_nothing_less() {
+    let fleet = Fleet::new().await;
+    let machine = stead_trust::SigningKey::from_seed(&[9; 32]);
+    let delegation = stead_trust::Delegation {
+        fleet: fleet.admission.fleet(),
+        time: crate::fleet::now(),
+        labels: [("role".to_owned(), "web".to_owned())].into(),
+        name_pattern: "web-*".to_owned(),
+        machines: 5,
+        until: crate::fleet::now() + jiff::SignedDuration::from_hours(1),
+    };
+    for (signer, name, label, welcome) in [
+        (&fleet.owner, "web-1", "web", true),
+        (&fleet.owner, "db-1", "web", false),
+        (&fleet.owner, "web-2", "db", false),
+        (&machine, "web-3", "web", false),
+    ] {
+        let signed = stead_trust::SignedDelegation::sign(&delegation, &[signer]).unwrap();
+        let evidence = signed.countersign(&machine, name, crate::fleet::now()).unwrap();
+        let key = machine.machine_key().unwrap().to_string();
+        let mut object = object("Machine", name, json!({"key": key, "enrolment": evidence}));
+        object.metadata.labels.insert("role".to_owned(), label.to_owned());
+        let write = Write::Put { object, expect: Expect::Absent };
+        let result = fleet.admission.write(&caller(), "", vec![write], false).await;
+        assert_eq!(result.is_ok(), welcome, "{name} {label}: {result:?}");
+    }
+}
