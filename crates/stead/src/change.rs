@@ -1,0 +1,161 @@
+//! A change on its way: sequences asked for, one statement over all objects, signed, sent.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stead_model::{Digest, Object, ObjectKey, registry};
+use stead_trust::{Authorship, Salt, Signer, StatementBuilder, Submission};
+use ulid::Ulid;
+
+use crate::cli::Signing;
+use crate::client::{Client, ClientError};
+use crate::config::Settings;
+use crate::failure::{Failure, FailureKind};
+use crate::signer::{self, BoxSigner};
+
+/// How many objects are read at once before a change is made.
+const READS_AT_ONCE: usize = 16;
+
+/// What a change is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) puts: Vec<Object>,
+    pub(crate) deletes: Vec<Deletion>,
+}
+
+/// An object that is to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Deletion {
+    pub(crate) api_version: String,
+    pub(crate) key: ObjectKey,
+}
+
+/// A change that was admitted, or that would be.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Its name, as `stead get changes` shows it.
+    pub(crate) id: String,
+    /// The coordinator's answer.
+    pub(crate) answer: Value,
+}
+
+/// The fleet that a change is signed for. A coordinator is never asked: nobody signs what a server chose.
+pub(crate) fn fleet(settings: &Settings) -> Result<Digest, Failure> {
+    settings.fleet().ok_or_else(|| {
+        Failure::new(FailureKind::Config, "it is not known for which fleet to sign")
+            .hint("Run `stead login` once, or give the fleet's id with --fleet.")
+    })
+}
+
+/// Signs a draft with every key of the settings and sends it.
+pub(crate) async fn sign_and_send(client: &Client, settings: &Settings, draft: &Draft, signing: &Signing) -> Result<Sent, Failure> {
+    sign_and_send_with(client, settings, &signer::load_all(settings)?, draft, signing).await
+}
+
+/// Signs a draft with these keys and sends it.
+pub(crate) async fn sign_and_send_with(
+    client: &Client,
+    settings: &Settings,
+    signers: &[BoxSigner],
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Sent, Failure> {
+    let fleet = fleet(settings)?;
+    let sequences = sequences(client, draft).await?;
+    let now = Timestamp::now();
+    let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
+    send(client, &submission, now, signing.dry_run).await
+}
+
+/// The sequence of each name's last signed change, 0 where there was none.
+async fn sequences(client: &Client, draft: &Draft) -> Result<BTreeMap<ObjectKey, u64>, Failure> {
+    #[derive(Deserialize)]
+    struct Sequence {
+        sequence: u64,
+    }
+    let name = |api_version: &str, key: &ObjectKey| {
+        json!({"apiVersion": api_version, "kind": key.kind.kind(), "namespace": key.namespace, "name": key.name})
+    };
+    let puts = draft.puts.iter().map(|object| (object.api_version.as_str(), object.key()));
+    let deletes = draft.deletes.iter().map(|deletion| (deletion.api_version.as_str(), deletion.key.clone()));
+    let wanted: Vec<(&str, ObjectKey)> = puts.chain(deletes).collect();
+    let names: Vec<Value> = wanted.iter().map(|(api_version, key)| name(api_version, key)).collect();
+    let answers: Vec<Sequence> = client.post("/stead/v1/sequences", &names).await?;
+    if answers.len() != wanted.len() {
+        return Err(Failure::internal(format!("{} sequences were asked for and {} came", wanted.len(), answers.len())));
+    }
+    Ok(wanted.into_iter().map(|(_, key)| key).zip(answers.into_iter().map(|answer| answer.sequence)).collect())
+}
+
+fn submission(
+    fleet: Digest,
+    now: Timestamp,
+    draft: &Draft,
+    sequences: &BTreeMap<ObjectKey, u64>,
+    signing: &Signing,
+    signers: &[BoxSigner],
+) -> Result<Submission, Failure> {
+    let (first, _) = signers.split_first().ok_or_else(|| Failure::user("there is no key to sign with; name one with --key"))?;
+    let authorship = Authorship::Person { author: first.public_key().clone() };
+    let id = change_id(now)?;
+    let mut builder = StatementBuilder::new(fleet, &id, now, signing.admit_within.after(now), &signing.message, authorship);
+    let build = |error: stead_trust::BuildError| Failure::of(FailureKind::User, error);
+    let next = |key: &ObjectKey| sequences.get(key).copied().unwrap_or_default().saturating_add(1);
+    for object in &draft.puts {
+        builder.put(object, next(&object.key()), salt()?).map_err(build)?;
+    }
+    for deletion in &draft.deletes {
+        builder.delete(&deletion.api_version, &deletion.key, next(&deletion.key), salt()?).map_err(build)?;
+    }
+    let unsigned = builder.build().map_err(build)?;
+    let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
+    unsigned.sign(&signers).map_err(|error| Failure::of(FailureKind::User, error))
+}
+
+async fn send(client: &Client, submission: &Submission, now: Timestamp, dry_run: bool) -> Result<Sent, Failure> {
+    let query = if dry_run { "?dryRun=All" } else { "" };
+    let path = format!("/apis/stead.dev/v1/changes{query}");
+    let answer: Value = client.post(&path, submission).await.map_err(refused)?;
+    let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    tracing::info!(change = name, time = %now, dry_run, "the change was admitted");
+    Ok(Sent { id: name.to_owned(), answer })
+}
+
+fn refused(error: ClientError) -> Failure {
+    let failure = Failure::from(error);
+    if failure.kind() == FailureKind::NeedsSigning {
+        failure.hint("Nothing was applied. Look at what the other change did, then run the command again to sign on top of it.")
+    } else {
+        failure
+    }
+}
+
+fn change_id(now: Timestamp) -> Result<String, Failure> {
+    let random = u128::from_be_bytes(random()?);
+    Ok(Ulid::from_parts(u64::try_from(now.as_millisecond()).unwrap_or_default(), random).to_string())
+}
+
+fn salt() -> Result<Salt, Failure> {
+    Ok(Salt::from_bytes(random()?))
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::internal(format!("the system gives no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+/// What is on record of some objects, by name; names that are not there are left out.
+pub(crate) async fn on_record(client: &Client, keys: &[ObjectKey]) -> Result<BTreeMap<ObjectKey, Object>, Failure> {
+    let read = |key: ObjectKey| async move {
+        let info = registry().by_group_kind(&key.kind).ok_or_else(|| Failure::user(format!("{key}: no such kind")))?;
+        let found = client.find(info, &key.namespace, &key.name).await?;
+        Ok::<_, Failure>(found.map(|object| (key, object)))
+    };
+    let reads = futures::stream::iter(keys.iter().cloned().map(read)).buffered(READS_AT_ONCE);
+    let found: Vec<Option<(ObjectKey, Object)>> = reads.try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}

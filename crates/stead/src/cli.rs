@@ -1,0 +1,187 @@
+//! The command line: one tree, from which the parser, the help, the manual pages and the completions come.
+
+mod change;
+mod objects;
+mod trust;
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub(crate) use self::change::{ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, ChangeShowArgs, DeleteArgs, DenyArgs, DiffArgs};
+pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
+pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
+use crate::agent::AgentArgs;
+use crate::config::SettingFlags;
+use crate::coordinator::CoordinatorArgs;
+use crate::dev::DevArgs;
+use crate::exit_code::help_table;
+use crate::failure::Failure;
+
+/// Keeps a fleet of machines as its owners signed it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stead",
+    version,
+    about = "Keeps a fleet of machines as its owners signed it",
+    long_about = "Stead turns bare machines into a fleet you can trust: a machine does what its owners signed with their SSH keys, and \
+                  nothing else. A coordinator passes the signed changes on and shows what became of them.\n\n\
+                  First steps, on any machine that has your SSH key:\n  \
+                  stead login --server https://HOST:6443 --ca-file FILE    once\n  \
+                  stead get machines                                       who is there\n  \
+                  stead diff -f web.yaml                                   what would change, machine by machine\n  \
+                  stead apply -f web.yaml -m 'a banner'                    sign it and send it\n  \
+                  stead wait machine/web-1 --for condition=Converged       until it has happened",
+    after_long_help = help_table(),
+    disable_help_subcommand = true,
+    propagate_version = true,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a coordinator: the record, the API, and the machines' way to it
+    #[command(long_about = "Run a coordinator.\n\nAt the first start it needs the trust root that its owners made:\n  stead coordinator \
+                            --print-key\n  stead trust init --key ~/.ssh/id_ed25519 --online KEY --out fleet/\n  stead coordinator \
+                            --trust-root fleet/root.json --name HOST")]
+    Coordinator(CoordinatorArgs),
+    /// Run the agent of this machine
+    #[command(long_about = "Run the agent of this machine: it keeps the machine as its owners signed it.\n\nOnce, with a ticket from `stead \
+                            ticket create`:\n  stead agent --join TICKET\nFrom then on:\n  stead agent")]
+    Agent(AgentArgs),
+    /// Run a coordinator and some machines in this terminal, to try things out
+    Dev(DevArgs),
+    /// Log in with an SSH key, and write the kubectl context that uses it
+    Login(LoginArgs),
+    /// Print a token for kubectl (kubectl runs this by itself)
+    #[command(hide = true)]
+    Credential,
+    /// List objects
+    #[command(long_about = "List objects, or show one.\n\nExamples:\n  stead get machines\n  stead get profile web -o yaml\n  stead get \
+                            machines -l role=web -o wide")]
+    Get(GetArgs),
+    /// Show one object with all that is known of it: conditions, units, events
+    Describe(DescribeArgs),
+    /// Follow objects as they change, until Ctrl-C
+    Watch(WatchArgs),
+    /// Wait until something is true of objects
+    #[command(long_about = "Wait until something is true of objects.\n\nExamples:\n  stead wait machine/web-1 --for condition=Converged\n  \
+                            stead wait machines -l role=web --for condition=Ready --timeout 10m\n  \
+                            stead wait profile/old --for delete\n  stead wait enrollment/0123456789abcdef --for status.phase=Approved")]
+    Wait(WaitArgs),
+    /// Sign manifests as one change, and send it
+    #[command(long_about = "Read manifests (YAML or JSON), sign all objects in them as one change, and send it. The change is applied whole \
+                            or not at all. Objects that are already so are left out.\n\nExamples:\n  stead apply -f web.yaml -m 'a banner'\n  \
+                            stead apply -f fleet/ --dry-run\n  cat web.yaml | stead apply -f -")]
+    Apply(ApplyArgs),
+    /// Show what manifests would change, and the steps each machine would take
+    Diff(DiffArgs),
+    /// Sign the deletion of objects, and send it
+    Delete(DeleteArgs),
+    /// Let machines join that ask to; without arguments, list them
+    Approve(ApproveArgs),
+    /// Refuse machines that ask to join
+    Deny(DenyArgs),
+    /// Make tickets, with which machines find the coordinator and ask to join
+    #[command(subcommand)]
+    Ticket(TicketCommand),
+    /// Look at signed changes, and export them for `ssh-keygen -Y verify`
+    #[command(subcommand)]
+    Change(ChangeCommand),
+    /// The trust root: whose keys may say what
+    #[command(subcommand)]
+    Trust(TrustCommand),
+    /// The settings of this command line
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script that completes commands on the tab key
+    #[command(long_about = "Print a script that completes commands on the tab key.\n\nFor bash: stead completion bash > \
+                            ~/.local/share/bash-completion/completions/stead")]
+    Completion(CompletionArgs),
+    /// Print the manual page, or write the pages of all commands to a folder
+    Man(ManArgs),
+    /// Print the version
+    Version,
+}
+
+/// `stead login`.
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The kubeconfig to write the context `stead` to; other contexts in it stay. Default: $KUBECONFIG, else ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Leave the kubeconfig alone
+    #[arg(long, conflicts_with = "kubeconfig")]
+    pub(crate) no_kubeconfig: bool,
+}
+
+/// `stead config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// `stead completion`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// `stead man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// A folder for one page a command; without it the main page is printed
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// The whole tree, for manual pages and completions.
+pub(crate) fn tree() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses what was typed. Help and version are printed here, and end the program with 0; a mistake ends it with 2.
+pub(crate) fn parse() -> Result<Cli, Failure> {
+    let matches = tree().try_get_matches().unwrap_or_else(|error| exit(&error));
+    Cli::from_arg_matches(&matches).map_err(|error| Failure::internal(format!("the command line was parsed and does not fit: {error}")))
+}
+
+/// clap prints its own errors, with the usage beside them; its exit codes (0 and 2) are those of the table.
+fn exit(error: &clap::Error) -> ! {
+    debug_assert!(error.kind() != ErrorKind::Format);
+    error.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound_and_every_command_says_what_it_does() {
+        tree().debug_assert();
+        let mut waiting = vec![tree()];
+        while let Some(command) = waiting.pop() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+            waiting.extend(command.get_subcommands().cloned());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The HTTP client: pinned certificate, bearer token, refusals turned into our errors.
+
+mod error;
+mod list;
+mod path;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use stead_model::{KindInfo, Object};
+
+pub(crate) use self::error::{ClientError, StatusError};
+pub(crate) use self::path::{collection, object as object_path};
+pub(crate) use self::watch::{Watch, WatchEvent};
+use crate::config::Settings;
+use crate::failure::{Failure, FailureKind};
+use crate::{login, token};
+
+/// The largest answer in bytes: a page of a list, or the bundle of a large change.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long connecting may take; the settings bound the request as a whole.
+const CONNECT_TIMEOUT_SECONDS: u64 = 10;
+
+/// A client of one coordinator.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: String,
+    timeout: Duration,
+    token: Option<String>,
+    /// The file of a token that came from the cache, to be removed if the coordinator refuses it.
+    token_file: Option<PathBuf>,
+}
+
+impl Client {
+    /// A client that is not logged in.
+    pub(crate) fn anonymous(settings: &Settings) -> Result<Self, Failure> {
+        crate::install_tls()?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("stead/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS))
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(path) = settings.ca_file() {
+            let unusable = |message: String| {
+                Failure::new(FailureKind::Config, format!("the certificate file {} cannot be used: {message}", path.display()))
+            };
+            let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(unusable("it holds no certificate in PEM".to_owned()));
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        let http = builder.build().map_err(|error| Failure::of(FailureKind::Internal, ClientError::Build(error)))?;
+        let timeout = Duration::from_secs(settings.request_timeout_seconds());
+        Ok(Self { http, server: settings.server()?.to_owned(), timeout, token: None, token_file: None })
+    }
+
+    /// A client that is logged in: with the token in the cache while it is good, else with a signature.
+    pub(crate) async fn connect(settings: &Settings) -> Result<Self, Failure> {
+        let mut client = Self::anonymous(settings)?;
+        let token = if let Some(token) = token::cached(settings)? {
+            client.token_file = Some(token::path(settings)?);
+            token
+        } else {
+            login::log_in(&client, settings).await?
+        };
+        client.token = Some(token.token);
+        Ok(client)
+    }
+
+    /// Reads a path, such as `/stead/v1/login`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call::<(), T>(Method::GET, path, None).await
+    }
+
+    /// Sends a body to a path.
+    pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// One object; none where there is no such name.
+    pub(crate) async fn find(&self, info: &KindInfo, namespace: &str, name: &str) -> Result<Option<Object>, ClientError> {
+        match self.get(&object_path(info, namespace, name)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(ClientError::Status(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One object as it was sent, with all its members.
+    pub(crate) async fn object(&self, info: &KindInfo, namespace: &str, name: &str) -> Result<Value, ClientError> {
+        self.get(&object_path(info, namespace, name)).await
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&B>) -> Result<T, ClientError> {
+        let response = self.send(method, path, body, Some(self.timeout)).await?;
+        let bytes = self.read(response, path).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })
+    }
+
+    async fn send<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        timeout: Option<Duration>,
+    ) -> Result<reqwest::Response, ClientError> {
+        let url = format!("{}{path}", self.server);
+        let mut request = self.http.request(method, &url).header("accept", "application/json");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(timeout) = timeout {
+            request = request.timeout(timeout);
+        }
+        let unreachable = |source| ClientError::Unreachable { server: self.server.clone(), source };
+        let response = request.send().await.map_err(unreachable)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(response, path).await)
+    }
+
+    async fn refusal(&self, response: reqwest::Response, path: &str) -> ClientError {
+        let code = response.status();
+        if let (UNAUTHORIZED, Some(path)) = (code, &self.token_file) {
+            token::forget(path);
+        }
+        match self.read(response, path).await {
+            Ok(bytes) => StatusError::read(code, path, &bytes).into(),
+            Err(error) => error,
+        }
+    }
+
+    async fn read(&self, mut response: reqwest::Response, path: &str) -> Result<Vec<u8>, ClientError> {
+        let mut bytes = Vec::new();
+        loop {
+            let piece = response.chunk().await;
+            match piece.map_err(|source| ClientError::Unreachable { server: self.server.clone(), source })? {
+                Some(piece) if bytes.len() + piece.len() > ANSWER_BYTES_MAX => {
+                    return Err(ClientError::Large { path: path.to_owned() });
+                }
+                Some(piece) => bytes.extend_from_slice(&piece),
+                None => return Ok(bytes),
+            }
+        }
+    }
+}
+
+/// The code of an answer that refuses the token.
+pub(crate) const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;

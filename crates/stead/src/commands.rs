@@ -1,0 +1,115 @@
+//! What each command does, one module a command; and what all of them start with.
+
+mod apply;
+mod approve;
+mod change_export;
+mod change_show;
+mod completion;
+mod config_show;
+pub(crate) mod credential;
+mod delete;
+mod deny;
+mod describe;
+mod diff;
+mod get;
+pub(crate) mod label;
+mod login;
+mod man;
+mod plan;
+mod ticket;
+mod trust_init;
+mod trust_rotate;
+mod trust_show;
+mod trust_sign;
+mod trust_submit;
+mod version;
+pub(crate) mod wait;
+mod watch;
+
+use std::io::Write as _;
+
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
+use crate::config::Settings;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use crate::{Outcome, logging};
+
+/// What every command has.
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) terminal: Terminal,
+}
+
+impl Context {
+    /// Prints to standard output. A reader that has gone (`stead get | head`) ends the program without a word.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        print(text)
+    }
+
+    /// Prints what is for people, on standard error, so that standard output stays for programs.
+    pub(crate) fn say(&self, text: &str) {
+        eprintln!("{text}");
+    }
+}
+
+/// Prints to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        outcome => outcome.map_err(|error| Failure::internal(format!("standard output cannot be written: {error}"))),
+    }
+}
+
+/// Does what was typed.
+pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
+    // These three need no settings, and must work where the settings are wrong.
+    match &cli.command {
+        Command::Completion(args) => return completion::run(args),
+        Command::Man(args) => return man::run(args),
+        Command::Version => return version::run(),
+        _ => {}
+    }
+    let settings = Settings::load(&cli.settings)?;
+    logging::start(&settings, terminal)?;
+    let context = Context { settings, terminal };
+    // A coordinator uses every core; all else has one thing to do at a time, and an agent should be small.
+    let mut builder = match &cli.command {
+        Command::Coordinator(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::internal(format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(dispatch(&context, cli.command))
+}
+
+async fn dispatch(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Coordinator(args) => crate::coordinator::run(context, args).await,
+        Command::Agent(args) => crate::agent::run(context, args).await,
+        Command::Dev(args) => crate::dev::run(context, args).await,
+        Command::Login(args) => login::run(context, args).await,
+        Command::Credential => credential::run(context).await,
+        Command::Get(args) => get::run(context, args).await,
+        Command::Describe(args) => describe::run(context, args).await,
+        Command::Watch(args) => watch::run(context, args).await,
+        Command::Wait(args) => wait::run(context, args).await,
+        Command::Apply(args) => apply::run(context, args).await,
+        Command::Diff(args) => diff::run(context, args).await,
+        Command::Delete(args) => delete::run(context, args).await,
+        Command::Approve(args) => approve::run(context, args).await,
+        Command::Deny(args) => deny::run(context, args).await,
+        Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
+        Command::Change(ChangeCommand::Show(args)) => change_show::run(context, args).await,
+        Command::Change(ChangeCommand::Export(args)) => change_export::run(context, args).await,
+        Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),
+        Command::Trust(TrustCommand::Show(args)) => trust_show::run(context, args).await,
+        Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
+        Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
+        Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
+        Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
+        // Done before the settings were read.
+        Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),
+    }
+}

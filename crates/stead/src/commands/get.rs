@@ -1,0 +1,45 @@
+//! `stead get`: lists objects, or shows some by name.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use stead_model::KindInfo;
+
+use super::Context;
+use crate::Outcome;
+use crate::cli::{GetArgs, Scope};
+use crate::client::Client;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::kind_word::{namespace_of, wanted};
+use crate::output::render;
+
+pub(super) async fn run(context: &Context, args: GetArgs) -> Outcome {
+    let wanted = wanted(&args.kind, &args.names)?;
+    let client = Client::connect(&context.settings).await?;
+    let objects = objects(&client, wanted.info, &wanted.names, &args.scope).await?;
+    let format = context.settings.output();
+    if objects.is_empty() && !format.is_for_programs() {
+        context.say(&format!("There are no {}.", wanted.info.plural));
+        return Ok(ExitCode::Success);
+    }
+    context.print(&render(wanted.info, &objects, wanted.names.len() == 1, format, Timestamp::now())?)?;
+    Ok(ExitCode::Success)
+}
+
+/// The objects of these names, or all that the scope holds.
+pub(super) async fn objects(client: &Client, info: &KindInfo, names: &[String], scope: &Scope) -> Result<Vec<Value>, Failure> {
+    let namespace = namespace_of(info, &scope.namespace);
+    if names.is_empty() {
+        let namespace = if scope.all_namespaces { "" } else { namespace };
+        let labels = scope.selector.as_ref().map(ToString::to_string).unwrap_or_default();
+        return Ok(client.list(info, namespace, &labels, "").await?.items);
+    }
+    if scope.selector.is_some() {
+        return Err(Failure::user("names and a selector (-l) exclude each other"));
+    }
+    let mut objects = Vec::new();
+    for name in names {
+        objects.push(client.object(info, namespace, name).await?);
+    }
+    Ok(objects)
+}

@@ -1,0 +1,59 @@
+//! Differences of objects as text, in the form of `diff -u`.
+
+use serde_json::Value;
+use similar::{ChangeTag, TextDiff};
+use stead_model::Object;
+
+use crate::failure::Failure;
+use crate::output::yaml;
+use crate::terminal::{Style, Terminal};
+
+/// Lines of context around a change.
+const CONTEXT_LINES: usize = 3;
+
+/// The part of an object that its author means, as text.
+pub(crate) fn text_of(object: Option<&Object>) -> Result<String, Failure> {
+    let Some(object) = object else { return Ok(String::new()) };
+    let value: Value = serde_json::to_value(object.as_sent()).map_err(|error| Failure::internal(error.to_string()))?;
+    yaml(&value)
+}
+
+/// The difference of two texts; empty where there is none.
+pub(crate) fn unified(old_name: &str, new_name: &str, old: &str, new: &str, terminal: Terminal) -> String {
+    if old == new {
+        return String::new();
+    }
+    let difference = TextDiff::from_lines(old, new);
+    let mut out = terminal.on_stdout(Style::Strong, &format!("--- {old_name}\n+++ {new_name}\n"));
+    for group in difference.grouped_ops(CONTEXT_LINES) {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let old_lines = first.old_range().start + 1..last.old_range().end + 1;
+        let new_lines = first.new_range().start + 1..last.new_range().end + 1;
+        let place = format!("@@ -{},{} +{},{} @@", old_lines.start, old_lines.len(), new_lines.start, new_lines.len());
+        out.push_str(&terminal.on_stdout(Style::Faint, &place));
+        out.push('\n');
+        for change in group.iter().flat_map(|operation| difference.iter_changes(operation)) {
+            let (sign, style) = match change.tag() {
+                ChangeTag::Delete => ("-", Some(Style::Bad)),
+                ChangeTag::Insert => ("+", Some(Style::Good)),
+                ChangeTag::Equal => (" ", None),
+            };
+            let line = format!("{sign}{}", change.value().trim_end_matches('\n'));
+            out.push_str(&style.map_or_else(|| line.clone(), |style| terminal.on_stdout(style, &line)));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_those_of_diff() {
+        let text = unified("a", "b", "1\n2\n3\n4\n5\n", "1\n2\nx\n4\n5\n", Terminal::plain());
+        assert_eq!(text, "--- a\n+++ b\n@@ -1,5 +1,5 @@\n 1\n 2\n-3\n+x\n 4\n 5\n");
+        assert_eq!(unified("a", "b", "1\n", "1\n", Terminal::plain()), "");
+    }
+}

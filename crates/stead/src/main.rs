@@ -1,0 +1,61 @@
+//! The binary: the command line over the house below it. Nothing but assembly and presentation.
+//!
+//! A command line becomes a [`cli::Cli`], the layers of configuration become [`config::Settings`], and one module under
+//! `commands` does what was asked for. Every error ends here: printed once, with its causes and what to do, and an exit code.
+
+mod agent;
+mod aligned;
+mod change;
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod coordinator;
+mod dev;
+mod difference;
+mod duration;
+mod exit_code;
+mod failure;
+mod follow;
+mod identity;
+mod kind_word;
+mod kubeconfig;
+mod logging;
+mod login;
+mod manifest;
+mod online_key;
+mod output;
+mod private_file;
+mod resign;
+mod root_file;
+mod signer;
+mod terminal;
+mod token;
+
+use std::process::ExitCode as ProcessExitCode;
+
+use crate::exit_code::ExitCode;
+use crate::terminal::Terminal;
+
+fn main() -> ProcessExitCode {
+    let terminal = Terminal::detect();
+    let outcome = cli::parse().and_then(|parsed| commands::run(parsed, terminal));
+    let code = outcome.unwrap_or_else(|failure| {
+        eprint!("{}", failure.render(terminal));
+        failure.exit_code()
+    });
+    ProcessExitCode::from(code.number())
+}
+
+/// The cryptography of TLS: installed once, before anything connects.
+pub(crate) fn install_tls() -> Result<(), failure::Failure> {
+    if rustls::crypto::CryptoProvider::get_default().is_some() {
+        return Ok(());
+    }
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| failure::Failure::internal("the TLS library was set up twice"))
+}
+
+/// The exit code of a command that did what it was asked.
+pub(crate) type Outcome = Result<ExitCode, failure::Failure>;
