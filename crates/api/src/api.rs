@@ -78,7 +78,13 @@ impl Call {
 
 impl Api {
     /// An API over a record. `shutdown` ends watches and connections when it is cancelled.
-    pub fn new(admission: Admission, fleet: Arc<dyn Fleet>, token_key: TokenKey, limits: Limits, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        admission: Admission,
+        fleet: Arc<dyn Fleet>,
+        token_key: TokenKey,
+        limits: Limits,
+        shutdown: CancellationToken,
+    ) -> Self {
         let (nonces, counters, gate) = (Mutex::default(), Counters::default(), Gate::default());
         Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, gate, shutdown }) }
     }
@@ -90,7 +96,8 @@ impl Api {
 
     /// A token for a key, as a login gives it: for the coordinator's own use, such as a demonstration's `kubectl`.
     pub fn issue_token(&self, key: &stead_trust::PublicKey) -> (String, Timestamp) {
-        let until = self.now().checked_add(jiff::SignedDuration::from_secs(crate::token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
+        let until =
+            self.now().checked_add(jiff::SignedDuration::from_secs(crate::token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
         let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
         (self.inner.token_key.issue(key, until), until)
     }
@@ -174,7 +181,8 @@ impl Api {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        let token = token.ok_or_else(|| ApiError::unauthorized("Unauthorized: there is no bearer token; `stead login` gets one"))?;
+        let token =
+            token.ok_or_else(|| ApiError::unauthorized("Unauthorized: there is no bearer token; `stead login` gets one"))?;
         let key = self.inner.token_key.check(token, self.now());
         let key = key.map_err(|error| ApiError::unauthorized(format!("Unauthorized: {error}")))?;
         if !self.admission().is_owner(&key) {
@@ -227,7 +235,9 @@ fn body_limit(route: &Route, known: bool, limits: &Limits) -> usize {
 async fn dispatch(call: Call, route: Route) -> ApiResult<Answer> {
     if call.method == Method::OPTIONS {
         let mut answer = response::json_bytes(StatusCode::NO_CONTENT, Bytes::new());
-        answer.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"));
+        answer
+            .headers_mut()
+            .insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"));
         return Ok(answer);
     }
     match route {

@@ -40,7 +40,8 @@ pub(crate) fn json(body: &[u8]) -> ApiResult<Value> {
 pub(crate) fn yaml(body: &[u8]) -> ApiResult<Value> {
     // `y` and `off` are names, as Kubernetes' own reader has it.
     let options = serde_saphyr::options! { strict_booleans: true };
-    serde_saphyr::from_slice_with_options(body, options).map_err(|error| ApiError::bad_request(format!("the body of the request is no YAML: {error}")))
+    serde_saphyr::from_slice_with_options(body, options)
+        .map_err(|error| ApiError::bad_request(format!("the body of the request is no YAML: {error}")))
 }
 
 /// The body as an object's members.
@@ -64,7 +65,7 @@ pub(crate) fn default_validation(resource: Resource) -> FieldValidation {
 
 /// Reads a whole object as its kind. `patched` says that it came out of a patch, whose errors Kubernetes words otherwise.
 pub(crate) fn parse(resource: Resource, value: Value, validation: FieldValidation, patched: bool) -> ApiResult<Parsed> {
-    let mut value = resource.from_view(value);
+    let mut value = resource.into_stored(value);
     if resource.takes_strategic_patch() {
         instant::normalise(&mut value);
     }
@@ -134,7 +135,9 @@ pub(crate) fn settle_names(value: &mut Value, namespace: Option<&str>, name: Opt
             metadata.insert("namespace".to_owned(), namespace.into());
         }
         Some(namespace) if given != namespace => {
-            return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
         _ => {}
     }

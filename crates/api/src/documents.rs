@@ -1,7 +1,7 @@
 //! Answers that need no record: health, version, discovery, OpenAPI.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use serde_json::Value;
 
 use crate::api::Call;

@@ -87,7 +87,9 @@ fn fuzz_protobuf() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let _ = protobuf::decode(bytes);
         // Most bytes are no envelope, so that the messages get a try of their own.
-        for (api_version, kind) in [("v1", "Namespace"), ("v1", "Event"), ("coordination.k8s.io/v1", "Lease"), ("v1", "DeleteOptions")] {
+        for (api_version, kind) in
+            [("v1", "Namespace"), ("v1", "Event"), ("coordination.k8s.io/v1", "Lease"), ("v1", "DeleteOptions")]
+        {
             if let Ok(value) = protobuf::decode(&protobuf::envelope(api_version, kind, bytes)) {
                 assert_eq!(value["kind"], kind);
             }
@@ -119,7 +121,9 @@ fn fuzz_patch() {
     let live = json!({"metadata": {"name": "n", "finalizers": ["a"], "labels": {"x": "1"}}, "status": {"conditions": [{"type": "A"}]}, "l": [1]});
     let lease = Resource::by_path("coordination.k8s.io", "v1", "leases").expect("leases are served");
     bolero::check!().for_each(|bytes: &[u8]| {
-        for media_type in ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"] {
+        for media_type in
+            ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"]
+        {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
             if let Ok(patch) = Patch::read(lease, &headers, bytes) {
                 let _ = patch.apply(live.clone());

@@ -6,8 +6,14 @@ use serde_json::Value;
 /// Fields of Kubernetes' own kinds that hold a moment to the microsecond.
 const MICRO_TIME_FIELDS: &[&str] = &["acquireTime", "renewTime", "eventTime", "lastObservedTime"];
 /// Fields that hold one to the second.
-const TIME_FIELDS: &[&str] =
-    &["firstTimestamp", "lastTimestamp", "deprecatedFirstTimestamp", "deprecatedLastTimestamp", "creationTimestamp", "deletionTimestamp"];
+const TIME_FIELDS: &[&str] = &[
+    "firstTimestamp",
+    "lastTimestamp",
+    "deprecatedFirstTimestamp",
+    "deprecatedLastTimestamp",
+    "creationTimestamp",
+    "deletionTimestamp",
+];
 /// How deep in a body the fields are looked for.
 const DEPTH_MAX: usize = 4;
 

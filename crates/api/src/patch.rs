@@ -50,7 +50,10 @@ impl Patch {
         let operations: Vec<PatchOperation> = serde_json::from_slice(bytes)
             .map_err(|error| ApiError::bad_request(format!("the body of the request is no JSON patch: {error}")))?;
         if operations.len() > OPERATIONS_MAX {
-            return Err(ApiError::too_large(format!("the patch has {} operations; {OPERATIONS_MAX} is the limit", operations.len())));
+            return Err(ApiError::too_large(format!(
+                "the patch has {} operations; {OPERATIONS_MAX} is the limit",
+                operations.len()
+            )));
         }
         Ok(Self::Json(operations))
     }
@@ -83,7 +86,8 @@ fn apply_operations(object: &mut Value, operations: &[PatchOperation]) -> ApiRes
         {
             continue;
         }
-        apply_json_patch(object, std::slice::from_ref(operation)).map_err(|error| ApiError::patch_rejected(&error.to_string()))?;
+        apply_json_patch(object, std::slice::from_ref(operation))
+            .map_err(|error| ApiError::patch_rejected(&error.to_string()))?;
     }
     Ok(())
 }
@@ -110,7 +114,8 @@ fn merge_strategically(target: &mut Value, patch: &Value) -> ApiResult<()> {
         return Ok(());
     };
     if patch.get("$patch").and_then(Value::as_str) == Some("replace") {
-        *target = patch.iter().filter(|(name, _)| !name.starts_with('$')).map(|(name, value)| (name.clone(), value.clone())).collect();
+        *target =
+            patch.iter().filter(|(name, _)| !name.starts_with('$')).map(|(name, value)| (name.clone(), value.clone())).collect();
         return Ok(());
     }
     if !target.is_object() {

@@ -12,7 +12,10 @@ pub(crate) enum Route {
     CoreVersions,
     Groups,
     Group(String),
-    Resources { group: String, version: String },
+    Resources {
+        group: String,
+        version: String,
+    },
     OpenApiV2,
     OpenApiV3,
     OpenApiV3Document(String),
@@ -123,7 +126,9 @@ mod tests {
 
     #[test]
     fn documents_are_anonymous_and_objects_are_not() {
-        for path in ["/version", "/version/", "/api", "/apis/", "/apis/stead.dev/v1", "/openapi/v3/apis/stead.dev/v1", "/stead/v1/login"] {
+        for path in
+            ["/version", "/version/", "/api", "/apis/", "/apis/stead.dev/v1", "/openapi/v3/apis/stead.dev/v1", "/stead/v1/login"]
+        {
             assert!(Route::parse(path).unwrap().is_anonymous(), "{path}");
         }
         for path in ["/api/v1/namespaces", "/stead/v1/ticket", "/apis/stead.dev/v1/machines/a"] {

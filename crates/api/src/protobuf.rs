@@ -361,7 +361,9 @@ mod tests {
     fn a_namespace_as_kubectl_sends_it() {
         // Every scalar is there, empty or not, as Go writes them.
         let label = [bytes(1, b"a"), bytes(2, b"b")].concat();
-        let meta = [bytes(1, b"team"), bytes(2, b""), bytes(3, b""), bytes(5, b""), vec![7 << 3, 0], bytes(8, b""), bytes(11, &label)].concat();
+        let meta =
+            [bytes(1, b"team"), bytes(2, b""), bytes(3, b""), bytes(5, b""), vec![7 << 3, 0], bytes(8, b""), bytes(11, &label)]
+                .concat();
         let raw = [bytes(1, &meta), bytes(2, b""), bytes(3, &bytes(1, b""))].concat();
         let value = decode(&envelope("v1", "Namespace", &raw)).unwrap();
         assert_eq!(value, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "b"}}}));

@@ -130,9 +130,17 @@ impl ListOptions {
         let matched = self.revision_match.is_some();
         if self.watch {
             match self.initial_events {
-                None if matched => return forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+                None if matched => {
+                    return forbidden(
+                        "resourceVersionMatch",
+                        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                    );
+                }
                 Some(_) if self.revision_match != Some(RevisionMatch::NotOlderThan) => {
-                    return forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+                    return forbidden(
+                        "resourceVersionMatch",
+                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                    );
                 }
                 _ => return Ok(()),
             }

@@ -172,7 +172,8 @@ impl Renderer {
                 table::whole(self.resource, first, &json!({"resourceVersion": revision.to_string()}), row.as_bytes())
             }
             Form::Object => {
-                let kind = json!({"kind": self.resource.info.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
+                let kind =
+                    json!({"kind": self.resource.info.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
                 kind.to_string().into_bytes()
             }
         }

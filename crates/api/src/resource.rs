@@ -119,7 +119,7 @@ impl Resource {
     }
 
     /// An object as it came in, in the stored spelling; `apiVersion` and `kind` are filled in where they are missing.
-    pub(crate) fn from_view(self, mut sent: Value) -> Value {
+    pub(crate) fn into_stored(self, mut sent: Value) -> Value {
         fill(&mut sent, "apiVersion", || self.api_version());
         fill(&mut sent, "kind", || self.info.kind.to_owned());
         if self.group != EVENTS_GROUP {
@@ -165,7 +165,7 @@ mod tests {
     fn an_event_is_one_object_in_two_spellings() {
         let newer = Resource::by_path(EVENTS_GROUP, "v1", "events").unwrap();
         let sent = json!({"metadata": {"name": "e"}, "note": "hello", "regarding": {"name": "m"}, "reportingController": "c"});
-        let stored = newer.from_view(sent);
+        let stored = newer.into_stored(sent);
         assert_eq!(stored["apiVersion"], "v1");
         assert_eq!(stored["message"], "hello");
         assert_eq!(stored["involvedObject"]["name"], "m");

@@ -101,7 +101,11 @@ impl ApiError {
 
     /// A JSON patch that does not apply.
     pub(crate) fn patch_rejected(message: &str) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", format!("the server rejected our request due to an error in our request: {message}"))
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {message}"),
+        )
     }
 
     /// What the client holds on to is no longer kept.
@@ -140,7 +144,8 @@ impl ApiError {
     }
 
     pub(crate) fn with_causes(self, causes: &[Cause]) -> Self {
-        let causes = causes.iter().map(|cause| json!({"reason": cause.reason.as_str(), "message": cause.message, "field": cause.path}));
+        let causes =
+            causes.iter().map(|cause| json!({"reason": cause.reason.as_str(), "message": cause.message, "field": cause.path}));
         self.with_raw_causes(causes.collect())
     }
 

@@ -28,9 +28,7 @@ impl IncludeObject {
 
 /// Definitions of a kind's columns. An Event's name says nothing, so that it comes last and only when asked for.
 pub(crate) fn columns(resource: Resource) -> Vec<Value> {
-    let name = |priority: i32| {
-        json!({"name": "Name", "type": "string", "format": "name", "description": "The object's name.", "priority": priority})
-    };
+    let name = |priority: i32| json!({"name": "Name", "type": "string", "format": "name", "description": "The object's name.", "priority": priority});
     let own = resource.info.columns.iter().map(|column| {
         let (kind, description) = (column.table_type(), column.description);
         json!({"name": column.name, "type": kind, "format": "", "description": description, "priority": column.priority})
@@ -38,7 +36,8 @@ pub(crate) fn columns(resource: Resource) -> Vec<Value> {
     if resource.is_event() {
         return own.chain([name(1)]).collect();
     }
-    let age = json!({"name": "Age", "type": "string", "format": "", "description": "The time since it was created.", "priority": 0});
+    let age =
+        json!({"name": "Age", "type": "string", "format": "", "description": "The time since it was created.", "priority": 0});
     std::iter::once(name(0)).chain(own).chain([age]).collect()
 }
 
@@ -105,10 +104,9 @@ pub(crate) fn row(rows: &mut Vec<u8>, renderer: &Renderer, object: &Value, json:
 /// A table of rows; later events of a watch leave the columns out.
 pub(crate) fn whole(resource: Resource, with_columns: bool, meta: &Value, rows: &[u8]) -> Vec<u8> {
     let columns = if with_columns { Value::Array(columns(resource)) } else { Value::Null };
-    let mut out = format!(
-        r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{meta},"columnDefinitions":{columns},"rows":["#
-    )
-    .into_bytes();
+    let mut out =
+        format!(r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{meta},"columnDefinitions":{columns},"rows":["#)
+            .into_bytes();
     out.extend_from_slice(rows);
     out.extend_from_slice(b"]}");
     out

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -87,18 +87,21 @@ impl ServingKeys {
             Some(text) if read(&names_path)?.as_deref() == Some(listed.as_str()) => text,
             _ => {
                 let issuer = Issuer::new(params, authority_key);
-                let certificate = server_params(&all).and_then(|params| params.signed_by(&server_key, &issuer)).map_err(failed)?;
+                let certificate =
+                    server_params(&all).and_then(|params| params.signed_by(&server_key, &issuer)).map_err(failed)?;
                 let text = write(&server_path, &certificate.pem(), 0o644)?;
                 write(&names_path, &listed, 0o644)?;
                 text
             }
         };
-        let content = |path: &Path, error: &dyn std::fmt::Display| KeysError::Content { path: path.to_owned(), message: error.to_string() };
+        let content =
+            |path: &Path, error: &dyn std::fmt::Display| KeysError::Content { path: path.to_owned(), message: error.to_string() };
         let chain = [(&server, &server_path), (&authority, &authority_path)]
             .into_iter()
             .map(|(text, path)| CertificateDer::from_pem_slice(text.as_bytes()).map_err(|error| content(path, &error)))
             .collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::try_from(server_key.serialize_der()).map_err(|error| content(&directory.join("server.key"), &error))?;
+        let key = PrivateKeyDer::try_from(server_key.serialize_der())
+            .map_err(|error| content(&directory.join("server.key"), &error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

@@ -25,8 +25,7 @@ pub(super) fn document() -> Value {
 }
 
 fn operation(resource: Resource, action: &str, parameters: &[&str]) -> Value {
-    let parameters: Vec<Value> =
-        parameters.iter().map(|name| json!({"in": "query", "name": name, "type": "string"})).collect();
+    let parameters: Vec<Value> = parameters.iter().map(|name| json!({"in": "query", "name": name, "type": "string"})).collect();
     json!({
         "description": format!("{action} {}", resource.info.plural),
         "produces": ["application/json"],

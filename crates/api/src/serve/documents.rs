@@ -29,11 +29,14 @@ pub(super) async fn serve(call: Call, route: ObjectsRoute) -> ApiResult<Answer> 
         (&Method::POST, None, _) if change => submit(&call, &route).await,
         (&Method::POST, None, _) => submit_root(&call, &route).await,
         (&Method::GET, Some(name), None) => {
-            let object = if change { object_of(&call, &find(&call, &route, name).await?).await? } else { root(&call, &route, name)? };
+            let object =
+                if change { object_of(&call, &find(&call, &route, name).await?).await? } else { root(&call, &route, name)? };
             shown(&call, &route, &object, StatusCode::OK)
         }
         (&Method::GET, Some(name), Some("bundle")) if change => bundle(&call, &route, name).await,
-        (_, Some(_), None) => Err(ApiError::forbidden(route.resource, "", "signed documents are kept for ever and never altered")),
+        (_, Some(_), None) => {
+            Err(ApiError::forbidden(route.resource, "", "signed documents are kept for ever and never altered"))
+        }
         (_, _, Some(_)) => Err(ApiError::no_such_path()),
         _ => Err(ApiError::method_not_allowed()),
     }
@@ -103,7 +106,8 @@ async fn changes(call: &Call, route: &ObjectsRoute, options: &ListOptions) -> Ap
     let token = options.continue_token.as_deref().map(PageToken::parse).transpose()?;
     let limit = if options.limit == 0 { PAGE_CHANGES_MAX } else { options.limit.min(PAGE_CHANGES_MAX) };
     let store = call.api.admission().store();
-    let mut found = store.changes(token.map(|token| token.revision), limit.saturating_add(1)).await.map_err(|error| unreadable(&error))?;
+    let mut found =
+        store.changes(token.map(|token| token.revision), limit.saturating_add(1)).await.map_err(|error| unreadable(&error))?;
     let more = found.len() > limit;
     found.truncate(limit);
     let last = found.last().filter(|_| more).map(|change| change.revision);
@@ -135,8 +139,12 @@ async fn submit(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
         Some(change) => shown(call, route, &change, StatusCode::CREATED),
         // A dry run makes no Change; that there is no refusal is the answer.
         None => {
-            let outcomes: Vec<Value> = submitted.outcomes.iter().map(|outcome| outcome.stored().key().to_string().into()).collect();
-            Ok(response::json(StatusCode::OK, &serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {"objects": outcomes}})))
+            let outcomes: Vec<Value> =
+                submitted.outcomes.iter().map(|outcome| outcome.stored().key().to_string().into()).collect();
+            Ok(response::json(
+                StatusCode::OK,
+                &serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {"objects": outcomes}}),
+            ))
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::status::ApiError;
 pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> ApiError {
     match error {
         WriteError::NeedsSignature { keys, command, .. } => {
-            let causes = keys.iter().map(|key| json!({"reason": "NeedsSignature", "message": format!("{key}: {command}"), "field": ""}));
+            let causes =
+                keys.iter().map(|key| json!({"reason": "NeedsSignature", "message": format!("{key}: {command}"), "field": ""}));
             ApiError::forbidden(resource, name, &error.to_string()).with_raw_causes(causes.collect())
         }
         WriteError::ReadOnly { .. } | WriteError::Root { .. } => ApiError::forbidden(resource, name, &error.to_string()),
@@ -61,7 +62,9 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
             ApiError::conflict(of(resource, key), &key.name, &why)
         }
         CommitError::FinalizerWhileDeleting { key, finalizer } => {
-            let message = format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {finalizer:?}");
+            let message = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {finalizer:?}"
+            );
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.finalizers", CauseReason::Forbidden, message)])
         }
         CommitError::SequenceTaken { key, signed, current } => {

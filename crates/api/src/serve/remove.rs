@@ -44,7 +44,10 @@ impl DeleteOptions {
         let dry_runs: Vec<&str> =
             value.get("dryRun").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let revision = text("/preconditions/resourceVersion").map(|revision| {
-            revision.parse().map(Revision).map_err(|_| ApiError::bad_request(format!("preconditions.resourceVersion: {revision:?} is no revision")))
+            revision
+                .parse()
+                .map(Revision)
+                .map_err(|_| ApiError::bad_request(format!("preconditions.resourceVersion: {revision:?} is no revision")))
         });
         Ok(Self {
             dry_run: dry_run(&dry_runs)?,
@@ -148,7 +151,8 @@ async fn delete_all(
         let mut vanished = false;
         for part in found.chunks(DELETIONS_PER_WRITE_MAX) {
             let Some(first) = part.first() else { continue };
-            let writes = part.iter().map(|stored| Write::Delete { key: stored.key(), expect: Expect::Uid(stored.uid().to_owned()) });
+            let writes =
+                part.iter().map(|stored| Write::Delete { key: stored.key(), expect: Expect::Uid(stored.uid().to_owned()) });
             match write(call, &first.key(), writes.collect(), dry_run).await {
                 Ok(mut outcomes) => done.append(&mut outcomes),
                 Err(WriteError::Commit(CommitError::NotFound { .. } | CommitError::OtherUid { .. })) => vanished = true,

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stead_model::{GroupKind, ObjectKey};
-use stead_trust::{SignedLogin, NONCE_CHARACTERS};
+use stead_trust::{NONCE_CHARACTERS, SignedLogin};
 
 use crate::api::Call;
 use crate::body;

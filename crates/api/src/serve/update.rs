@@ -62,7 +62,8 @@ async fn replace(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<Ans
         }
         Err(_) if resource.takes_strategic_patch() => Expect::Exists,
         Err(_) => {
-            let cause = Cause::new("metadata.resourceVersion", CauseReason::Invalid, "Invalid value: 0: must be specified for an update");
+            let cause =
+                Cause::new("metadata.resourceVersion", CauseReason::Invalid, "Invalid value: 0: must be specified for an update");
             return Err(ApiError::invalid(&key.kind, &key.name, &[cause]));
         }
     };

@@ -79,7 +79,10 @@ impl Fixture {
         Admission::found(&store, &first, &environment).await.unwrap();
         let admission = Admission::open(store, first.digest(), Arc::new(online), environment).unwrap();
         let caller = Caller { name: "coordinator".to_owned(), key: None };
-        admission.write(&caller, "the first namespace", vec![Write::Put { object: namespace("default"), expect: Expect::Any }], false).await.unwrap();
+        admission
+            .write(&caller, "the first namespace", vec![Write::Put { object: namespace("default"), expect: Expect::Any }], false)
+            .await
+            .unwrap();
         let keys = ServingKeys::open(&directory.path().join("keys"), &[]).unwrap();
         let shutdown = CancellationToken::new();
         let api = Api::new(admission.clone(), Arc::new(NoMachines), keys.token_key(), wish.limits, shutdown.clone());

@@ -46,7 +46,10 @@ impl<'a> Kubectl<'a> {
 
     async fn output(&self, words: &[&str]) -> Output {
         let output = self.command(words).output();
-        tokio::time::timeout(Duration::from_secs(120), output).await.unwrap_or_else(|_| panic!("{} {words:?} hangs", self.name)).unwrap()
+        tokio::time::timeout(Duration::from_secs(120), output)
+            .await
+            .unwrap_or_else(|_| panic!("{} {words:?} hangs", self.name))
+            .unwrap()
     }
 
     /// Runs a command that must succeed; its output.

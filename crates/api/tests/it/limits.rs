@@ -42,7 +42,10 @@ async fn slow_heads_bodies_and_handshakes_are_closed() {
     let fixture = start(hurried()).await;
     exchange(fixture.plain_address, b"GET /version HTTP/1.1\r\nhost: x\r\n").await;
     assert_eq!(fixture.api.counters().too_slow, 1);
-    let head = format!("POST /api/v1/namespaces HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nauthorization: Bearer {}\r\n\r\n{{", fixture.token);
+    let head = format!(
+        "POST /api/v1/namespaces HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nauthorization: Bearer {}\r\n\r\n{{",
+        fixture.token
+    );
     let answer = exchange(fixture.plain_address, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     exchange(fixture.address, b"").await;
@@ -79,7 +82,8 @@ async fn oversized_and_malformed_requests_are_refused() {
 async fn too_many_connections_and_watches_are_refused() {
     let limits = Limits { connections_max: 2, watches_per_client_max: 1, ..Limits::default() };
     let fixture = start(limits).await;
-    let watch = format!("GET /api/v1/namespaces?watch=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    let watch =
+        format!("GET /api/v1/namespaces?watch=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
     let mut first = TcpStream::connect(fixture.plain_address).await.unwrap();
     first.write_all(watch.as_bytes()).await.unwrap();
     let mut head = [0; 12];
@@ -104,7 +108,8 @@ async fn a_client_that_takes_nothing_is_let_go() {
         fixture.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", &big).await.expect(201);
     }
     let mut stream = TcpStream::connect(fixture.plain_address).await.unwrap();
-    let list = format!("GET /apis/coordination.k8s.io/v1/leases HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    let list =
+        format!("GET /apis/coordination.k8s.io/v1/leases HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
     stream.write_all(list.as_bytes()).await.unwrap();
     let seen = async {
         while fixture.api.counters().stalled == 0 {

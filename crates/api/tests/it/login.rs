@@ -67,7 +67,9 @@ async fn a_signed_change_is_taken_and_kept() {
     assert_eq!(bundle.entries.len(), 1);
     let first = fixture.get("/apis/stead.dev/v1/changes?limit=1").await.expect(200);
     assert_eq!(first["items"][0]["metadata"]["name"], name.as_str());
-    let rest = fixture.get(&format!("/apis/stead.dev/v1/changes?limit=1&continue={}", first["metadata"]["continue"].as_str().unwrap())).await;
+    let rest = fixture
+        .get(&format!("/apis/stead.dev/v1/changes?limit=1&continue={}", first["metadata"]["continue"].as_str().unwrap()))
+        .await;
     assert_ne!(rest.expect(200)["items"][0]["metadata"]["name"], name.as_str());
     fixture.send("DELETE", &format!("/apis/stead.dev/v1/changes/{name}"), &[], "").await.expect(403);
     fixture.get("/apis/stead.dev/v1/changes/nothing").await.expect(404);

@@ -1,5 +1,12 @@
 //! The API against its real clients, over a real port.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in what it calls as well"
+)]
+
 mod fixture;
 mod kubectl;
 mod limits;

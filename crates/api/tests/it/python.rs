@@ -15,7 +15,12 @@ async fn its_clients_work() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/python_client.py");
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(python);
-    command.arg(script).env("KUBECONFIG", fixture.kubeconfig()).env("HOME", home.path()).env("TMPDIR", home.path()).kill_on_drop(true);
+    command
+        .arg(script)
+        .env("KUBECONFIG", fixture.kubeconfig())
+        .env("HOME", home.path())
+        .env("TMPDIR", home.path())
+        .kill_on_drop(true);
     let output = command.output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.contains("done"), "{out}{err}");

@@ -14,7 +14,19 @@ async fn discovery_is_anonymous_and_objects_are_not() {
     let fixture = Fixture::start(Wish::default()).await;
     let client = reqwest::Client::builder().build().unwrap();
     let get = |path: &str| client.get(format!("http://{}{path}", fixture.plain_address)).send();
-    for path in ["/version", "/version/", "/api", "/api/", "/apis/", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3", "/stead/v1/fleet"] {
+    for path in [
+        "/version",
+        "/version/",
+        "/api",
+        "/api/",
+        "/apis/",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/stead/v1/fleet",
+    ] {
         assert_eq!(get(path).await.unwrap().status(), 200, "{path}");
     }
     for path in ["/api/v1/namespaces", PROFILES, "/stead/v1/sequences"] {
@@ -42,7 +54,12 @@ async fn aggregated_discovery_says_so_in_its_type() {
     let index = fixture.get("/openapi/v3").await.json();
     let url = index["paths"]["apis/stead.dev/v1"]["serverRelativeURL"].as_str().unwrap();
     assert!(fixture.get(url).await.headers["cache-control"].to_str().unwrap().contains("immutable"));
-    assert!(fixture.get("/openapi/v3/apis/stead.dev/v1?hash=X").await.headers["cache-control"].to_str().unwrap().contains("immutable"));
+    assert!(
+        fixture.get("/openapi/v3/apis/stead.dev/v1?hash=X").await.headers["cache-control"]
+            .to_str()
+            .unwrap()
+            .contains("immutable")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +177,8 @@ async fn namespaces_hold_objects() {
     let yaml = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: y\nspec:\n  leaseDurationSeconds: 3\n";
     fixture.send("POST", LEASES, &[("content-type", "application/yaml")], yaml).await.expect(201);
     let strategic = [("content-type", "application/strategic-merge-patch+json")];
-    let patched = fixture.send("PATCH", &format!("{LEASES}/y"), &strategic, r#"{"spec":{"leaseTransitions":1}}"#).await.expect(200);
+    let patched =
+        fixture.send("PATCH", &format!("{LEASES}/y"), &strategic, r#"{"spec":{"leaseTransitions":1}}"#).await.expect(200);
     assert_eq!(patched["spec"], json!({"leaseDurationSeconds": 3, "leaseTransitions": 1}));
 }
 

@@ -40,7 +40,9 @@ async fn discovers_creates_patches_and_deletes() {
     let fixture = Fixture::start(Wish::everything_online()).await;
     let client = client(&fixture).await;
     client.apiserver_version().await.unwrap();
-    for discovery in [Discovery::new(client.clone()).run().await.unwrap(), Discovery::new(client.clone()).run_aggregated().await.unwrap()] {
+    for discovery in
+        [Discovery::new(client.clone()).run().await.unwrap(), Discovery::new(client.clone()).run_aggregated().await.unwrap()]
+    {
         assert!(discovery.has_group("stead.dev"));
         assert!(discovery.resolve_gvk(&GroupVersionKind::gvk("stead.dev", "v1", "Machine")).is_some());
     }
@@ -61,7 +63,13 @@ async fn discovers_creates_patches_and_deletes() {
     profiles.delete_collection(&DeleteParams::default(), &ListParams::default().labels("a=c")).await.unwrap();
     assert!(profiles.get_opt("web").await.unwrap().is_none());
     let leases: Api<Lease> = Api::default_namespaced(client.clone());
-    leases.create(&PostParams::default(), &Lease { metadata: kube::core::ObjectMeta { name: Some("l".into()), ..Default::default() }, spec: None }).await.unwrap();
+    leases
+        .create(
+            &PostParams::default(),
+            &Lease { metadata: kube::core::ObjectMeta { name: Some("l".into()), ..Default::default() }, spec: None },
+        )
+        .await
+        .unwrap();
     let namespaces: Api<Namespace> = Api::all(client);
     assert_eq!(namespaces.get("default").await.unwrap().status.unwrap().phase.as_deref(), Some("Active"));
 }
@@ -109,7 +117,9 @@ async fn finalizers_come_and_go() {
         let current = std::sync::Arc::new(profiles.get("web").await.unwrap());
         finalizer(&profiles, "stead.dev/test", current, |event| async move {
             match event {
-                Finalizer::Apply(_) | Finalizer::Cleanup(_) => Ok::<_, std::io::Error>(kube::runtime::controller::Action::await_change()),
+                Finalizer::Apply(_) | Finalizer::Cleanup(_) => {
+                    Ok::<_, std::io::Error>(kube::runtime::controller::Action::await_change())
+                }
             }
         })
         .await
@@ -127,8 +137,19 @@ async fn events_are_recorded_and_repeated() {
     let fixture = Fixture::start(Wish::default()).await;
     let client = client(&fixture).await;
     let recorder = Recorder::new(client.clone(), Reporter { controller: "it".into(), instance: None });
-    let about = ObjectReference { kind: Some("Lease".into()), name: Some("l".into()), namespace: Some("default".into()), ..Default::default() };
-    let report = Report { type_: EventType::Normal, reason: "Seen".into(), note: Some("twice".into()), action: "Look".into(), secondary: None };
+    let about = ObjectReference {
+        kind: Some("Lease".into()),
+        name: Some("l".into()),
+        namespace: Some("default".into()),
+        ..Default::default()
+    };
+    let report = Report {
+        type_: EventType::Normal,
+        reason: "Seen".into(),
+        note: Some("twice".into()),
+        action: "Look".into(),
+        secondary: None,
+    };
     recorder.publish(&report, &about).await.unwrap();
     recorder.publish(&report, &about).await.unwrap();
     let events: Api<Event> = Api::default_namespaced(client);

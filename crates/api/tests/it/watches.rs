@@ -87,7 +87,10 @@ async fn a_watcher_that_falls_behind_is_told_410_and_never_skips() {
     let store = Options { ring_events_max: 64, ..Options::default() };
     let fixture = Fixture::start(Wish { store, ..Wish::default() }).await;
     let mut stream = TcpStream::connect(fixture.plain_address).await.unwrap();
-    let request = format!("GET {LEASES}?watch=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    let request = format!(
+        "GET {LEASES}?watch=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
+        fixture.token
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = [0; 15];
     stream.read_exact(&mut head).await.unwrap();
