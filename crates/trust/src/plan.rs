@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stead_model::{Digest, GroupKind, Object, ObjectKey, canonical};
 
-use crate::document::{self, Document, Signers, seconds, whole_seconds};
+use crate::document::{self, Document, DocumentError, Signers, seconds, whole_seconds};
 use crate::leaf::Op;
 use crate::machine::MachineMemory;
 use crate::root::SignDocumentError;
@@ -79,19 +79,19 @@ fn digest(put: &[Object], delete: &[String]) -> Result<Digest, PlanError> {
 ///
 /// # Errors
 ///
-/// [`SignDocumentError`] where a signer does not sign; [`PlanError::Canonical`] where the wishes cannot be signed.
+/// [`SignDocumentError`] where a signer does not sign, or the wishes have no form that can be signed.
 pub fn sign_plan(
     fleet: Digest,
     put: &[Object],
     delete: &[String],
     now: Timestamp,
     signers: &[&dyn Signer],
-) -> Result<Result<(Vec<u8>, Vec<Signature>), SignDocumentError>, PlanError> {
-    let document = PlanDocument { fleet, time: whole_seconds(now), wishes: digest(put, delete)? };
-    Ok(document::write(&document).map_err(SignDocumentError::from).and_then(|document| {
-        let signatures = signers.iter().map(|signer| signer.sign(SignatureNamespace::Plan, &document)).collect::<Result<_, SignError>>()?;
-        Ok((document, signatures))
-    }))
+) -> Result<(Vec<u8>, Vec<Signature>), SignDocumentError> {
+    let unsignable = |error: PlanError| DocumentError::Value { field: "wishes", message: error.to_string() };
+    let wishes = digest(put, delete).map_err(unsignable)?;
+    let document = document::write(&PlanDocument { fleet, time: whole_seconds(now), wishes })?;
+    let signatures = signers.iter().map(|signer| signer.sign(SignatureNamespace::Plan, &document)).collect::<Result<_, SignError>>()?;
+    Ok((document, signatures))
 }
 
 /// Whether a machine may tell these signers what it would do: only those whom the root lets change it.

@@ -11,7 +11,6 @@ use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::signer;
 use crate::terminal::{Style, Terminal};
-use crate::{change, signer};
 
 /// One machine's answer.
 #[derive(Debug, Deserialize)]
@@ -37,7 +36,6 @@ pub(super) async fn ask(client: &Client, settings: &Settings, objects: &[&Object
     let signers = signer::load_all(settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
     let (document, signatures) = sign_plan(fleet(settings)?, &put, &[], Timestamp::now(), &signers)
-        .map_err(|error| Failure::of(FailureKind::User, error))?
         .map_err(|error| Failure::of(FailureKind::User, error))?;
     let request = PlanRequest {
         put,

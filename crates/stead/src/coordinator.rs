@@ -1,0 +1,331 @@
+//! `stead coordinator`: the record, the API, the wire and the controllers, put together in one process.
+
+mod desk;
+mod secrets;
+
+pub(crate) use self::secrets::make_private_dir;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use stead_admission::{Admission, Caller, Environment, Rule, Write};
+use stead_api::{Api, Limits, Server, ServingKeys};
+use stead_control::Control;
+use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
+use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_trust::{Clock, SignedRoot, Signer as _, SigningKey};
+use stead_wire::{
+    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress, Transport as _,
+    relay_token,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::desk::Desk;
+use crate::Outcome;
+use crate::commands::Context;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, FailureKind};
+use crate::identity;
+
+/// How long connections and watches get to end when the coordinator is stopped, in seconds.
+const GOODBYE_SECONDS: u64 = 3;
+
+/// `stead coordinator`.
+#[derive(Debug, Args)]
+pub(crate) struct CoordinatorArgs {
+    /// Print the coordinator's public key (made if there is none yet), for `stead trust init --online`, and stop
+    #[arg(long)]
+    pub(crate) print_key: bool,
+    /// The coordinator's key: an OpenSSH ed25519 private key file, such as a host key. Default: coordinator.key in the state directory
+    #[arg(long, value_name = "FILE", env = "STEAD_COORDINATOR_KEY")]
+    pub(crate) identity: Option<PathBuf>,
+    /// The trust root to found the fleet on, as `stead trust init` wrote it; needed at the first start only
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust_root: Option<PathBuf>,
+    /// Where the HTTPS API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:6443", env = "STEAD_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// Where the API also listens without TLS, for measurements: a loopback address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen_plain: Option<SocketAddr>,
+    /// Where machines connect (UDP)
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:6444", env = "STEAD_LISTEN_MACHINES")]
+    pub(crate) listen_machines: SocketAddr,
+    /// Where the relay for machines without a direct path listens (TCP)
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:6445", env = "STEAD_LISTEN_RELAY")]
+    pub(crate) listen_relay: SocketAddr,
+    /// Run no relay
+    #[arg(long, conflicts_with = "listen_relay")]
+    pub(crate) no_relay: bool,
+    /// Names and addresses under which clients and machines find this coordinator; they go into certificate and tickets
+    #[arg(long, value_name = "HOST", env = "STEAD_NAMES", value_delimiter = ',')]
+    pub(crate) name: Vec<String>,
+}
+
+/// The system's clock.
+#[derive(Debug)]
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Runs a coordinator until it is told to stop.
+pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
+    let state_dir = context.settings.state_dir();
+    let key_file = args.identity.clone().unwrap_or_else(|| state_dir.join("coordinator.key"));
+    let key = if args.identity.is_some() { identity::load(&key_file) } else { identity::load_or_create(&key_file) };
+    let key = key.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    if args.print_key {
+        context.print(&format!("{}\n", key.public_key()))?;
+        return Ok(ExitCode::Success);
+    }
+    crate::install_tls()?;
+    check_plain(args.listen_plain)?;
+    let stop = stop_on_signal()?;
+    let store = open_store(&state_dir).await?;
+    let served = serve(context, &args, &state_dir, key, store.clone(), &stop).await;
+    store.close().await;
+    served?;
+    Ok(ExitCode::Success)
+}
+
+async fn serve(
+    context: &Context,
+    args: &CoordinatorArgs,
+    state_dir: &Path,
+    key: SigningKey,
+    store: Store,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let seed = key.seed().ok_or_else(|| Failure::internal("the coordinator's key has no seed"))?;
+    let admission = open_admission(args, state_dir, store, key).await?;
+    let pass = secrets::load_or_create(&state_dir.join("join.pass")).map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let control = Control::new(admission.clone(), pass.to_vec());
+
+    let relay = start_relay(args, &control, &pass).await?;
+    let relays: Vec<RelayAddress> = relay.iter().map(|relay| own_relay(relay, &pass)).collect();
+    let config = IrohConfig { secret_key: *seed, bind: vec![args.listen_machines], relay_only: false, relays };
+    let transport = IrohTransport::bind(config).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let transport = Arc::new(transport);
+    let fleet = admission.fleet();
+    let wire_config = CoordinatorConfig::new(*fleet.as_bytes(), Arc::new(unix_milliseconds));
+    let (wire, events) = Coordinator::spawn(Arc::clone(&transport), wire_config, control.gate());
+
+    let keys = ServingKeys::open(&state_dir.join("tls"), &args.name).map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let address = public_address(args, &transport, relay.as_ref());
+    let desk = Desk::new(admission.clone(), control.clone(), wire.clone(), address, pass.to_vec());
+    let api = Api::new(admission, Arc::new(desk), keys.token_key(), Limits::default(), stop.clone());
+    let server = bind(args.listen, Some(&keys), &api).await?;
+    let plain = match args.listen_plain {
+        Some(address) => Some(bind(address, None, &api).await?),
+        None => None,
+    };
+    announce(context, &server, plain.as_ref(), &transport, relay.as_ref(), &fleet, state_dir)?;
+
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = control.run(wire.clone(), events) => return Err(Failure::internal("the controllers ended by themselves")),
+        () = server.run() => {}
+        () = run_plain(plain) => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    wire.stop();
+    let goodbye = std::time::Duration::from_secs(GOODBYE_SECONDS);
+    // Whoever has not said goodbye by then is cut off; machines notice and come back.
+    let _ = tokio::time::timeout(goodbye, transport.close()).await;
+    if let Some(relay) = relay {
+        let _ = tokio::time::timeout(goodbye, relay.stop()).await;
+    }
+    Ok(())
+}
+
+async fn run_plain(server: Option<Server>) {
+    match server {
+        Some(server) => server.run().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn check_plain(address: Option<SocketAddr>) -> Result<(), Failure> {
+    match address {
+        Some(address) if !address.ip().is_loopback() => {
+            Err(Failure::user(format!("--listen-plain {address}: without TLS the API is served on loopback addresses only")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn open_store(state_dir: &Path) -> Result<Store, Failure> {
+    let config = |error: std::io::Error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display()));
+    secrets::make_private_dir(state_dir).map_err(config)?;
+    let engine = SqliteEngine::open(&state_dir.join("record.db")).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    Store::open(engine, Options::default()).await.map_err(|error| Failure::of(FailureKind::Config, error))
+}
+
+fn random(bytes: &mut [u8]) {
+    // Without random bytes nothing may be signed; the kernel gives them for ever once it has started.
+    while getrandom::fill(bytes).is_err() {
+        std::thread::yield_now();
+    }
+}
+
+async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, key: SigningKey) -> Result<Admission, Failure> {
+    let environment = Environment { clock: Arc::new(SystemClock), random: Arc::new(random) };
+    let fleet_file = state_dir.join("fleet");
+    if store.snapshot().newest_root().is_none() {
+        let Some(path) = &args.trust_root else {
+            return Err(Failure::new(FailureKind::Config, "this coordinator has no trust root yet")
+                .hint("Make one with `stead trust init`, and start with --trust-root FILE once."));
+        };
+        let root = crate::root_file::read(path)?;
+        Admission::found(&store, &root, &environment).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+        write_fleet(&fleet_file, &root)?;
+    }
+    let fleet = read_fleet(&fleet_file, &store)?;
+    let admission =
+        Admission::open(store, fleet, Arc::new(key), environment).map_err(|error| Failure::of(FailureKind::Config, error))?;
+    if !admission.root().is_online_key(admission.online_key()) {
+        tracing::warn!(key = %admission.online_key(), "this coordinator's key is no online key of the trust root: machines will refuse what it admits");
+    }
+    found_namespace(&admission).await?;
+    Ok(admission)
+}
+
+/// The fleet's id is kept beside the record, so that a record with another chain in it is noticed.
+fn write_fleet(path: &Path, root: &SignedRoot) -> Result<(), Failure> {
+    std::fs::write(path, format!("{}\n", root.digest())).map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))
+}
+
+fn read_fleet(path: &Path, store: &Store) -> Result<Digest, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|error| Failure::of(FailureKind::Config, error)),
+        // Founded by a coordinator that was killed between the two writes.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let first = store.snapshot().root(1).ok_or_else(|| Failure::internal("the record has no first trust root"))?;
+            let fleet = Digest::of(&first.document);
+            let written = std::fs::write(path, format!("{fleet}\n"));
+            written.map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))?;
+            Ok(fleet)
+        }
+        Err(error) => Err(Failure::new(FailureKind::Config, format!("{}: {error}", path.display()))),
+    }
+}
+
+/// `kubectl` takes the namespace `default` for granted.
+async fn found_namespace(admission: &Admission) -> Result<(), Failure> {
+    if admission.rule(&GroupKind::new("", "Namespace")) != Rule::Online {
+        return Ok(());
+    }
+    let namespace = Namespace { metadata: ObjectMeta { name: "default".to_owned(), ..ObjectMeta::default() }, ..Namespace::default() };
+    let object = Object::from_typed(&namespace).map_err(|error| Failure::internal(error.to_string()))?;
+    if admission.store().snapshot().get(&object.key()).is_some() {
+        return Ok(());
+    }
+    let caller = Caller { name: "coordinator".to_owned(), key: None };
+    let writes = vec![Write::Put { object, expect: Expect::Absent }];
+    match admission.write(&caller, "the namespace that clients take for granted", writes, false).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::of(FailureKind::Config, error)
+            .hint("If the trust root does not name this coordinator's key, make a new version of it: `stead coordinator --print-key`.")),
+    }
+}
+
+async fn start_relay(args: &CoordinatorArgs, control: &Control, pass: &[u8]) -> Result<Option<Relay>, Failure> {
+    if args.no_relay {
+        return Ok(None);
+    }
+    let (control, token) = (control.clone(), relay_token(pass));
+    // Members by their key; whoever has a ticket by its pass.
+    let access: RelayAccess = Arc::new(move |peer: &PeerKey, shown: Option<&str>| shown == Some(token.as_str()) || control.is_member(peer));
+    let relay = Relay::spawn(args.listen_relay, access).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    Ok(Some(relay))
+}
+
+/// The relay as the coordinator itself reaches it.
+fn own_relay(relay: &Relay, pass: &[u8]) -> RelayAddress {
+    let mut address = relay.address();
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    RelayAddress { url: format!("http://{address}"), token: Some(relay_token(pass)) }
+}
+
+/// Where machines find this coordinator: the given names first, else what the machine knows of itself.
+fn public_address(args: &CoordinatorArgs, transport: &IrohTransport, relay: Option<&Relay>) -> PeerAddress {
+    use std::net::ToSocketAddrs as _;
+    let known = transport.address();
+    let port = transport.bound_addresses().first().map_or(args.listen_machines.port(), SocketAddr::port);
+    let named = args.name.iter().flat_map(|name| (name.as_str(), port).to_socket_addrs().into_iter().flatten());
+    let mut addresses: Vec<SocketAddr> = named.collect();
+    if addresses.is_empty() {
+        let bound = transport.bound_addresses().into_iter().filter(|address| !address.ip().is_unspecified());
+        addresses = bound.chain(known.addresses).collect();
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses.truncate(stead_wire::TICKET_ADDRESSES_MAX);
+    let relay = relay.map(|relay| {
+        let port = relay.address().port();
+        let host = args.name.first().cloned().unwrap_or_else(|| {
+            let ip = Some(relay.address().ip()).filter(|ip| !ip.is_unspecified()).or_else(|| addresses.first().map(SocketAddr::ip));
+            ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() })
+        });
+        format!("http://{host}:{port}")
+    });
+    PeerAddress { key: known.key, addresses, relay }
+}
+
+async fn bind(address: SocketAddr, keys: Option<&ServingKeys>, api: &Api) -> Result<Server, Failure> {
+    let bound = Server::bind(address, keys.map(ServingKeys::tls), api.clone()).await;
+    bound.map_err(|error| Failure::of(FailureKind::Config, error))
+}
+
+/// One line for people and programs: where everything is.
+fn announce(
+    context: &Context,
+    server: &Server,
+    plain: Option<&Server>,
+    transport: &IrohTransport,
+    relay: Option<&Relay>,
+    fleet: &Digest,
+    state_dir: &Path,
+) -> Result<(), Failure> {
+    let machines = transport.bound_addresses().first().map_or_else(String::new, ToString::to_string);
+    let plain = plain.map_or_else(String::new, |plain| format!(" plain=http://{}", plain.local_address()));
+    let relay = relay.map_or_else(|| "none".to_owned(), Relay::url);
+    let authority = state_dir.join("tls/authority.crt");
+    context.print(&format!(
+        "ready api=https://{}{plain} machines={machines} relay={relay} fleet={fleet} ca={}\n",
+        server.local_address(),
+        authority.display()
+    ))
+}
+
+/// SIGINT and SIGTERM stop it in order.
+pub(crate) fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let failed = |error: std::io::Error| Failure::internal(format!("signals cannot be listened to: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+fn unix_milliseconds() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
+}

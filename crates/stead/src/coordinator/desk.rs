@@ -1,0 +1,97 @@
+//! What the API asks of the running coordinator: tickets, and the plans of machines.
+
+use futures::future::{BoxFuture, join_all};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stead_admission::Admission;
+use stead_api::Fleet;
+use stead_control::Control;
+use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile};
+use stead_wire::{CoordinatorHandle, PeerAddress, Ticket};
+
+/// Machines that are asked for a plan at once: a person reads the answer.
+const PLAN_MACHINES_MAX: usize = 200;
+
+/// Answers for the running coordinator.
+pub(crate) struct Desk {
+    admission: Admission,
+    control: Control,
+    wire: CoordinatorHandle,
+    address: PeerAddress,
+    pass: Vec<u8>,
+}
+
+/// What one machine answered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PlanAnswer {
+    machine: String,
+    /// Whether it answered itself.
+    online: bool,
+    /// When the machine was last heard, where it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Value>,
+    #[serde(flatten)]
+    plan: MachinePlan,
+}
+
+impl Desk {
+    pub(crate) fn new(admission: Admission, control: Control, wire: CoordinatorHandle, address: PeerAddress, pass: Vec<u8>) -> Self {
+        Self { admission, control, wire, address, pass }
+    }
+
+    fn ticket_text(&self) -> String {
+        let ticket = Ticket {
+            fleet: *self.admission.fleet().as_bytes(),
+            root_version: self.admission.root().version,
+            coordinators: vec![self.address.clone()],
+            pass: self.pass.clone().into(),
+            delegation: None,
+        };
+        ticket.to_string()
+    }
+
+    async fn plans(&self, request: Value) -> Result<Value, String> {
+        let request: PlanRequest = serde_json::from_value(request).map_err(|error| format!("the request for plans is not well-formed: {error}"))?;
+        let profile = |object: &Object| {
+            let profile: Profile = object.to_typed().map_err(|error| error.to_string())?;
+            Ok((profile.metadata.name, profile.spec.selector))
+        };
+        let put: Vec<_> = request.put.iter().map(profile).collect::<Result<_, String>>()?;
+        let machines = self.control.machines_concerned(&put, &request.delete);
+        if machines.len() > PLAN_MACHINES_MAX {
+            return Err(format!("{} machines are concerned, and at most {PLAN_MACHINES_MAX} are asked at once; narrow the selector to look first", machines.len()));
+        }
+        let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
+        let answers = join_all(machines.into_iter().map(|machine| self.ask(machine, body.clone()))).await;
+        serde_json::to_value(answers).map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, machine: String, body: Vec<u8>) -> PlanAnswer {
+        match self.control.plan(&self.wire, &machine, body).await {
+            Some(plan) => PlanAnswer { machine, online: true, as_of: None, plan },
+            None => {
+                let error = Some("the machine is not connected; it plans when it comes".to_owned());
+                let as_of = self.last_seen(&machine);
+                PlanAnswer { machine, online: false, as_of, plan: MachinePlan { error, units: Vec::new() } }
+            }
+        }
+    }
+
+    fn last_seen(&self, machine: &str) -> Option<Value> {
+        let key = ObjectKey::new(stead_control::delivery::machine_kind(), "", machine);
+        let object = self.admission.store().snapshot().get(&key)?.to_object().ok()?;
+        object.status().get("lastSeen").cloned()
+    }
+}
+
+impl Fleet for Desk {
+    fn ticket(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        let answer = serde_json::json!({"ticket": self.ticket_text()});
+        Box::pin(async move { Ok(answer) })
+    }
+
+    fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(self.plans(request))
+    }
+}
