@@ -1,0 +1,11 @@
+//! The command line as an operator meets it: the real binary, real files, the real ssh-agent, a stand-in for the coordinator.
+
+mod command_line;
+mod configuration;
+mod coordinator;
+mod keys;
+mod manifests;
+mod security_key;
+mod stand_in;
+mod stead;
+mod trust;
