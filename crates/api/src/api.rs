@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::{Counters, CountersSnapshot};
 use crate::gate::{Class, Gate, Permit};
-use crate::limits::{ANONYMOUS_BODY_BYTES_MAX, Limits, SUBMISSION_BYTES_MAX, URI_BYTES_MAX};
+use crate::limits::{ANONYMOUS_BODY_BYTES_MAX, LARGE_SUBMISSIONS_MAX, Limits, SUBMISSION_BYTES_MAX, URI_BYTES_MAX};
 use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
@@ -85,7 +85,9 @@ impl Api {
         limits: Limits,
         shutdown: CancellationToken,
     ) -> Self {
-        let (nonces, counters, gate) = (Mutex::default(), Counters::default(), Gate::default());
+        let mut nonce_key = [0; 64];
+        (admission.environment().random)(&mut nonce_key);
+        let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
         Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, gate, shutdown }) }
     }
 
@@ -166,8 +168,13 @@ impl Api {
         let caller = self.authenticate(&parts, &route)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let client = caller.as_ref().map_or_else(|| peer.to_string(), |caller| caller.name.clone());
-        let permit = self.enter(&parts.method, &query, &client)?;
-        let body = self.read_body(body, body_limit(&route, caller.is_some(), self.limits())).await?;
+        let permit = self.enter(&parts, &query, &route, &client)?;
+        let bytes_max = match caller {
+            None => ANONYMOUS_BODY_BYTES_MAX,
+            Some(_) if is_large_submission(&route, &parts, self.limits()) => SUBMISSION_BYTES_MAX,
+            Some(_) => self.limits().body_bytes_max,
+        };
+        let body = self.read_body(body, bytes_max).await?;
         // Asking what an object looks like and asking only for the head of that is one thing here.
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method };
         Ok((Call { api: self.clone(), method, query, headers: parts.headers, body, caller, permit }, route))
@@ -192,8 +199,12 @@ impl Api {
         Ok(Some(Caller { name: key.fingerprint(), key: Some(key) }))
     }
 
-    fn enter(&self, method: &Method, query: &Query, client: &str) -> ApiResult<Permit> {
-        let limits = self.limits();
+    fn enter(&self, parts: &Parts, query: &Query, route: &Route, client: &str) -> ApiResult<Permit> {
+        let (limits, method) = (self.limits(), &parts.method);
+        if is_large_submission(route, parts, limits) {
+            let busy = || ApiError::too_many("other large changes are being taken; try again when one is done");
+            return self.inner.gate.enter(Class::LargeSubmission, "", LARGE_SUBMISSIONS_MAX).ok_or_else(busy);
+        }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
         let watches = reads && matches!(query.get("watch"), Some("true" | "1"));
         let (class, max) = match (watches, reads) {
@@ -224,12 +235,12 @@ impl Api {
     }
 }
 
-fn body_limit(route: &Route, known: bool, limits: &Limits) -> usize {
-    match route {
-        _ if !known => ANONYMOUS_BODY_BYTES_MAX,
-        Route::Objects(ObjectsRoute { resource, name: None, .. }) if resource.is_change() => SUBMISSION_BYTES_MAX,
-        _ => limits.body_bytes_max,
-    }
+/// Whether a request brings a signed Change that is larger than any one object, or does not say how large it is.
+fn is_large_submission(route: &Route, parts: &Parts, limits: &Limits) -> bool {
+    let submits = parts.method == Method::POST
+        && matches!(route, Route::Objects(ObjectsRoute { resource, name: None, .. }) if resource.is_change());
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    submits && length.is_none_or(|length| length > limits.body_bytes_max)
 }
 
 async fn dispatch(call: Call, route: Route) -> ApiResult<Answer> {

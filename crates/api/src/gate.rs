@@ -9,6 +9,8 @@ pub(crate) enum Class {
     Read,
     Write,
     Watch,
+    /// A large signed Change, from whomever.
+    LargeSubmission,
 }
 
 type Counts = Mutex<HashMap<(Class, String), usize>>;

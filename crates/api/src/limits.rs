@@ -16,6 +16,8 @@ pub const URI_BYTES_MAX: usize = 16 * 1024;
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Bytes of a submitted Change: a site's manifests, as one transaction takes them.
 pub const SUBMISSION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Signed Changes beyond the usual size of a body that are taken at once, from whomever: so many of the largest fit into memory.
+pub const LARGE_SUBMISSIONS_MAX: usize = 4;
 /// Bytes of a body that comes before login.
 pub const ANONYMOUS_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Seconds for a request's body.

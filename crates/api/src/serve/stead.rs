@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stead_model::{GroupKind, ObjectKey};
-use stead_trust::{NONCE_CHARACTERS, SignedLogin};
+use stead_trust::SignedLogin;
 
 use crate::api::Call;
 use crate::body;
@@ -41,10 +41,9 @@ fn answered(answer: Result<Value, String>) -> ApiResult<Answer> {
 /// What a client signs to log in.
 fn challenge(call: &Call) -> ApiResult<Answer> {
     let admission = call.api.admission();
-    let mut bytes = [0; NONCE_CHARACTERS / 2];
-    (admission.environment().random)(&mut bytes);
-    let nonce = hex::encode(bytes);
-    call.api.nonces().add(nonce.clone(), call.now());
+    let mut random = [0; 8];
+    (admission.environment().random)(&mut random);
+    let nonce = call.api.nonces().give(random, call.now());
     let time = crate::instant::spell(call.now(), false);
     let value = json!({"fleet": admission.fleet(), "coordinator": admission.online_key(), "nonce": nonce, "time": time});
     Ok(response::json(StatusCode::OK, &value))
@@ -62,8 +61,9 @@ fn login(call: &Call) -> ApiResult<Answer> {
     let refused = |message: String| ApiError::unauthorized(format!("Unauthorized: {message}"));
     // The nonce says only which challenge is answered; that it was signed is checked below.
     let claim: Claim = serde_json::from_slice(&signed.document).map_err(|error| refused(format!("the login: {error}")))?;
-    if !call.api.nonces().take(&claim.nonce, call.now()) {
-        return Err(refused("the login's nonce is none of this coordinator's, was used, or is too old; log in again".to_owned()));
+    let stale = || refused("the login's nonce is none of this coordinator's, was used, or is too old; log in again".to_owned());
+    if !call.api.nonces().is_fresh(&claim.nonce, call.now()) {
+        return Err(stale());
     }
     let presence = admission.root().user_presence();
     let key = signed
@@ -71,6 +71,9 @@ fn login(call: &Call) -> ApiResult<Answer> {
         .map_err(|error| refused(error.to_string()))?;
     if !admission.is_owner(&key) {
         return Err(refused(format!("the trust root names no owner with the key {}", key.fingerprint())));
+    }
+    if !call.api.nonces().use_up(&claim.nonce, call.now()) {
+        return Err(stale());
     }
     let (token, until) = call.api.issue_token(&key);
     tracing::info!(key = %key.fingerprint(), "login");
