@@ -62,7 +62,8 @@ mod tests {
     fn what_is_lacking_is_sent_and_nothing_else() {
         let sequences: BTreeMap<ObjectKey, u64> =
             [(key("Machine", "a"), 2), (key("Profile", "web"), 3), (key("Profile", "db"), 5), (key("Profile", "gone"), 4)].into();
-        let cases: &[(&[(ObjectKey, u64)], Vec<ObjectKey>)] = &[
+        type Case<'a> = (&'a [(ObjectKey, u64)], Vec<ObjectKey>);
+        let cases: &[Case<'_>] = &[
             (&[], vec![key("Machine", "a"), key("Profile", "web")]),
             (&[(key("Machine", "a"), 2), (key("Profile", "web"), 3)], vec![]),
             (&[(key("Machine", "a"), 2), (key("Profile", "web"), 2)], vec![key("Profile", "web")]),

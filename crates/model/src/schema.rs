@@ -66,12 +66,12 @@ fn check(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     if value.is_null() || schema.as_bool() == Some(true) || causes.len() >= CAUSES_MAX {
         return;
     }
-    if let Some(expected) = schema.get("type").and_then(Value::as_str) {
-        if !has_type(expected, value) {
-            let message = format!("Invalid value: {}: expected {expected}, found {}", shown(value), type_of(value));
-            causes.push(Cause::new(path, CauseReason::TypeInvalid, message));
-            return;
-        }
+    if let Some(expected) = schema.get("type").and_then(Value::as_str)
+        && !has_type(expected, value)
+    {
+        let message = format!("Invalid value: {}: expected {expected}, found {}", shown(value), type_of(value));
+        causes.push(Cause::new(path, CauseReason::TypeInvalid, message));
+        return;
     }
     check_choices(schema, value, path, causes);
     match value {

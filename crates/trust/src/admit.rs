@@ -76,7 +76,9 @@ pub enum AdmissionError {
         found: Digest,
     },
     /// The author's clock is ahead.
-    #[error("the Change is of {time}, and it is {now} here: more than {AUTHOR_AHEAD_SECONDS_MAX} s ahead; set the clock and sign again")]
+    #[error(
+        "the Change is of {time}, and it is {now} here: more than {AUTHOR_AHEAD_SECONDS_MAX} s ahead; set the clock and sign again"
+    )]
     AuthorAhead {
         /// The statement's time.
         time: Timestamp,
@@ -92,7 +94,9 @@ pub enum AdmissionError {
         now: Timestamp,
     },
     /// Its deadline is further away than the root allows.
-    #[error("the Change's deadline {admit_before} is more than {allowed_seconds} s after its time, which the trust root does not allow; sign it with an earlier one")]
+    #[error(
+        "the Change's deadline {admit_before} is more than {allowed_seconds} s after its time, which the trust root does not allow; sign it with an earlier one"
+    )]
     DeadlineTooFar {
         /// The deadline.
         admit_before: Timestamp,
@@ -136,7 +140,9 @@ pub enum AdmissionError {
         source: Unauthorised,
     },
     /// A sequence is ahead of the record.
-    #[error("{key}: the Change is sequence {found}, and the next one is {expected}; the record knows less than its author, see `stead restore`")]
+    #[error(
+        "{key}: the Change is sequence {found}, and the next one is {expected}; the record knows less than its author, see `stead restore`"
+    )]
     SequenceAhead {
         /// The object.
         key: ObjectKey,
@@ -154,7 +160,11 @@ pub enum AdmissionError {
 }
 
 fn names(taken: &[Taken]) -> String {
-    taken.iter().map(|taken| format!("{} (sequence {} is there)", taken.key, taken.current.sequence)).collect::<Vec<_>>().join(", ")
+    taken
+        .iter()
+        .map(|taken| format!("{} (sequence {} is there)", taken.key, taken.current.sequence))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Says whether a Change may be admitted now. `current` says what the record holds of a name.
@@ -192,7 +202,8 @@ pub fn admit(
             facts: &Labels::new(),
             admitted: Some(now),
         };
-        let authority = authorise(root, &author, &write).map_err(|source| AdmissionError::Unauthorised { key: key.clone(), source })?;
+        let authority =
+            authorise(root, &author, &write).map_err(|source| AdmissionError::Unauthorised { key: key.clone(), source })?;
         if leaf.sequence > held.sequence.saturating_add(1) {
             return Err(AdmissionError::SequenceAhead { key, expected: held.sequence.saturating_add(1), found: leaf.sequence });
         }

@@ -12,7 +12,11 @@ pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S:
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    if deserializer.is_human_readable() { String::deserialize(deserializer).map(String::into_bytes) } else { Vec::deserialize(deserializer) }
+    if deserializer.is_human_readable() {
+        String::deserialize(deserializer).map(String::into_bytes)
+    } else {
+        Vec::deserialize(deserializer)
+    }
 }
 
 /// The same for bytes that may be absent.

@@ -102,7 +102,11 @@ pub(crate) struct Signers(Vec<Made>);
 
 impl Signers {
     /// Verifies every signature. One that does not fit spoils all: whoever passed it on has altered something.
-    pub(crate) fn verify(namespace: SignatureNamespace, document: &[u8], signatures: &[Signature]) -> Result<Self, SignatureError> {
+    pub(crate) fn verify(
+        namespace: SignatureNamespace,
+        document: &[u8],
+        signatures: &[Signature],
+    ) -> Result<Self, SignatureError> {
         if signatures.is_empty() || signatures.len() > SIGNATURES_MAX {
             return Err(SignatureError::Count { count: signatures.len(), max: SIGNATURES_MAX });
         }
@@ -165,7 +169,10 @@ mod tests {
     fn reads_what_it_writes() {
         let note = Note { time: "2026-01-31T12:00:00.5Z".parse().unwrap(), count: 3 };
         let bytes = write(&note).unwrap();
-        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), r#"{"count":3,"time":"2026-01-31T12:00:00Z","type":"stead.dev/note/v1"}"#);
+        assert_eq!(
+            String::from_utf8(bytes.clone()).unwrap(),
+            r#"{"count":3,"time":"2026-01-31T12:00:00Z","type":"stead.dev/note/v1"}"#
+        );
         assert_eq!(read::<Note>(&bytes).unwrap().count, 3);
     }
 

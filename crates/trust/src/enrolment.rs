@@ -150,7 +150,8 @@ impl SignedDelegation {
     /// [`SignDocumentError`] where it is not well-formed or a signer does not sign.
     pub fn sign(delegation: &Delegation, signers: &[&dyn Signer]) -> Result<Self, SignDocumentError> {
         let document = document::write(delegation)?;
-        let signatures = signers.iter().map(|signer| signer.sign(SignatureNamespace::Enrol, &document)).collect::<Result<_, SignError>>()?;
+        let signatures =
+            signers.iter().map(|signer| signer.sign(SignatureNamespace::Enrol, &document)).collect::<Result<_, SignError>>()?;
         Ok(Self { document, signatures })
     }
 
@@ -295,7 +296,8 @@ fn text(labels: &Labels) -> String {
 fn nothing_more(object: &Object) -> Result<(), EnrolmentError> {
     let spec = object.spec().as_object().into_iter().flat_map(|spec| spec.keys());
     let fields = object.fields.keys().filter(|field| *field != "spec" && *field != "status");
-    let more = spec.filter(|field| *field != "key" && *field != "enrolment").chain(fields).chain(object.metadata.annotations.keys());
+    let more =
+        spec.filter(|field| *field != "key" && *field != "enrolment").chain(fields).chain(object.metadata.annotations.keys());
     let more: Vec<&str> = more.map(String::as_str).collect();
     if more.is_empty() { Ok(()) } else { Err(EnrolmentError::TooMuch { what: more.join(", ") }) }
 }

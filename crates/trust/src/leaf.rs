@@ -171,7 +171,9 @@ pub enum ObjectMismatch {
     #[error("the object cannot be read: {0}")]
     Json(#[from] serde_json::Error),
     /// Not canonical, or with members that nobody signs.
-    #[error("the object is not in the form that is signed: canonical JSON of apiVersion, kind, name, namespace, labels, annotations under stead.dev/, and the fields but status")]
+    #[error(
+        "the object is not in the form that is signed: canonical JSON of apiVersion, kind, name, namespace, labels, annotations under stead.dev/, and the fields but status"
+    )]
     NotAsSent,
     /// Of another name.
     #[error("the leaf is of {expected}, the object is {found}")]
@@ -205,8 +207,10 @@ mod tests {
     }
 
     fn profile() -> Object {
-        serde_json::from_value(json!({"apiVersion": "stead.dev/v1", "kind": "Profile", "metadata": {"name": "web"}, "spec": {"n": 1}}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"apiVersion": "stead.dev/v1", "kind": "Profile", "metadata": {"name": "web"}, "spec": {"n": 1}}),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -29,8 +29,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![expect(clippy::result_large_err, reason = "refusals are rare, and name the digests and keys they speak of")]
-
 mod ack;
 mod admit;
 mod armor;
@@ -53,12 +51,12 @@ mod sshwire;
 mod statement;
 
 pub use ack::{ACK_DETAIL_BYTES_MAX, Ack, AckError, Outcome, SignedAck};
-pub use admit::{Admitted, AdmittedEntry, AdmissionError, Current, Taken, admit};
+pub use admit::{AdmissionError, Admitted, AdmittedEntry, Current, Taken, admit};
 pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_ENTRIES_MAX, Bundle, BundleEntry, BundleError};
 pub use document::{DOCUMENT_BYTES_MAX, DocumentError, SIGNATURES_MAX};
 pub use enrolment::{
-    CountersignError, DELEGATION_LABELS_MAX, Delegation, EnrolmentError, EnrolmentRequest, NAME_PATTERN_BYTES_MAX, SignedDelegation,
-    matches_pattern, verify_enrolment,
+    CountersignError, DELEGATION_LABELS_MAX, Delegation, EnrolmentError, EnrolmentRequest, NAME_PATTERN_BYTES_MAX,
+    SignedDelegation, matches_pattern, verify_enrolment,
 };
 pub use export::{Export, ExportedSignature, export};
 pub use key::{MachineKey, MachineKeyError, PUBLIC_KEY_BYTES_MAX, PublicKey, PublicKeyError, RSA_BITS_MAX, RSA_BITS_MIN};
@@ -74,7 +72,9 @@ pub use receipt::{AUTHOR_AHEAD_SECONDS_MAX, Receipt, SignedReceipt};
 pub use root::authority::{Authority, Labels, Unauthorised, selects};
 pub use root::chain::{ROOT_VERSIONS_MAX, RootChain, RootError};
 pub use root::{ExpiryPolicy, KEYS_MAX, KeySet, Online, ROLES_MAX, Role, Root, SignDocumentError, SignedRoot};
-pub use signature::{SIGNATURE_BYTES_MAX, Signature, SignatureError, SignatureNamespace, UserPresence, signed_data, verify, verify_with};
+pub use signature::{
+    SIGNATURE_BYTES_MAX, Signature, SignatureError, SignatureNamespace, UserPresence, signed_data, verify, verify_with,
+};
 pub use signer::{Clock, KEY_FILE_BYTES_MAX, KeyFileError, SignError, Signer, SigningKey};
 pub use statement::{
     Authorship, BuildError, ChangeStatement, ENTRIES_MAX, MESSAGE_BYTES_MAX, REQUESTED_BY_BYTES_MAX, SignedStatement,

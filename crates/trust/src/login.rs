@@ -71,7 +71,9 @@ pub enum LoginError {
         found: String,
     },
     /// The clocks differ too much.
-    #[error("the login is of {time}, and it is {now} here; set the clocks, at most {LOGIN_SKEW_SECONDS_MAX} s may be between them")]
+    #[error(
+        "the login is of {time}, and it is {now} here; set the clocks, at most {LOGIN_SKEW_SECONDS_MAX} s may be between them"
+    )]
     Time {
         /// By the client.
         time: Timestamp,

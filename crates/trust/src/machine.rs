@@ -5,5 +5,7 @@ mod memory;
 mod refusal;
 
 pub use judge::{AcceptedEntry, judge};
-pub use memory::{Adoption, EntryRow, HeldEntry, JoinError, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow, adopt_roots};
+pub use memory::{
+    Adoption, EntryRow, HeldEntry, JoinError, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow, adopt_roots,
+};
 pub use refusal::{Check, Refusal};

@@ -110,10 +110,11 @@ mod tests {
     #[test]
     fn known_roots() {
         // The test vectors that implementations of RFC 6962 share.
-        let leaves: Vec<Vec<u8>> = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-            .iter()
-            .map(|leaf| hex::decode(leaf).unwrap())
-            .collect();
+        let leaves: Vec<Vec<u8>> =
+            ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+                .iter()
+                .map(|leaf| hex::decode(leaf).unwrap())
+                .collect();
         for (count, expected) in [
             (0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             (1, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"),

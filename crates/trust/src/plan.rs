@@ -90,7 +90,8 @@ pub fn sign_plan(
     let unsignable = |error: PlanError| DocumentError::Value { field: "wishes", message: error.to_string() };
     let wishes = digest(put, delete).map_err(unsignable)?;
     let document = document::write(&PlanDocument { fleet, time: whole_seconds(now), wishes })?;
-    let signatures = signers.iter().map(|signer| signer.sign(SignatureNamespace::Plan, &document)).collect::<Result<_, SignError>>()?;
+    let signatures =
+        signers.iter().map(|signer| signer.sign(SignatureNamespace::Plan, &document)).collect::<Result<_, SignError>>()?;
     Ok((document, signatures))
 }
 
@@ -120,7 +121,8 @@ pub fn may_plan(
     if request.time.as_second().abs_diff(now.as_second()) > PLAN_SKEW_SECONDS_MAX {
         return Err(PlanError::Time { time: request.time, now });
     }
-    let deleted = delete.iter().map(|name| (ObjectKey::new(GroupKind::new(stead_model::GROUP, "Profile"), "", name), Op::Delete, None));
+    let deleted =
+        delete.iter().map(|name| (ObjectKey::new(GroupKind::new(stead_model::GROUP, "Profile"), "", name), Op::Delete, None));
     for (key, op, object) in put.iter().map(|object| (object.key(), Op::Put, Some(object))).chain(deleted) {
         authorised(memory, &signers, &key, op, object).map_err(|source| PlanError::Unauthorised { key, source })?;
     }

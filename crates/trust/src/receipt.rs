@@ -52,7 +52,13 @@ impl SignedReceipt {
     /// # Errors
     ///
     /// [`SignDocumentError`] where the key does not sign.
-    pub fn sign(fleet: Digest, statement: Digest, revision: Revision, time: Timestamp, key: &dyn Signer) -> Result<Self, SignDocumentError> {
+    pub fn sign(
+        fleet: Digest,
+        statement: Digest,
+        revision: Revision,
+        time: Timestamp,
+        key: &dyn Signer,
+    ) -> Result<Self, SignDocumentError> {
         let online_key = key.public_key().clone();
         let document = document::write(&Receipt { fleet, time, statement, revision, online_key })?;
         let signature = key.sign(SignatureNamespace::Receipt, &document)?;

@@ -106,7 +106,9 @@ pub enum SignatureError {
         key: String,
     },
     /// Nobody touched the authenticator.
-    #[error("the signature by {key} was made without a touch of the authenticator, which the trust root requires; sign again and touch it")]
+    #[error(
+        "the signature by {key} was made without a touch of the authenticator, which the trust root requires; sign again and touch it"
+    )]
     UserAbsent {
         /// The fingerprint of the key.
         key: String,
@@ -166,7 +168,8 @@ impl Signature {
         if !reader.is_empty() {
             return Err(format("what follows the signature"));
         }
-        let parsed = SshSig::new(key.as_ssh().key_data().clone(), namespace, hash, signature).map_err(|_| format("the namespace"))?;
+        let parsed =
+            SshSig::new(key.as_ssh().key_data().clone(), namespace, hash, signature).map_err(|_| format("the namespace"))?;
         Ok(Self { blob: blob.to_vec(), key, parsed })
     }
 

@@ -364,7 +364,6 @@ pub struct SubmittedEntry {
     pub object: Option<Vec<u8>>,
 }
 
-
 impl Submission {
     /// Signs the statement.
     ///

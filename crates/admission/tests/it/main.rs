@@ -1,6 +1,10 @@
 //! Admission over a real record: what enters, what does not, and what a machine makes of it.
 
+#[cfg(test)]
 mod fleet;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod roots;
+#[cfg(test)]
 mod writes;

@@ -37,7 +37,8 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn open(&mut self, peer: PeerKey, session: Session) {
+    pub(crate) fn open(&mut self, peer: PeerKey, session: Session, now: Timestamp) {
+        self.heard(&session.name, now);
         self.by_name.insert(session.name.clone(), peer);
         self.by_peer.insert(peer, session);
     }
@@ -158,10 +159,7 @@ async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, h
     };
     tracing::info!(machine = name, version = hello.agent_version, revision = hello.revision, "a machine connected");
     let now = shared.now();
-    let mut sessions = shared.sessions();
-    sessions.open(peer, session);
-    sessions.heard(&name, now);
-    drop(sessions);
+    shared.sessions().open(peer, session, now);
     tell(shared, |news| news.heard(&name));
     states::send(shared, wire, peer).await;
 }

@@ -142,7 +142,7 @@ async fn bundles(
         }
     }
     let own = |key: &ObjectKey| key.kind == delivery::machine_kind() && key.name == name;
-    found.sort_by(|left, right| (!own(&left.1), left.0).cmp(&(!own(&right.1), right.0)));
+    found.sort_by_key(|(revision, key, _, _)| (!own(key), *revision));
     let sent = found.iter().map(|(_, key, sequence, _)| (key.clone(), *sequence)).collect();
     Ok((found.into_iter().map(|(_, _, _, bytes)| bytes).collect(), sent))
 }

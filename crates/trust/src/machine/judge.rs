@@ -76,7 +76,8 @@ fn check_statement<'a>(memory: &'a MachineMemory, bundle: &Bundle) -> Result<Jud
     let signers = Signers::verify(SignatureNamespace::Change, &bundle.statement, &bundle.signatures)
         .and_then(|signers| signers.all_keys(root.user_presence()))
         .map_err(|error| Refusal::new(Check::Signature, None, error))?;
-    let statement: ChangeStatement = document::read(&bundle.statement).map_err(|error| Refusal::new(Check::Format, None, error))?;
+    let statement: ChangeStatement =
+        document::read(&bundle.statement).map_err(|error| Refusal::new(Check::Format, None, error))?;
     let fleet = memory.fleet();
     if statement.fleet != *fleet {
         let message = format!("it is for the fleet {}, and this machine belongs to {fleet}", statement.fleet);
@@ -89,7 +90,12 @@ fn check_statement<'a>(memory: &'a MachineMemory, bundle: &Bundle) -> Result<Jud
 }
 
 /// The receipt is looked at first and reported last: who may write can depend on when it was admitted.
-fn check_receipt(memory: &MachineMemory, bundle: &Bundle, statement: &ChangeStatement, digest: &Digest) -> Result<Receipt, String> {
+fn check_receipt(
+    memory: &MachineMemory,
+    bundle: &Bundle,
+    statement: &ChangeStatement,
+    digest: &Digest,
+) -> Result<Receipt, String> {
     let receipt = verify_receipt(&bundle.receipt, &bundle.receipt_signature).map_err(|error| error.to_string())?;
     if receipt.fleet != statement.fleet {
         return Err(format!("it is for the fleet {}", receipt.fleet));
@@ -101,7 +107,10 @@ fn check_receipt(memory: &MachineMemory, bundle: &Bundle, statement: &ChangeStat
         return Err(format!("it is for the statement {}, not {digest}", receipt.statement));
     }
     if receipt.time > statement.admit_before {
-        return Err(format!("admitted at {}, after the deadline {}; its author has to sign it again", receipt.time, statement.admit_before));
+        return Err(format!(
+            "admitted at {}, after the deadline {}; its author has to sign it again",
+            receipt.time, statement.admit_before
+        ));
     }
     if is_ahead(statement.time, receipt.time) {
         return Err(format!("admitted at {}, long before it was written at {}", receipt.time, statement.time));
@@ -133,7 +142,8 @@ fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<Accept
         _ => refuse(Check::Role, error.to_string()),
     })?;
     if let Some(other) = other_own_name(judged.memory, &key, object.as_ref().ok().and_then(Option::as_ref)) {
-        let message = format!("this machine is Machine/{other} already, and two objects with one key are an alarm; delete that one first");
+        let message =
+            format!("this machine is Machine/{other} already, and two objects with one key are an alarm; delete that one first");
         return Err(refuse(Check::Role, message));
     }
     if !proven {
@@ -163,7 +173,10 @@ fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<Accept
 const NOT_SIGNED: &str = "the object is not the one that was signed; it was altered or exchanged on its way";
 
 fn replayed(held: &HeldEntry, leaf: &Leaf) -> String {
-    format!("sequence {} came, and sequence {} is held; an older state, or another one with the same number", leaf.sequence, held.sequence)
+    format!(
+        "sequence {} came, and sequence {} is held; an older state, or another one with the same number",
+        leaf.sequence, held.sequence
+    )
 }
 
 fn is_machine(key: &ObjectKey) -> bool {
@@ -180,7 +193,12 @@ fn is_first_machine(leaf: &Leaf, key: &ObjectKey) -> bool {
     is_machine(key) && leaf.sequence == 1 && leaf.op == Op::Put
 }
 
-fn check_authority(judged: &Judged<'_>, leaf: &Leaf, key: &ObjectKey, object: Option<&Object>) -> Result<Authority, Unauthorised> {
+fn check_authority(
+    judged: &Judged<'_>,
+    leaf: &Leaf,
+    key: &ObjectKey,
+    object: Option<&Object>,
+) -> Result<Authority, Unauthorised> {
     let memory = judged.memory;
     let reach = if is_machine(key) {
         let held = memory.labels_of(key);

@@ -208,12 +208,14 @@ impl MachineMemory {
         if leaf.key() != row.key || leaf.sequence != row.sequence || !leaf.commits_to(row.entry.object.as_deref()) {
             return Err("leaf, object and row differ".to_owned());
         }
-        let document = crate::statement::ChangeStatement::from_document(&statement.statement).map_err(|error| error.to_string())?;
+        let document =
+            crate::statement::ChangeStatement::from_document(&statement.statement).map_err(|error| error.to_string())?;
         let proof = row.entry.proof_digests();
         if !crate::merkle::verify_inclusion(&document.entries_root, document.count, row.entry.index, &row.entry.leaf, &proof) {
             return Err("it is not in its statement".to_owned());
         }
-        let object = row.entry.object.as_deref().map(|bytes| leaf.read_object(bytes)).transpose().map_err(|error| error.to_string())?;
+        let object =
+            row.entry.object.as_deref().map(|bytes| leaf.read_object(bytes)).transpose().map_err(|error| error.to_string())?;
         let EntryRow { sequence, statement, entry, fact_labels, .. } = row;
         Ok(HeldEntry { sequence, op: leaf.op, object, statement, fact_labels, entry })
     }
@@ -253,7 +255,8 @@ impl MachineMemory {
         self.entries.insert(accepted.key.clone(), held);
         let own = self.own_object().is_some_and(|object| self.is_own(object));
         if !own {
-            self.machine = accepted.object.as_ref().filter(|object| self.is_own(object)).map(|object| object.metadata.name.clone());
+            self.machine =
+                accepted.object.as_ref().filter(|object| self.is_own(object)).map(|object| object.metadata.name.clone());
         }
         Some(EntryRow {
             key: accepted.key.clone(),
@@ -307,7 +310,13 @@ impl MachineMemory {
 
     /// The row of what there is once.
     pub fn row(&self) -> MemoryRow {
-        MemoryRow { fleet: self.fleet, key: self.key, now: self.now, ack_sequence: self.ack_sequence, machine: self.machine.clone() }
+        MemoryRow {
+            fleet: self.fleet,
+            key: self.key,
+            now: self.now,
+            ack_sequence: self.ack_sequence,
+            machine: self.machine.clone(),
+        }
     }
 
     /// The rows of the root chain.

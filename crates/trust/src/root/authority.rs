@@ -48,7 +48,9 @@ pub enum Unauthorised {
         roles: String,
     },
     /// A role covers the object, and too few of its keys signed.
-    #[error("the role {role} covers it, with {found} of the {needed} different keys that must sign; collect the other signatures")]
+    #[error(
+        "the role {role} covers it, with {found} of the {needed} different keys that must sign; collect the other signatures"
+    )]
     TooFew {
         /// The role.
         role: String,
@@ -164,7 +166,11 @@ pub(crate) fn by_role(root: &Root, signers: &BTreeSet<PublicKey>, write: &Write<
 
 fn covering(root: &Root, write: &Write<'_>) -> String {
     let names: Vec<&str> = root.roles.iter().filter(|role| role.covers(write)).map(|role| role.name.as_str()).collect();
-    if names.is_empty() { "a role that the trust root does not have yet".to_owned() } else { format!("the role {}", names.join(" or ")) }
+    if names.is_empty() {
+        "a role that the trust root does not have yet".to_owned()
+    } else {
+        format!("the role {}", names.join(" or "))
+    }
 }
 
 impl Role {
@@ -184,7 +190,9 @@ impl Role {
             Reach::Elsewhere => true,
             Reach::Unknown => false,
             // Of nothing, nothing is known: a role may not bury the name of a machine that it has never reached.
-            Reach::All(sets) => !sets.is_empty() && sets.iter().all(|labels| selects(selector, labels, write.facts, self.fact_labels)),
+            Reach::All(sets) => {
+                !sets.is_empty() && sets.iter().all(|labels| selects(selector, labels, write.facts, self.fact_labels))
+            }
         }
     }
 }

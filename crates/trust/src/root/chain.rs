@@ -31,7 +31,9 @@ pub enum RootError {
         count: usize,
     },
     /// Version 1 is another fleet's.
-    #[error("the trust root belongs to the fleet {found}, not to {expected}; ask who gave you the fleet id, and join with a ticket of the right fleet")]
+    #[error(
+        "the trust root belongs to the fleet {found}, not to {expected}; ask who gave you the fleet id, and join with a ticket of the right fleet"
+    )]
     Fleet {
         /// The fleet that was meant.
         expected: Digest,
@@ -65,7 +67,9 @@ pub enum RootError {
         found: u64,
     },
     /// It names another predecessor.
-    #[error("version {version} of the trust root follows {found:?}, not the version before that is held ({expected}): somebody made two chains")]
+    #[error(
+        "version {version} of the trust root follows {found:?}, not the version before that is held ({expected}): somebody made two chains"
+    )]
     Previous {
         /// The version.
         version: u64,
@@ -75,7 +79,9 @@ pub enum RootError {
         found: Option<Digest>,
     },
     /// Too few signatures.
-    #[error("version {version} of the trust root has {found} of the {needed} signatures that the owners of version {of_version} must make; collect the others with `stead trust rotate`")]
+    #[error(
+        "version {version} of the trust root has {found} of the {needed} signatures that the owners of version {of_version} must make; collect the others with `stead trust rotate`"
+    )]
     Threshold {
         /// The version.
         version: u64,
@@ -87,7 +93,9 @@ pub enum RootError {
         needed: u32,
     },
     /// Two documents, both signed, with one version.
-    #[error("ALARM: two different documents are signed as version {version} of the trust root ({held} is held, {other} came); an owner's key is in wrong hands, or two owners made a version at once")]
+    #[error(
+        "ALARM: two different documents are signed as version {version} of the trust root ({held} is held, {other} came); an owner's key is in wrong hands, or two owners made a version at once"
+    )]
     TwoDocuments {
         /// The version.
         version: u64,
@@ -97,7 +105,9 @@ pub enum RootError {
         other: Digest,
     },
     /// The chain ends before the version that was promised.
-    #[error("the chain of trust roots ends at version {newest}, and version {needed} is known to exist; whoever serves it holds back the newer ones")]
+    #[error(
+        "the chain of trust roots ends at version {newest}, and version {needed} is known to exist; whoever serves it holds back the newer ones"
+    )]
     TooShort {
         /// Where it ends.
         newest: u64,

@@ -78,13 +78,18 @@ mod tests {
         let (owner, online) = (MachineKey::from_bytes([1; 32]).to_public_key(), MachineKey::from_bytes([2; 32]).to_public_key());
         let root = Root::default_for(vec![owner.clone()], vec![online.clone()], "2026-11-20T12:00:00.9Z".parse().unwrap());
         assert_eq!(document::read::<Root>(&root.to_document().unwrap()).unwrap(), root);
-        for (kind, left) in [("Machine.stead.dev", false), ("Profile.stead.dev", false), ("Namespace", true), ("Instance.stead.dev", true)] {
+        for (kind, left) in
+            [("Machine.stead.dev", false), ("Profile.stead.dev", false), ("Namespace", true), ("Instance.stead.dev", true)]
+        {
             assert_eq!(root.is_left_to_online_keys(&kind_named(kind)), left, "{kind}");
             assert!(root.roles[0].kinds.contains(&kind_named(kind)), "owners may sign {kind}");
         }
         // These stand outside Changes, so no role is about them.
         for kind in ["Lease.coordination.k8s.io", "Event"] {
-            assert!(!root.roles[0].kinds.contains(&kind_named(kind)) && !root.is_left_to_online_keys(&kind_named(kind)), "{kind}");
+            assert!(
+                !root.roles[0].kinds.contains(&kind_named(kind)) && !root.is_left_to_online_keys(&kind_named(kind)),
+                "{kind}"
+            );
         }
         assert!(root.is_persons_key(&owner) && !root.is_persons_key(&online) && root.is_online_key(&online));
     }

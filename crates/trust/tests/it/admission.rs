@@ -3,8 +3,8 @@
 use serde_json::json;
 use stead_model::{Digest, ObjectKey};
 use stead_trust::{
-    AdmissionError, Authorship, Authority, Current, Salt, SignatureNamespace, Signer, StatementBuilder, Submission, SubmittedEntry,
-    Unauthorised, admit,
+    AdmissionError, Authority, Authorship, Current, Salt, SignatureNamespace, Signer, StatementBuilder, Submission,
+    SubmittedEntry, Unauthorised, admit,
 };
 
 use crate::fleet::{Fleet, ID, key, minutes, noon, nothing, object, profile, profile_key};
@@ -85,23 +85,50 @@ fn every_refusal() {
     let instance = object("Instance", "vm", json!({}), json!({}));
     let cases = [
         ("an altered statement", altered(&|change| change.statement.document[30] ^= 1), "verify"),
-        ("a signature for a login", altered(&|change| {
-            change.statement.signatures = vec![fleet.owner.sign(SignatureNamespace::Login, &change.statement.document).unwrap()];
-        }), "verify"),
+        (
+            "a signature for a login",
+            altered(&|change| {
+                change.statement.signatures =
+                    vec![fleet.owner.sign(SignatureNamespace::Login, &change.statement.document).unwrap()];
+            }),
+            "verify",
+        ),
         ("another fleet", timed(Digest::of(b"x"), noon(), noon() + minutes(9)), "fleet"),
-        ("five minutes and a second ahead", timed(fleet.id(), noon() + jiff::SignedDuration::from_secs(301), noon() + minutes(9)), "ahead"),
+        (
+            "five minutes and a second ahead",
+            timed(fleet.id(), noon() + jiff::SignedDuration::from_secs(301), noon() + minutes(9)),
+            "ahead",
+        ),
         ("past its deadline", timed(fleet.id(), noon() - minutes(9), noon() - minutes(1)), "expired"),
         ("a deadline in a year", timed(fleet.id(), noon(), noon() + minutes(365 * 24 * 60)), "deadline"),
-        ("an entry left out", altered(&|change| { change.entries.pop(); }), "entries"),
+        (
+            "an entry left out",
+            altered(&|change| {
+                change.entries.pop();
+            }),
+            "entries",
+        ),
         ("entries in another order", altered(&|change| change.entries.swap(0, 1)), "entries"),
-        ("an entry added", altered(&|change| { let entry = change.entries[0].clone(); change.entries.push(entry); }), "entries"),
+        (
+            "an entry added",
+            altered(&|change| {
+                let entry = change.entries[0].clone();
+                change.entries.push(entry);
+            }),
+            "entries",
+        ),
         ("another object", altered(&|change| change.entries[0].object = Some(b"{}".to_vec())), "entries"),
         ("no object", altered(&|change| change.entries[0].object = None), "entries"),
         ("a stranger", by(&[&key(99)], "web-1"), "no role"),
         ("one of two", by(&[&fleet.owner], "pair-1"), "too few"),
-        ("the author did not sign", altered(&|change| {
-            change.statement.signatures = vec![fleet.second.sign(SignatureNamespace::Change, &change.statement.document).unwrap()];
-        }), "author missing"),
+        (
+            "the author did not sign",
+            altered(&|change| {
+                change.statement.signatures =
+                    vec![fleet.second.sign(SignatureNamespace::Change, &change.statement.document).unwrap()];
+            }),
+            "author missing",
+        ),
         ("an owner writes as an online key", online(&instance, &fleet.owner), "not online"),
         ("an online key writes an owner's kind", online(&profile("web-1"), &fleet.online), "owners' kind"),
         ("a sequence ahead", fleet.submission(&[(&profile("web-1"), 2)], &[&fleet.owner]), "sequence ahead"),

@@ -74,21 +74,36 @@ fn every_way_in_which_it_does_not_hold() {
         ("given by a role for other names", enrolled(&fleet, &given, &fleet.grazer, &fleet.machine, "branch-7")),
         ("a name outside the pattern", enrolled(&fleet, &given, &fleet.owner, &fleet.machine, "head-7")),
         ("asked for by another machine", enrolled(&fleet, &given, &fleet.owner, &key(77), "branch-7")),
-        ("past", enrolled(&fleet, &Delegation { until: noon() - minutes(1), ..given.clone() }, &fleet.owner, &fleet.machine, "branch-7")),
+        (
+            "past",
+            enrolled(
+                &fleet,
+                &Delegation { until: noon() - minutes(1), ..given.clone() },
+                &fleet.owner,
+                &fleet.machine,
+                "branch-7",
+            ),
+        ),
         ("another name", edited(&|machine| machine.metadata.name = "branch-8".to_owned())),
         ("more labels", edited(&|machine| drop(machine.metadata.labels.insert("role".to_owned(), "db".to_owned())))),
         ("fewer labels", edited(&|machine| machine.metadata.labels.clear())),
-        ("more in its spec", edited(&|machine| {
-            machine.fields["spec"].as_object_mut().unwrap().insert("silentAfterSeconds".to_owned(), 9.into());
-        })),
+        (
+            "more in its spec",
+            edited(&|machine| {
+                machine.fields["spec"].as_object_mut().unwrap().insert("silentAfterSeconds".to_owned(), 9.into());
+            }),
+        ),
         ("an annotation", edited(&|machine| drop(machine.metadata.annotations.insert("stead.dev/x".to_owned(), String::new())))),
         ("another key", edited(&|machine| spec(machine, "/key", key(78).machine_key().unwrap().to_string().into()))),
         ("no signatures", edited(&|machine| spec(machine, "/enrolment/delegationSignatures", json!([])))),
-        ("another delegation", edited(&|machine| {
-            let signed = SignedDelegation::sign(&other, &[&fleet.owner]).unwrap();
-            spec(machine, "/enrolment/delegation", String::from_utf8(signed.document.clone()).unwrap().into());
-            spec(machine, "/enrolment/delegationSignatures", json!(signed.signatures));
-        })),
+        (
+            "another delegation",
+            edited(&|machine| {
+                let signed = SignedDelegation::sign(&other, &[&fleet.owner]).unwrap();
+                spec(machine, "/enrolment/delegation", String::from_utf8(signed.document.clone()).unwrap().into());
+                spec(machine, "/enrolment/delegationSignatures", json!(signed.signatures));
+            }),
+        ),
         ("no evidence", edited(&|machine| spec(machine, "/enrolment", json!({})))),
     ];
     let root = fleet.roots.newest();

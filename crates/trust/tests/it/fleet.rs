@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stead_model::{Digest, GroupKind, Object, ObjectKey, Revision};
 use stead_trust::{
-    Authorship, Bundle, Current, MachineKey, MachineMemory, Role, Root, RootChain, Salt, SignedReceipt, SignedRoot, Signer, SigningKey,
-    StatementBuilder, Submission, judge,
+    Authorship, Bundle, Current, MachineKey, MachineMemory, Role, Root, RootChain, Salt, SignedReceipt, SignedRoot, Signer,
+    SigningKey, StatementBuilder, Submission, judge,
 };
 
 pub(crate) const ID: &str = "01JABCDEFGHJKMNPQRSTVWXYZ0";

@@ -2,8 +2,9 @@
 
 use stead_model::{Digest, Revision};
 use stead_trust::{
-    Bundle, ChangeStatement, Delegation, Labels, Leaf, MachineKey, PublicKey, RootChain, Signature, SignatureNamespace, SignedAck, SignedDelegation, SignedLogin, SignedReceipt,
-    SignedRoot, SignedStatement, Signer, SigningKey, Submission, UserPresence, judge, matches_pattern, verify, verify_enrolment,
+    Bundle, ChangeStatement, Delegation, Labels, Leaf, MachineKey, PublicKey, RootChain, Signature, SignatureNamespace,
+    SignedAck, SignedDelegation, SignedLogin, SignedReceipt, SignedRoot, SignedStatement, Signer, SigningKey, Submission,
+    UserPresence, judge, matches_pattern, verify, verify_enrolment,
 };
 
 use crate::fleet::{Fleet, key, noon, profile};

@@ -1,6 +1,11 @@
 //! Tests of `stead-trust` from outside: a small fleet, its refusals, and OpenSSH as the other side.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that meets what it did not expect has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets what it did not expect has failed"
+)]
 
 mod admission;
 mod altered;

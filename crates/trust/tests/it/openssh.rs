@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use stead_trust::{KeyFileError, MachineKey, PublicKey, Signature, SignatureError, SignatureNamespace, Signer, SigningKey, export, verify};
+use stead_trust::{
+    KeyFileError, MachineKey, PublicKey, Signature, SignatureError, SignatureNamespace, Signer, SigningKey, export, verify,
+};
 use tempfile::TempDir;
 
 const DOCUMENT: &[u8] = br#"{"message":"a test","type":"stead.dev/change/v1"}"#;
@@ -13,7 +15,8 @@ const DOCUMENT: &[u8] = br#"{"message":"a test","type":"stead.dev/change/v1"}"#;
 pub(crate) fn ssh_keygen(folder: &Path, arguments: &[&str], input: &[u8]) -> bool {
     let mut command = Command::new("ssh-keygen");
     command.current_dir(folder).args(arguments).env_remove("SSH_AUTH_SOCK");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ssh-keygen is installed");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ssh-keygen is installed");
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait().unwrap().success()
 }
@@ -121,7 +124,9 @@ fn only_sha512_under_rsa() {
     let pair = private.key_data().rsa().unwrap();
     let number = |value: &ssh_key::Mpint| rsa::BigUint::from_bytes_be(value.as_positive_bytes().unwrap());
     let primes = vec![number(&pair.private.p), number(&pair.private.q)];
-    let secret = rsa::RsaPrivateKey::from_components(number(&pair.public.n), number(&pair.public.e), number(&pair.private.d), primes).unwrap();
+    let secret =
+        rsa::RsaPrivateKey::from_components(number(&pair.public.n), number(&pair.public.e), number(&pair.private.d), primes)
+            .unwrap();
     let data = stead_trust::signed_data(SignatureNamespace::Change, DOCUMENT);
     let sha256 = rsa::pkcs1v15::SigningKey::<rsa::sha2::Sha256>::new(secret).sign(&data).to_vec();
     let algorithm = ssh_key::Algorithm::Rsa { hash: Some(ssh_key::HashAlg::Sha256) };

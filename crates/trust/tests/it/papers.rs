@@ -49,7 +49,9 @@ fn logins() {
     let (nonce, coordinator) = ("ab".repeat(32), fleet.online.public_key().clone());
     let login = Login { fleet: fleet.id(), time: noon(), coordinator: coordinator.clone(), nonce: nonce.clone() };
     let signed = SignedLogin::sign(&login, &fleet.owner).unwrap();
-    let verify = |fleet: Digest, coordinator: &PublicKey, nonce: &str, now| signed.verify(&fleet, coordinator, nonce, now, UserPresence::Required);
+    let verify = |fleet: Digest, coordinator: &PublicKey, nonce: &str, now| {
+        signed.verify(&fleet, coordinator, nonce, now, UserPresence::Required)
+    };
     let key_of_person = verify(fleet.id(), &coordinator, &nonce, noon() + minutes(5)).unwrap();
     assert!(fleet.roots.newest().is_persons_key(&key_of_person));
     assert!(!fleet.roots.newest().is_persons_key(&coordinator));

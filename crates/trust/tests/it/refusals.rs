@@ -70,51 +70,80 @@ fn every_check_refuses() {
         bundle
     };
     let by = |signers: &[&dyn Signer], name: &str| fleet.bundle(&[(&profile(name), 1)], signers);
-    let received = |time, online| fleet.bundle_received(&fleet.submission(&[(&profile("web-2"), 1)], &[&fleet.owner]), time, online);
+    let received =
+        |time, online| fleet.bundle_received(&fleet.submission(&[(&profile("web-2"), 1)], &[&fleet.owner]), time, online);
     let other_receipt = |digest| SignedReceipt::sign(fleet.id(), digest, Revision(1), noon(), &fleet.online).unwrap();
     let cases = [
         ("a byte of the statement", altered(&|bundle| bundle.statement[20] ^= 1), Check::Signature),
         ("no signature", altered(&|bundle| bundle.signatures.clear()), Check::Signature),
-        ("a signature for another purpose", altered(&|bundle| {
-            bundle.signatures = vec![fleet.owner.sign(SignatureNamespace::Login, &bundle.statement).unwrap()];
-        }), Check::Signature),
-        ("white space, signed", altered(&|bundle| {
-            bundle.statement.push(b' ');
-            bundle.signatures = vec![fleet.owner.sign(SignatureNamespace::Change, &bundle.statement).unwrap()];
-        }), Check::Format),
+        (
+            "a signature for another purpose",
+            altered(&|bundle| {
+                bundle.signatures = vec![fleet.owner.sign(SignatureNamespace::Login, &bundle.statement).unwrap()];
+            }),
+            Check::Signature,
+        ),
+        (
+            "white space, signed",
+            altered(&|bundle| {
+                bundle.statement.push(b' ');
+                bundle.signatures = vec![fleet.owner.sign(SignatureNamespace::Change, &bundle.statement).unwrap()];
+            }),
+            Check::Format,
+        ),
         ("another fleet", for_another_fleet(&fleet), Check::Fleet),
         ("a stranger", by(&[&key(99)], "web-2"), Check::Role),
         ("a name outside the role", by(&[&fleet.owner], "db-1"), Check::Role),
         ("an online key as an author", by(&[&fleet.online], "web-2"), Check::Role),
-        ("an author who did not sign", altered(&|bundle| {
-            bundle.signatures = vec![fleet.second.sign(SignatureNamespace::Change, &bundle.statement).unwrap()];
-        }), Check::Role),
+        (
+            "an author who did not sign",
+            altered(&|bundle| {
+                bundle.signatures = vec![fleet.second.sign(SignatureNamespace::Change, &bundle.statement).unwrap()];
+            }),
+            Check::Role,
+        ),
         ("one of two", by(&[&fleet.owner], "pair-1"), Check::Threshold),
         ("one of two, twice", by(&[&fleet.owner, &fleet.owner], "pair-1"), Check::Threshold),
         ("another place", altered(&|bundle| bundle.entries[0].index = 1), Check::Proof),
         ("a place outside", altered(&|bundle| bundle.entries[0].index = 2), Check::Proof),
         ("an altered proof", altered(&|bundle| bundle.entries[0].proof[0][0] ^= 1), Check::Proof),
-        ("exchanged objects", altered(&|bundle| {
-            let object = bundle.entries[0].object.take();
-            bundle.entries[0].object = std::mem::replace(&mut bundle.entries[1].object, object);
-        }), Check::Digest),
+        (
+            "exchanged objects",
+            altered(&|bundle| {
+                let object = bundle.entries[0].object.take();
+                bundle.entries[0].object = std::mem::replace(&mut bundle.entries[1].object, object);
+            }),
+            Check::Digest,
+        ),
         ("no object", altered(&|bundle| bundle.entries[0].object = None), Check::Digest),
         ("an older sequence", fleet.bundle(&[(&profile("web-1"), 2)], &[&fleet.owner]), Check::Sequence),
-        ("the same sequence, other content", {
-            let other = object("Profile", "web-1", json!({}), json!({"selector": {}}));
-            fleet.bundle(&[(&other, 3)], &[&fleet.owner])
-        }, Check::Sequence),
-        ("twice in one bundle", altered(&|bundle| {
-            let entry = bundle.entries[0].clone();
-            bundle.entries.push(entry);
-        }), Check::Sequence),
+        (
+            "the same sequence, other content",
+            {
+                let other = object("Profile", "web-1", json!({}), json!({"selector": {}}));
+                fleet.bundle(&[(&other, 3)], &[&fleet.owner])
+            },
+            Check::Sequence,
+        ),
+        (
+            "twice in one bundle",
+            altered(&|bundle| {
+                let entry = bundle.entries[0].clone();
+                bundle.entries.push(entry);
+            }),
+            Check::Sequence,
+        ),
         ("a receipt after the deadline", received(noon() + minutes(61), &fleet.online), Check::Receipt),
         ("a receipt before it was written", received(noon() - minutes(6), &fleet.online), Check::Receipt),
         ("a receipt by a stranger", received(noon(), &key(99)), Check::Receipt),
-        ("a receipt for another statement", altered(&|bundle| {
-            let other = other_receipt(Digest::of(b"another"));
-            (bundle.receipt, bundle.receipt_signature) = (other.document, other.signature);
-        }), Check::Receipt),
+        (
+            "a receipt for another statement",
+            altered(&|bundle| {
+                let other = other_receipt(Digest::of(b"another"));
+                (bundle.receipt, bundle.receipt_signature) = (other.document, other.signature);
+            }),
+            Check::Receipt,
+        ),
         ("an altered receipt", altered(&|bundle| bundle.receipt[30] ^= 1), Check::Receipt),
     ];
     for (what, bundle, expected) in cases {
@@ -263,7 +292,8 @@ fn memory_comes_back_from_its_rows() {
     let mut memory = fleet.memory(Some("graz"));
     let bundle = fleet.bundle(&[(&profile("web-1"), 3)], &[&fleet.owner]);
     let (row, statement, entries) = memory.accept(&bundle, &judge(&memory.clone(), &bundle).unwrap());
-    let machine = memory.bundle_of(&stead_model::ObjectKey::new(stead_model::GroupKind::new("stead.dev", "Machine"), "", "m1")).unwrap();
+    let machine =
+        memory.bundle_of(&stead_model::ObjectKey::new(stead_model::GroupKind::new("stead.dev", "Machine"), "", "m1")).unwrap();
     assert_eq!(machine.entries.len(), 1);
 
     // Through bytes and back, as a database has it.

@@ -41,7 +41,10 @@ fn owners_hand_over() {
     assert_eq!(third.newest().version, 3);
     assert_eq!(third.fleet(), fleet.roots.fleet());
     assert_eq!(RootChain::verify(&fleet.id(), third.signed()).unwrap().newest(), third.newest());
-    assert!(matches!(second.extend(&next(&second, |_| {}, &[&fleet.owner])), Err(RootError::Threshold { .. })), "who left is out");
+    assert!(
+        matches!(second.extend(&next(&second, |_| {}, &[&fleet.owner])), Err(RootError::Threshold { .. })),
+        "who left is out"
+    );
     assert_eq!(third.extend(&third.signed()[1]).unwrap().newest().version, 3, "what is held changes nothing");
 }
 
@@ -64,10 +67,14 @@ fn every_refusal() {
         ("another predecessor", by_owner(&|root| root.previous = root.fleet.map(|_| stead_model::Digest::of(b"x"))), "previous"),
         ("another fleet", by_owner(&|root| root.fleet = Some(stead_model::Digest::of(b"x"))), "fleet"),
         ("a stranger", next(&fleet.roots, |_| {}, &[&key(99)]), "threshold"),
-        ("more owners than signed", by_owner(&|root| {
-            root.owners.keys.push(fleet.second.public_key().clone());
-            root.owners.threshold = 2;
-        }), "threshold"),
+        (
+            "more owners than signed",
+            by_owner(&|root| {
+                root.owners.keys.push(fleet.second.public_key().clone());
+                root.owners.threshold = 2;
+            }),
+            "threshold",
+        ),
     ];
     for (what, signed, expected) in cases {
         let error = fleet.roots.extend(&signed).expect_err(what);
@@ -131,7 +138,15 @@ fn a_machine_adopts_and_keeps_its_now() {
     assert_eq!((memory.now(), memory.roots().newest().version), (noon() + minutes(10), 2));
 
     let earlier = next(memory.roots(), |root| root.time = noon() - minutes(60), &[&fleet.owner]);
-    assert_eq!(adopt_roots(&memory, &[earlier]).map(|adoption| { memory.clone().install(adoption.clone()); adoption.rows.len() }).unwrap(), 1);
+    assert_eq!(
+        adopt_roots(&memory, &[earlier])
+            .map(|adoption| {
+                memory.clone().install(adoption.clone());
+                adoption.rows.len()
+            })
+            .unwrap(),
+        1
+    );
     let set_back = next(memory.roots(), |root| (root.time, root.resets_clock) = (noon() - minutes(60), true), &[&fleet.owner]);
     memory.install(adopt_roots(&memory, &[set_back]).unwrap());
     assert_eq!(memory.now(), noon() - minutes(60));
@@ -139,7 +154,10 @@ fn a_machine_adopts_and_keeps_its_now() {
     let forged = next(memory.roots(), |_| {}, &[&key(99)]);
     let error = adopt_roots(&memory, &[forged]).unwrap_err();
     assert_eq!(Refusal::from(&error).check, Check::RootChain);
-    assert!(MachineMemory::join(&fleet.id(), 2, fleet.machine_key(), fleet.roots.signed()).is_err(), "a chain that ends too early");
+    assert!(
+        MachineMemory::join(&fleet.id(), 2, fleet.machine_key(), fleet.roots.signed()).is_err(),
+        "a chain that ends too early"
+    );
 }
 
 #[test]

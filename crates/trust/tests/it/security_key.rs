@@ -5,8 +5,8 @@ use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::public::{KeyData, SkEcdsaSha2NistP256, SkEd25519};
 use stead_model::Digest;
 use stead_trust::{
-    Check, PublicKey, RootChain, SignError, Signature, SignatureError, SignatureNamespace, SignedRoot, Signer, UserPresence, judge,
-    signed_data, verify, verify_with,
+    Check, PublicKey, RootChain, SignError, Signature, SignatureError, SignatureNamespace, SignedRoot, Signer, UserPresence,
+    judge, signed_data, verify, verify_with,
 };
 
 use crate::fleet::{Fleet, key, profile, root_of};
@@ -33,8 +33,11 @@ impl Authenticator {
     fn ecdsa(flags: u8) -> Self {
         let folder = key_file(&["-t", "ecdsa", "-b", "256", "-N", ""]);
         let private = ssh_key::PrivateKey::read_openssh_file(&folder.path().join("key")).unwrap();
-        let Some(ssh_key::public::EcdsaPublicKey::NistP256(point)) = private.public_key().key_data().ecdsa() else { panic!("p256") };
-        let public = PublicKey::from_key_data(KeyData::SkEcdsaSha2NistP256(SkEcdsaSha2NistP256::new(*point, APPLICATION))).unwrap();
+        let Some(ssh_key::public::EcdsaPublicKey::NistP256(point)) = private.public_key().key_data().ecdsa() else {
+            panic!("p256")
+        };
+        let public =
+            PublicKey::from_key_data(KeyData::SkEcdsaSha2NistP256(SkEcdsaSha2NistP256::new(*point, APPLICATION))).unwrap();
         Self { public, pair: private.key_data().clone(), flags, counter: 1 << 31 }
     }
 }
