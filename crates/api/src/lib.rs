@@ -43,6 +43,7 @@ mod resource;
 mod response;
 mod serve;
 mod server;
+mod sparse;
 mod stall;
 mod status;
 mod table;

@@ -11,6 +11,7 @@ use stead_store::Stored;
 
 use crate::media::Form;
 use crate::resource::Resource;
+use crate::sparse::Wanted;
 use crate::status::{ApiError, ApiResult};
 use crate::table::{self, IncludeObject};
 
@@ -128,12 +129,20 @@ impl Renderer {
     }
 
     fn table<'a>(&self, objects: impl IntoIterator<Item = &'a Stored>, meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        let mut rows = Vec::new();
+        let (mut rows, wanted) = (Vec::new(), table::wanted(self.resource));
         for stored in objects {
-            let object = value(self.resource, stored)?;
-            table::row(&mut rows, self, &object, stored.json()).map_err(|error| unreadable(stored, &error))?;
+            self.row(&mut rows, &wanted, stored)?;
         }
         Ok(table::whole(self.resource, true, &meta.to_value(), &rows))
+    }
+
+    fn row(&self, rows: &mut Vec<u8>, wanted: &Wanted, stored: &Stored) -> ApiResult<()> {
+        let written = if self.resource.has_view() || self.resource.is_event() {
+            table::row(rows, self, &value(self.resource, stored)?, stored.json())
+        } else {
+            table::stored_row(rows, self, wanted, stored.json())
+        };
+        written.map_err(|error| unreadable(stored, &error))
     }
 
     fn table_of_values(&self, objects: &[Value], meta: &ListMeta) -> ApiResult<Vec<u8>> {
@@ -151,8 +160,7 @@ impl Renderer {
             return self.object(stored);
         }
         let mut rows = Vec::new();
-        let object = value(self.resource, stored)?;
-        table::row(&mut rows, self, &object, stored.json()).map_err(|error| unreadable(stored, &error))?;
+        self.row(&mut rows, &table::wanted(self.resource), stored)?;
         let meta = json!({"resourceVersion": stored.revision().to_string()});
         Ok(table::whole(self.resource, first, &meta, &rows))
     }

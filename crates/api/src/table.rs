@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::render::{Renderer, partial};
 use crate::resource::Resource;
+use crate::sparse::Wanted;
 use crate::status::{ApiError, ApiResult};
 
 /// What a row carries beside its cells.
@@ -77,6 +78,26 @@ fn dated_event(shown: &Value) -> Value {
         members.insert("lastTimestamp".to_owned(), last);
     }
     event
+}
+
+/// What the cells of a kind's rows are made of.
+pub(crate) fn wanted(resource: Resource) -> Wanted {
+    let own = resource.info.columns.iter().map(|column| column.pointer);
+    Wanted::at(own.chain(["/metadata/name", "/metadata/creationTimestamp"]))
+}
+
+/// Writes the row of an object that looks as it is stored.
+pub(crate) fn stored_row(rows: &mut Vec<u8>, renderer: &Renderer, wanted: &Wanted, json: &[u8]) -> Result<(), serde_json::Error> {
+    let object = wanted.read(json)?;
+    let whole = renderer.include == IncludeObject::Object;
+    let bare = Renderer { include: if whole { IncludeObject::None } else { renderer.include }, ..*renderer };
+    row(rows, &bare, &object, json)?;
+    if whole && rows.pop().is_some() {
+        rows.extend_from_slice(b",\"object\":");
+        rows.extend_from_slice(json);
+        rows.push(b'}');
+    }
+    Ok(())
 }
 
 /// Writes a row after those that are there.

@@ -23,7 +23,8 @@ pub(crate) struct Fixture {
     pub(crate) plain_address: SocketAddr,
     pub(crate) owner: SigningKey,
     pub(crate) token: String,
-    shutdown: CancellationToken,
+    pub(crate) servers: Vec<tokio::task::JoinHandle<()>>,
+    pub(crate) shutdown: CancellationToken,
 }
 
 struct SystemClock;
@@ -89,10 +90,9 @@ impl Fixture {
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(keys.tls()), api.clone()).await.unwrap();
         let plain = Server::bind("127.0.0.1:0".parse().unwrap(), None, api.clone()).await.unwrap();
         let (address, plain_address) = (server.local_address(), plain.local_address());
-        tokio::spawn(server.run());
-        tokio::spawn(plain.run());
+        let servers = vec![tokio::spawn(server.run()), tokio::spawn(plain.run())];
         let (token, _) = api.issue_token(owner.public_key());
-        let fixture = Self { directory, admission, api, address, plain_address, owner, token, shutdown };
+        let fixture = Self { directory, admission, api, address, plain_address, owner, token, servers, shutdown };
         std::fs::write(fixture.kubeconfig(), fixture.kubeconfig_text()).unwrap();
         fixture
     }

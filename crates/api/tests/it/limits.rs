@@ -118,3 +118,30 @@ async fn a_client_that_takes_nothing_is_let_go() {
     };
     tokio::time::timeout(PATIENCE, seen).await.expect("the connection is still open");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_ends_watches_and_idle_connections() {
+    let mut fixture = start(Limits::default()).await;
+    let mut watch = TcpStream::connect(fixture.plain_address).await.unwrap();
+    let request =
+        format!("GET /api/v1/namespaces?watch=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", fixture.token);
+    watch.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    watch.read_exact(&mut head).await.unwrap();
+    let _idle = TcpStream::connect(fixture.plain_address).await.unwrap();
+    let _shaking = TcpStream::connect(fixture.address).await.unwrap();
+    fixture.shutdown.cancel();
+    for server in fixture.servers.drain(..) {
+        tokio::time::timeout(PATIENCE, server).await.expect("the server goes on").unwrap();
+    }
+    let mut rest = Vec::new();
+    watch.read_to_end(&mut rest).await.unwrap();
+    assert!(String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_stays_on_loopback() {
+    let fixture = start(Limits::default()).await;
+    let error = stead_api::Server::bind("0.0.0.0:0".parse().unwrap(), None, fixture.api.clone()).await.err().unwrap();
+    assert!(error.to_string().contains("loopback"), "{error}");
+}
