@@ -71,7 +71,9 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
 /// A ticket is a secret of a kind: it can be given without standing in the list of processes.
 fn read_ticket(text: &str) -> Result<Ticket, Failure> {
     let text = match (text, text.strip_prefix('@')) {
-        ("-", _) => std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::user(format!("standard input: {error}")))?,
+        ("-", _) => {
+            std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::user(format!("standard input: {error}")))?
+        }
         (_, Some(path)) => std::fs::read_to_string(path).map_err(|error| Failure::user(format!("{path}: {error}")))?,
         _ => text.to_owned(),
     };

@@ -51,7 +51,12 @@ pub(crate) fn fleet(settings: &Settings) -> Result<Digest, Failure> {
 }
 
 /// Signs a draft with every key of the settings and sends it.
-pub(crate) async fn sign_and_send(client: &Client, settings: &Settings, draft: &Draft, signing: &Signing) -> Result<Sent, Failure> {
+pub(crate) async fn sign_and_send(
+    client: &Client,
+    settings: &Settings,
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Sent, Failure> {
     sign_and_send_with(client, settings, &signer::load_all(settings)?, draft, signing).await
 }
 
@@ -76,9 +81,7 @@ async fn sequences(client: &Client, draft: &Draft) -> Result<BTreeMap<ObjectKey,
     struct Sequence {
         sequence: u64,
     }
-    let name = |api_version: &str, key: &ObjectKey| {
-        json!({"apiVersion": api_version, "kind": key.kind.kind(), "namespace": key.namespace, "name": key.name})
-    };
+    let name = |api_version: &str, key: &ObjectKey| json!({"apiVersion": api_version, "kind": key.kind.kind(), "namespace": key.namespace, "name": key.name});
     let puts = draft.puts.iter().map(|object| (object.api_version.as_str(), object.key()));
     let deletes = draft.deletes.iter().map(|deletion| (deletion.api_version.as_str(), deletion.key.clone()));
     let wanted: Vec<(&str, ObjectKey)> = puts.chain(deletes).collect();

@@ -10,7 +10,9 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use self::change::{ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, ChangeShowArgs, DeleteArgs, DenyArgs, DiffArgs};
+pub(crate) use self::change::{
+    ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, ChangeShowArgs, DeleteArgs, DenyArgs, DiffArgs,
+};
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
@@ -52,13 +54,17 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a coordinator: the record, the API, and the machines' way to it
-    #[command(long_about = "Run a coordinator.\n\nAt the first start it needs the trust root that its owners made:\n  stead coordinator \
+    #[command(
+        long_about = "Run a coordinator.\n\nAt the first start it needs the trust root that its owners made:\n  stead coordinator \
                             --print-key\n  stead trust init --key ~/.ssh/id_ed25519 --online KEY --out fleet/\n  stead coordinator \
-                            --trust-root fleet/root.json --name HOST")]
+                            --trust-root fleet/root.json --name HOST"
+    )]
     Coordinator(CoordinatorArgs),
     /// Run the agent of this machine
-    #[command(long_about = "Run the agent of this machine: it keeps the machine as its owners signed it.\n\nOnce, with a ticket from `stead \
-                            ticket create`:\n  stead agent --join TICKET\nFrom then on:\n  stead agent")]
+    #[command(
+        long_about = "Run the agent of this machine: it keeps the machine as its owners signed it.\n\nOnce, with a ticket from `stead \
+                            ticket create`:\n  stead agent --join TICKET\nFrom then on:\n  stead agent"
+    )]
     Agent(AgentArgs),
     /// Run a coordinator and some machines in this terminal, to try things out
     Dev(DevArgs),
@@ -68,22 +74,28 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Credential,
     /// List objects
-    #[command(long_about = "List objects, or show one.\n\nExamples:\n  stead get machines\n  stead get profile web -o yaml\n  stead get \
-                            machines -l role=web -o wide")]
+    #[command(
+        long_about = "List objects, or show one.\n\nExamples:\n  stead get machines\n  stead get profile web -o yaml\n  stead get \
+                            machines -l role=web -o wide"
+    )]
     Get(GetArgs),
     /// Show one object with all that is known of it: conditions, units, events
     Describe(DescribeArgs),
     /// Follow objects as they change, until Ctrl-C
     Watch(WatchArgs),
     /// Wait until something is true of objects
-    #[command(long_about = "Wait until something is true of objects.\n\nExamples:\n  stead wait machine/web-1 --for condition=Converged\n  \
+    #[command(
+        long_about = "Wait until something is true of objects.\n\nExamples:\n  stead wait machine/web-1 --for condition=Converged\n  \
                             stead wait machines -l role=web --for condition=Ready --timeout 10m\n  \
-                            stead wait profile/old --for delete\n  stead wait enrollment/0123456789abcdef --for status.phase=Approved")]
+                            stead wait profile/old --for delete\n  stead wait enrollment/0123456789abcdef --for status.phase=Approved"
+    )]
     Wait(WaitArgs),
     /// Sign manifests as one change, and send it
-    #[command(long_about = "Read manifests (YAML or JSON), sign all objects in them as one change, and send it. The change is applied whole \
+    #[command(
+        long_about = "Read manifests (YAML or JSON), sign all objects in them as one change, and send it. The change is applied whole \
                             or not at all. Objects that are already so are left out.\n\nExamples:\n  stead apply -f web.yaml -m 'a banner'\n  \
-                            stead apply -f fleet/ --dry-run\n  cat web.yaml | stead apply -f -")]
+                            stead apply -f fleet/ --dry-run\n  cat web.yaml | stead apply -f -"
+    )]
     Apply(ApplyArgs),
     /// Show what manifests would change, and the steps each machine would take
     Diff(DiffArgs),
@@ -159,7 +171,8 @@ pub(crate) fn tree() -> clap::Command {
 /// Parses what was typed. Help and version are printed here, and end the program with 0; a mistake ends it with 2.
 pub(crate) fn parse() -> Result<Cli, Failure> {
     let matches = tree().try_get_matches().unwrap_or_else(|error| exit(&error));
-    Cli::from_arg_matches(&matches).map_err(|error| Failure::internal(format!("the command line was parsed and does not fit: {error}")))
+    Cli::from_arg_matches(&matches)
+        .map_err(|error| Failure::internal(format!("the command line was parsed and does not fit: {error}")))
 }
 
 /// clap prints its own errors, with the usage beside them; its exit codes (0 and 2) are those of the table.

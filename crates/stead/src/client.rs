@@ -97,7 +97,12 @@ impl Client {
         self.get(&object_path(info, namespace, name)).await
     }
 
-    async fn call<B: Serialize, T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&B>) -> Result<T, ClientError> {
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
         let response = self.send(method, path, body, Some(self.timeout)).await?;
         let bytes = self.read(response, path).await?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })

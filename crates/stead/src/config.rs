@@ -78,9 +78,10 @@ impl Settings {
                 Resolved { values: location::default_of(setting), origin: Origin::Default }
             };
             for value in &found.values {
-                setting.value_type.check(value).map_err(|message| {
-                    Failure::of(FailureKind::Config, WrongValue { origin: found.origin.clone(), message })
-                })?;
+                setting
+                    .value_type
+                    .check(value)
+                    .map_err(|message| Failure::of(FailureKind::Config, WrongValue { origin: found.origin.clone(), message }))?;
             }
             resolved.insert(setting.name, found);
         }

@@ -18,8 +18,8 @@ use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
 use stead_store::{Expect, Options, SqliteEngine, Store};
 use stead_trust::{Clock, SignedRoot, Signer as _, SigningKey};
 use stead_wire::{
-    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress, Transport as _,
-    relay_token,
+    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
+    Transport as _, relay_token,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -165,7 +165,8 @@ fn check_plain(address: Option<SocketAddr>) -> Result<(), Failure> {
 async fn open_store(state_dir: &Path) -> Result<Store, Failure> {
     let config = |error: std::io::Error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display()));
     secrets::make_private_dir(state_dir).map_err(config)?;
-    let engine = SqliteEngine::open(&state_dir.join("record.db")).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let engine =
+        SqliteEngine::open(&state_dir.join("record.db")).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
     Store::open(engine, Options::default()).await.map_err(|error| Failure::of(FailureKind::Config, error))
 }
 
@@ -200,7 +201,8 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
 
 /// The fleet's id is kept beside the record, so that a record with another chain in it is noticed.
 fn write_fleet(path: &Path, root: &SignedRoot) -> Result<(), Failure> {
-    std::fs::write(path, format!("{}\n", root.digest())).map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))
+    std::fs::write(path, format!("{}\n", root.digest()))
+        .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))
 }
 
 fn read_fleet(path: &Path, store: &Store) -> Result<Digest, Failure> {
@@ -223,7 +225,8 @@ async fn found_namespace(admission: &Admission) -> Result<(), Failure> {
     if admission.rule(&GroupKind::new("", "Namespace")) != Rule::Online {
         return Ok(());
     }
-    let namespace = Namespace { metadata: ObjectMeta { name: "default".to_owned(), ..ObjectMeta::default() }, ..Namespace::default() };
+    let namespace =
+        Namespace { metadata: ObjectMeta { name: "default".to_owned(), ..ObjectMeta::default() }, ..Namespace::default() };
     let object = Object::from_typed(&namespace).map_err(|error| Failure::internal(error.to_string()))?;
     if admission.store().snapshot().get(&object.key()).is_some() {
         return Ok(());
@@ -232,8 +235,9 @@ async fn found_namespace(admission: &Admission) -> Result<(), Failure> {
     let writes = vec![Write::Put { object, expect: Expect::Absent }];
     match admission.write(&caller, "the namespace that clients take for granted", writes, false).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::of(FailureKind::Config, error)
-            .hint("If the trust root does not name this coordinator's key, make a new version of it: `stead coordinator --print-key`.")),
+        Err(error) => Err(Failure::of(FailureKind::Config, error).hint(
+            "If the trust root does not name this coordinator's key, make a new version of it: `stead coordinator --print-key`.",
+        )),
     }
 }
 
@@ -243,7 +247,8 @@ async fn start_relay(args: &CoordinatorArgs, control: &Control, pass: &[u8]) -> 
     }
     let (control, token) = (control.clone(), relay_token(pass));
     // Members by their key; whoever has a ticket by its pass.
-    let access: RelayAccess = Arc::new(move |peer: &PeerKey, shown: Option<&str>| shown == Some(token.as_str()) || control.is_member(peer));
+    let access: RelayAccess =
+        Arc::new(move |peer: &PeerKey, shown: Option<&str>| shown == Some(token.as_str()) || control.is_member(peer));
     let relay = Relay::spawn(args.listen_relay, access).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
     Ok(Some(relay))
 }
@@ -274,7 +279,8 @@ fn public_address(args: &CoordinatorArgs, transport: &IrohTransport, relay: Opti
     let relay = relay.map(|relay| {
         let port = relay.address().port();
         let host = args.name.first().cloned().unwrap_or_else(|| {
-            let ip = Some(relay.address().ip()).filter(|ip| !ip.is_unspecified()).or_else(|| addresses.first().map(SocketAddr::ip));
+            let ip =
+                Some(relay.address().ip()).filter(|ip| !ip.is_unspecified()).or_else(|| addresses.first().map(SocketAddr::ip));
             ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() })
         });
         format!("http://{host}:{port}")

@@ -50,7 +50,9 @@ impl ExitCode {
             Self::Internal => "Something that should not happen: a fault of Stead or of the system it runs on.",
             Self::Usage => "The command line, the configuration, a file or a key that was given is wrong. Nothing was sent.",
             Self::NotFound => "There is no such object, or no such change.",
-            Self::Refused => "The coordinator, or a check of our own, refused: signature, role, login, or an invalid object. Nothing was applied.",
+            Self::Refused => {
+                "The coordinator, or a check of our own, refused: signature, role, login, or an invalid object. Nothing was applied."
+            }
             Self::NeedsSigning => "Somebody changed the object meanwhile: the change has to be looked at and signed again.",
             Self::Timeout => "`wait` gave up before what it waited for came true.",
             Self::Changed => "`diff` only: something would change.",

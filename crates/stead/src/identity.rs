@@ -12,7 +12,7 @@ const KEY_FILE_MODE: u32 = 0o600;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
+pub(crate) enum IdentityError {
     /// The file cannot be read or written.
     #[error("the key file {} cannot be {doing}: {source}", .path.display())]
     File {
@@ -52,7 +52,7 @@ pub enum IdentityError {
 /// # Errors
 ///
 /// [`IdentityError`] says what is wrong with the file.
-pub fn load(path: &Path) -> Result<SigningKey, IdentityError> {
+pub(crate) fn load(path: &Path) -> Result<SigningKey, IdentityError> {
     let failed = |source| IdentityError::File { path: path.to_owned(), doing: "read", source };
     let mode = fs::metadata(path).map_err(failed)?.mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -71,7 +71,7 @@ pub fn load(path: &Path) -> Result<SigningKey, IdentityError> {
 /// # Errors
 ///
 /// [`IdentityError`] says what is wrong with the file.
-pub fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
+pub(crate) fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
     match load(path) {
         Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         other => return other,
@@ -79,15 +79,17 @@ pub fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
     let failed = |source| IdentityError::File { path: path.to_owned(), doing: "written", source };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| failed(io::Error::other(error.to_string())))?;
-    let text = SigningKey::from_seed(&seed).to_openssh().map_err(|source| IdentityError::Key { path: path.to_owned(), source })?;
+    let text =
+        SigningKey::from_seed(&seed).to_openssh().map_err(|source| IdentityError::Key { path: path.to_owned(), source })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
     // Written beside and linked into place, so that the file is whole or not there, and an earlier one is never replaced.
     let new = path.with_extension(format!("new-{}", std::process::id()));
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(KEY_FILE_MODE).open(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(KEY_FILE_MODE).open(&new).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
     let linked = written.and_then(|()| fs::hard_link(&new, path));
     fs::remove_file(&new).map_err(failed)?;
     match linked {

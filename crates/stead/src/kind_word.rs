@@ -51,7 +51,9 @@ mod tests {
     fn words_and_names() {
         let names = |kind: &str, rest: &[&str]| {
             let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
-            wanted(kind, &rest).map(|wanted| (wanted.info.kind, wanted.names)).map_err(|failure| failure.render(crate::terminal::Terminal::plain()))
+            wanted(kind, &rest)
+                .map(|wanted| (wanted.info.kind, wanted.names))
+                .map_err(|failure| failure.render(crate::terminal::Terminal::plain()))
         };
         assert_eq!(names("mc", &[]).unwrap(), ("Machine", vec![]));
         assert_eq!(names("machine/a", &["b", "machines/c"]).unwrap(), ("Machine", vec!["a".into(), "b".into(), "c".into()]));

@@ -21,7 +21,8 @@ pub(crate) fn location(flag: Option<PathBuf>) -> Result<PathBuf, Failure> {
     };
     let standard = || home().map(|home| home.join(".kube/config"));
     flag.or_else(from_environment).or_else(standard).ok_or_else(|| {
-        Failure::user("there is no place for the kubeconfig: HOME is not set").hint("Name a file with --kubeconfig, or leave it with --no-kubeconfig.")
+        Failure::user("there is no place for the kubeconfig: HOME is not set")
+            .hint("Name a file with --kubeconfig, or leave it with --no-kubeconfig.")
     })
 }
 
@@ -36,7 +37,11 @@ pub(crate) fn write_context(path: &Path, settings: &Settings) -> Result<(), Fail
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(wrong(&error.to_string())),
     };
-    let old = if text.trim().is_empty() { Value::Null } else { serde_saphyr::from_str(&text).map_err(|error| wrong(&error.to_string()))? };
+    let old = if text.trim().is_empty() {
+        Value::Null
+    } else {
+        serde_saphyr::from_str(&text).map_err(|error| wrong(&error.to_string()))?
+    };
     let ca = settings.ca_file().map(std::fs::read).transpose().map_err(|error| wrong(&format!("the CA file: {error}")))?;
     let program = std::env::current_exe().map_err(|error| wrong(&format!("this program has no path: {error}")))?;
     let entry = Entry { server: settings.server()?, ca, program: &program, arguments: arguments(settings)? };
@@ -47,7 +52,13 @@ pub(crate) fn write_context(path: &Path, settings: &Settings) -> Result<(), Fail
 /// The arguments with which kubectl asks for a token: everything by name, as kubectl runs in other folders and shells.
 fn arguments(settings: &Settings) -> Result<Vec<String>, Failure> {
     let config = std::path::absolute(settings.file()).unwrap_or_else(|_| settings.file().to_owned());
-    Ok(vec!["credential".to_owned(), "--config".to_owned(), config.to_string_lossy().into_owned(), "--server".to_owned(), settings.server()?.to_owned()])
+    Ok(vec![
+        "credential".to_owned(),
+        "--config".to_owned(),
+        config.to_string_lossy().into_owned(),
+        "--server".to_owned(),
+        settings.server()?.to_owned(),
+    ])
 }
 
 struct Entry<'a> {
@@ -99,7 +110,12 @@ mod tests {
 
     #[test]
     fn other_contexts_stay() {
-        let entry = Entry { server: "https://a:1", ca: Some(b"pem".to_vec()), program: Path::new("/bin/stead"), arguments: vec!["credential".into()] };
+        let entry = Entry {
+            server: "https://a:1",
+            ca: Some(b"pem".to_vec()),
+            program: Path::new("/bin/stead"),
+            arguments: vec!["credential".into()],
+        };
         let old = json!({"clusters": [{"name": "other", "cluster": {"server": "x"}}, {"name": "stead"}], "users": null, "preferences": {"colors": true}});
         let new = merged(old, &entry).unwrap();
         assert_eq!(new["clusters"][0]["name"], "other");

@@ -54,7 +54,11 @@ pub(crate) async fn answer(client: &Client, settings: &Settings, greeting: Greet
         let failure = Failure::from(error).hint(format!("The login was signed by {}.", key.public_key().fingerprint()));
         /// More than the network and a touch explain.
         const APART_SECONDS: u64 = 60;
-        if apart.unsigned_abs() < APART_SECONDS { failure } else { failure.hint(format!("This clock and the coordinator's are {apart} s apart.")) }
+        if apart.unsigned_abs() < APART_SECONDS {
+            failure
+        } else {
+            failure.hint(format!("This clock and the coordinator's are {apart} s apart."))
+        }
     })?;
     token::keep(settings, &token)?;
     Ok(token)

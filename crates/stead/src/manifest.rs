@@ -123,16 +123,19 @@ fn parse(name: &str, text: &str, namespace: &str) -> Result<Vec<Manifest>, Manif
         let line = error.location().map_or_else(String::new, |place| format!(":{}", place.line()));
         ManifestError::Yaml { place: format!("{name}{line}"), message }
     };
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(yaml)?;
+    let documents: Vec<serde_saphyr::Spanned<Value>> = serde_saphyr::from_multiple(text).map_err(yaml)?;
     let single = documents.len() == 1;
     let mut manifests = Vec::new();
     for (index, document) in documents.into_iter().enumerate() {
-        let place = if single { name.to_owned() } else { format!("{name}, document {}", index + 1) };
+        // Empty documents are not counted, so the line says which one is meant.
+        let (line, document) = (document.referenced.line(), document.value);
+        let place = if single { name.to_owned() } else { format!("{name}, document {} (line {line})", index + 1) };
         let is_list = document.get("kind").and_then(Value::as_str) == Some("List");
         match document {
             Value::Null => {}
             Value::Object(mut list) if is_list => {
-                let items = list.remove("items").and_then(|items| if let Value::Array(items) = items { Some(items) } else { None });
+                let items =
+                    list.remove("items").and_then(|items| if let Value::Array(items) = items { Some(items) } else { None });
                 for (item, value) in items.unwrap_or_default().into_iter().enumerate() {
                     manifests.push(object(format!("{place}, item {}", item + 1), value, namespace)?);
                 }
@@ -152,7 +155,8 @@ fn object(place: String, mut value: Value, namespace: &str) -> Result<Manifest, 
         return Err(ManifestError::Shape { place, found: value.to_string().chars().take(SHOWN_CHARACTERS).collect() });
     }
     let Some(info) = registry().by_group_kind(&GroupKind::from_api_version(&api_version, &kind)) else {
-        let known = registry().iter().map(|info| format!("{} ({})", info.kind, info.api_version())).collect::<Vec<_>>().join(", ");
+        let known =
+            registry().iter().map(|info| format!("{} ({})", info.kind, info.api_version())).collect::<Vec<_>>().join(", ");
         return Err(ManifestError::Kind { place, kind, api_version, known });
     };
     if info.namespaced
@@ -181,7 +185,7 @@ mod tests {
             manifests.iter().map(|manifest| format!("{}: {}", manifest.place, manifest.object.key())).collect::<Vec<_>>()
         };
         assert_eq!(names(GOOD), ["a.yaml: Profile/web"]);
-        assert_eq!(names(&two), ["a.yaml, document 1: Profile/web", "a.yaml, document 3: Profile/db"]);
+        assert_eq!(names(&two), ["a.yaml, document 1 (line 2): Profile/web", "a.yaml, document 2 (line 8): Profile/db"]);
         let json = serde_json::json!({"kind": "List", "items": [serde_saphyr::from_str::<Value>(GOOD).unwrap()]});
         assert_eq!(names(&json.to_string()), ["a.yaml, item 1: Profile/web"]);
         assert_eq!(names("# nothing\n"), [""; 0]);
@@ -197,8 +201,14 @@ mod tests {
     fn bad_manifests_are_refused_with_their_place() {
         let second = |text: &str| format!("{GOOD}---\n{text}");
         let cases = [
-            (second(&GOOD.replace("spec: {", "spec: {filez: [], ")), "a.yaml, document 2: Profile \"web\" is invalid: spec.filez: unknown field"),
-            (GOOD.replace("{}}", "{}, files: [{path: /a, content: 5}]}"), "a.yaml: Profile \"web\" is invalid: spec.files[0].content: Invalid value: 5: expected string"),
+            (
+                second(&GOOD.replace("spec: {", "spec: {filez: [], ")),
+                "a.yaml, document 2 (line 6): Profile \"web\" is invalid: spec.filez: unknown field",
+            ),
+            (
+                GOOD.replace("{}}", "{}, files: [{path: /a, content: 5}]}"),
+                "a.yaml: Profile \"web\" is invalid: spec.files[0].content: Invalid value: 5: expected string",
+            ),
             (GOOD.replace("web", "Web"), "metadata.name"),
             (GOOD.replace("Profile", "Pod"), "a.yaml: \"Pod\" of \"stead.dev/v1\" is no kind"),
             (GOOD.replace("kind", "kindd"), "a.yaml: a manifest is an object with apiVersion, kind and metadata"),

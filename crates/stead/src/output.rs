@@ -38,7 +38,13 @@ impl Format {
 }
 
 /// What is printed for some objects of one kind. One that was asked for by name is printed bare, several as a List.
-pub(crate) fn render(info: &KindInfo, objects: &[Value], single: bool, format: Format, now: Timestamp) -> Result<String, Failure> {
+pub(crate) fn render(
+    info: &KindInfo,
+    objects: &[Value],
+    single: bool,
+    format: Format,
+    now: Timestamp,
+) -> Result<String, Failure> {
     let document = || match objects {
         [one] if single => one.clone(),
         _ => serde_json::json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": objects}),
@@ -60,7 +66,8 @@ pub(crate) fn json(value: &Value) -> Result<String, Failure> {
 
 /// YAML with a line feed at its end.
 pub(crate) fn yaml(value: &Value) -> Result<String, Failure> {
-    let text = serde_saphyr::to_string(value).map_err(|error| Failure::internal(format!("cannot be written as YAML: {error}")))?;
+    let text =
+        serde_saphyr::to_string(value).map_err(|error| Failure::internal(format!("cannot be written as YAML: {error}")))?;
     Ok(text.trim_end().to_owned() + "\n")
 }
 

@@ -37,7 +37,12 @@ pub(crate) async fn send_root(client: &Client, signed: &SignedRoot, version: u64
 }
 
 /// Lists what keys that left had signed, and signs it again in one change with keys that stayed.
-pub(crate) async fn after_rotation(context: &Context, client: &Client, left: &[PublicKey], no_resign: bool) -> Result<(), Failure> {
+pub(crate) async fn after_rotation(
+    context: &Context,
+    client: &Client,
+    left: &[PublicKey],
+    no_resign: bool,
+) -> Result<(), Failure> {
     if left.is_empty() {
         return Ok(());
     }
@@ -53,10 +58,15 @@ pub(crate) async fn after_rotation(context: &Context, client: &Client, left: &[P
         context.say("Machines keep these; machines that join from now on do not take them before somebody signs them again.");
         return Ok(());
     }
-    let stayed: Vec<BoxSigner> = signer::load_all(&context.settings)?.into_iter().filter(|signer| !left.contains(signer.public_key())).collect();
+    let stayed: Vec<BoxSigner> =
+        signer::load_all(&context.settings)?.into_iter().filter(|signer| !left.contains(signer.public_key())).collect();
     if stayed.is_empty() {
-        let failure = Failure::refused("the new version of the trust root is in force, but only keys that left were given to sign these again");
-        return Err(failure.hint("Apply them again with a key that stayed: `stead get KIND NAME -o yaml | stead apply --key KEY -f -`."));
+        let failure = Failure::refused(
+            "the new version of the trust root is in force, but only keys that left were given to sign these again",
+        );
+        return Err(
+            failure.hint("Apply them again with a key that stayed: `stead get KIND NAME -o yaml | stead apply --key KEY -f -`.")
+        );
     }
     let objects = change::on_record(client, &keys).await?;
     let draft = Draft { puts: objects.into_values().map(|object| object.as_sent()).collect(), deletes: Vec::new() };
@@ -73,7 +83,10 @@ async fn signed_only_by(client: &Client, fingerprints: &[String]) -> Result<Vec<
     for change in &changes {
         let signers = change.pointer("/spec/signers").and_then(Value::as_array);
         let only = signers.is_some_and(|signers| {
-            !signers.is_empty() && signers.iter().all(|signer| signer.as_str().is_some_and(|signer| fingerprints.iter().any(|left| left == signer)))
+            !signers.is_empty()
+                && signers
+                    .iter()
+                    .all(|signer| signer.as_str().is_some_and(|signer| fingerprints.iter().any(|left| left == signer)))
         });
         for entry in change.pointer("/spec/entries").and_then(Value::as_array).into_iter().flatten() {
             let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();

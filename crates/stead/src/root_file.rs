@@ -30,7 +30,8 @@ impl FleetDocument {
 
     /// The chain of the configured fleet, or of whichever this is.
     pub(crate) fn verify_or_trust(&self, fleet: Option<Digest>) -> Result<RootChain, Failure> {
-        let first = || self.roots.first().map(SignedRoot::digest).ok_or_else(|| Failure::refused("the coordinator serves no trust root"));
+        let first =
+            || self.roots.first().map(SignedRoot::digest).ok_or_else(|| Failure::refused("the coordinator serves no trust root"));
         self.verify(&fleet.map_or_else(first, Ok)?)
     }
 }
@@ -38,7 +39,8 @@ impl FleetDocument {
 /// Reads one version or several from a file: as `trust init` writes it, or as `stead get trustroot -o json` prints it.
 pub(crate) fn read_all(path: &Path) -> Result<Vec<SignedRoot>, Failure> {
     let wrong = |what: String| Failure::user(format!("{} is no trust root: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::user(format!("cannot read {}: {error}", path.display())))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::user(format!("cannot read {}: {error}", path.display())))?;
     let value: Value = serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let items = match value {
         Value::Array(items) => items,
@@ -106,8 +108,10 @@ pub(crate) fn parse(signed: &SignedRoot) -> Result<Root, Failure> {
 /// The owners whose signatures a version carries; one that does not fit is an error.
 pub(crate) fn signers(signed: &SignedRoot, root: &Root) -> Result<Vec<PublicKey>, Failure> {
     let presence = if root.require_user_presence { UserPresence::Required } else { UserPresence::NotRequired };
-    let verified = signed.signatures.iter().map(|signature| verify_with(SignatureNamespace::Root, &signed.document, signature, presence));
-    let mut keys: Vec<PublicKey> = verified.collect::<Result<_, _>>().map_err(|error| Failure::of(FailureKind::Refused, error))?;
+    let verified =
+        signed.signatures.iter().map(|signature| verify_with(SignatureNamespace::Root, &signed.document, signature, presence));
+    let mut keys: Vec<PublicKey> =
+        verified.collect::<Result<_, _>>().map_err(|error| Failure::of(FailureKind::Refused, error))?;
     keys.sort();
     keys.dedup();
     Ok(keys)

@@ -63,7 +63,9 @@ pub(crate) enum KeyError {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let hint = match &error {
-            KeyError::Passphrase { .. } => Some("Without a terminal, name a file that holds the passphrase with STEAD_PASSPHRASE_FILE."),
+            KeyError::Passphrase { .. } => {
+                Some("Without a terminal, name a file that holds the passphrase with STEAD_PASSPHRASE_FILE.")
+            }
             KeyError::Unknown { .. } | KeyError::NotOne { .. } => {
                 Some("Name the key with --key: its file, its .pub file, or its fingerprint as `ssh-add -l` shows it.")
             }

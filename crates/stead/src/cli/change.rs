@@ -114,9 +114,11 @@ pub(crate) struct DenyArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TicketCommand {
     /// Make a ticket and print it
-    #[command(long_about = "Make a ticket and print it. On the new machine: stead agent --join TICKET\n\nA plain ticket only lets a machine ask; \
+    #[command(
+        long_about = "Make a ticket and print it. On the new machine: stead agent --join TICKET\n\nA plain ticket only lets a machine ask; \
                             an owner answers with `stead approve`. With --delegate the ticket carries your signed word, and machines that fit it \
-                            are let in by themselves.")]
+                            are let in by themselves."
+    )]
     Create(TicketCreateArgs),
 }
 

@@ -8,10 +8,12 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Make the first version of the trust root: the birth of a fleet
-    #[command(long_about = "Make the first version of the trust root: whose keys own the fleet, and which coordinators serve it. Its digest is the \
+    #[command(
+        long_about = "Make the first version of the trust root: whose keys own the fleet, and which coordinators serve it. Its digest is the \
                             fleet's id.\n\nExample:\n  stead trust init --key ~/.ssh/id_ed25519 --online /etc/ssh/ssh_host_ed25519_key.pub --out fleet/\n\n\
                             Each --key is an owner. A key that is at hand signs at once; of one that is not, give the .pub file and let its owner run \
-                            `stead trust sign`.")]
+                            `stead trust sign`."
+    )]
     Init(TrustInitArgs),
     /// Show the trust root, every version of it, and check the chain
     Show(TrustShowArgs),

@@ -86,9 +86,10 @@ impl StatusError {
         match self.code {
             StatusCode::NOT_FOUND => FailureKind::NotFound,
             _ if self.needs_signing() => FailureKind::NeedsSigning,
-            StatusCode::GATEWAY_TIMEOUT | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                FailureKind::Unreachable
-            }
+            StatusCode::GATEWAY_TIMEOUT
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::TOO_MANY_REQUESTS => FailureKind::Unreachable,
             code if code.is_client_error() => FailureKind::Refused,
             _ => FailureKind::Internal,
         }

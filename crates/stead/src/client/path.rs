@@ -4,7 +4,8 @@ use stead_model::KindInfo;
 
 /// The path of a kind's objects; an empty namespace means all of them.
 pub(crate) fn collection(info: &KindInfo, namespace: &str) -> String {
-    let base = if info.group.is_empty() { format!("/api/{}", info.version) } else { format!("/apis/{}/{}", info.group, info.version) };
+    let base =
+        if info.group.is_empty() { format!("/api/{}", info.version) } else { format!("/apis/{}/{}", info.group, info.version) };
     if info.namespaced && !namespace.is_empty() {
         format!("{base}/namespaces/{}/{}", segment(namespace), info.plural)
     } else {

@@ -107,8 +107,20 @@ async fn three_ways(
         let key = object.key();
         let (base, their) = (text_of(before.get(&key))?, text_of(theirs.get(&key))?);
         let own = text_of(Some(object))?;
-        out.push_str(&unified(&format!("{key} (as you saw it)"), &format!("{key} (as it is now)"), &base, &their, context.terminal));
-        out.push_str(&unified(&format!("{key} (as you saw it)"), &format!("{key} (as you want it)"), &base, &own, context.terminal));
+        out.push_str(&unified(
+            &format!("{key} (as you saw it)"),
+            &format!("{key} (as it is now)"),
+            &base,
+            &their,
+            context.terminal,
+        ));
+        out.push_str(&unified(
+            &format!("{key} (as you saw it)"),
+            &format!("{key} (as you want it)"),
+            &base,
+            &own,
+            context.terminal,
+        ));
     }
     Ok(out)
 }

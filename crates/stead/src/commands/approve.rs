@@ -43,14 +43,18 @@ pub(super) async fn run(context: &Context, mut args: ApproveArgs) -> Outcome {
     let machines: Vec<_> = draft.puts.iter().filter(|object| object.kind == Machine::KIND).map(Object::key).collect();
     if let Some(key) = change::on_record(&client, &machines).await?.into_keys().next() {
         let message = format!("there is a machine {} already; approving would give its name to another key", key.name);
-        return Err(Failure::refused(message).hint("Choose another name with --name, or `stead delete machine` the old one first."));
+        return Err(
+            Failure::refused(message).hint("Choose another name with --name, or `stead delete machine` the old one first.")
+        );
     }
     if args.signing.message.is_empty() {
         args.signing.message = format!("approve {}", names.keys().cloned().collect::<Vec<_>>().join(", "));
     }
     let sent = change::sign_and_send(&client, &context.settings, &draft, &args.signing).await?;
     let note = if args.signing.dry_run { "dry run".to_owned() } else { format!("change {}", sent.id) };
-    let lines = names.iter().map(|(name, enrollment)| format!("enrollment.stead.dev/{enrollment} approved as machine.stead.dev/{name} ({note})\n"));
+    let lines = names
+        .iter()
+        .map(|(name, enrollment)| format!("enrollment.stead.dev/{enrollment} approved as machine.stead.dev/{name} ({note})\n"));
     context.print(&lines.collect::<String>())?;
     Ok(ExitCode::Success)
 }
@@ -70,7 +74,8 @@ pub(super) async fn named(client: &Client, names: &[String]) -> Result<Vec<Enrol
     let mut found = Vec::new();
     for name in names {
         let object = client.find(info, "", name).await?.ok_or_else(|| {
-            Failure::new(FailureKind::NotFound, format!("no machine asks to join as {name}")).hint("`stead approve` lists those that do.")
+            Failure::new(FailureKind::NotFound, format!("no machine asks to join as {name}"))
+                .hint("`stead approve` lists those that do.")
         })?;
         let enrollment: Enrollment = object.to_typed().map_err(|error| Failure::of(FailureKind::Internal, error))?;
         if enrollment.spec.approved == Some(true) {
@@ -84,7 +89,9 @@ pub(super) async fn named(client: &Client, names: &[String]) -> Result<Vec<Enrol
 /// The host name as the name of an object: lower case, other characters as `-`.
 fn host_name(enrollment: &Enrollment) -> String {
     let hostname = enrollment.status.as_ref().map(|status| status.hostname.as_str()).unwrap_or_default();
-    let plain = |character: char| if character.is_ascii_alphanumeric() || character == '.' { character.to_ascii_lowercase() } else { '-' };
+    let plain = |character: char| {
+        if character.is_ascii_alphanumeric() || character == '.' { character.to_ascii_lowercase() } else { '-' }
+    };
     let name: String = hostname.chars().map(plain).collect();
     let name = name.trim_matches(['-', '.']).to_owned();
     if stead_model::validate_name(&name).is_ok() { name } else { format!("m-{}", enrollment.metadata.name) }
@@ -109,7 +116,8 @@ fn approval(enrollment: &Enrollment, name: &str, labels: &BTreeMap<String, Strin
 pub(super) fn checked<K: Kind>(typed: &K) -> Result<Object, Failure> {
     let object = Object::from_typed(typed).map_err(|error| Failure::of(FailureKind::Internal, error))?.as_sent();
     let value = serde_json::to_value(&object).map_err(|error| Failure::internal(error.to_string()))?;
-    let info = registry().by_group_kind(&object.group_kind()).ok_or_else(|| Failure::internal(format!("{}: no such kind", K::KIND)))?;
+    let info =
+        registry().by_group_kind(&object.group_kind()).ok_or_else(|| Failure::internal(format!("{}: no such kind", K::KIND)))?;
     info.parse(value).map_err(|error| Failure::of(FailureKind::User, error))
 }
 

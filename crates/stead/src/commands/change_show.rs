@@ -67,7 +67,10 @@ pub(super) async fn run(context: &Context, args: ChangeShowArgs) -> Outcome {
     let format = context.settings.output();
     if matches!(format, Format::Json | Format::Yaml) {
         let statement = serde_json::to_value(&statement).map_err(|error| Failure::internal(error.to_string()))?;
-        let entries: Vec<_> = entries.iter().map(|(object, op, sequence)| json!({"object": object, "operation": op, "sequence": sequence})).collect();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(object, op, sequence)| json!({"object": object, "operation": op, "sequence": sequence}))
+            .collect();
         let value = json!({"statement": statement, "signatures": signatures, "entries": entries, "problems": problems});
         context.print(&if format == Format::Json { json(&value)? } else { yaml(&value)? })?;
     } else {

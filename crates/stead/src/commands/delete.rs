@@ -27,7 +27,8 @@ pub(super) async fn run(context: &Context, args: DeleteArgs) -> Outcome {
 fn named(args: &DeleteArgs) -> Result<Vec<Deletion>, Failure> {
     let Some(kind) = &args.kind else {
         let manifests = manifest::read(&args.files, &args.scope.namespace)?;
-        let deletion = |manifest: manifest::Manifest| Deletion { key: manifest.object.key(), api_version: manifest.object.api_version };
+        let deletion =
+            |manifest: manifest::Manifest| Deletion { key: manifest.object.key(), api_version: manifest.object.api_version };
         return Ok(manifests.into_iter().map(deletion).collect());
     };
     let wanted = wanted(kind, &args.names)?;
@@ -64,7 +65,10 @@ async fn selected(client: &Client, args: &DeleteArgs) -> Result<Vec<Deletion>, F
     };
     let deletions: Vec<Deletion> = list.items.iter().map(deletion).collect();
     if deletions.is_empty() {
-        return Err(Failure::new(FailureKind::NotFound, format!("no {} has these labels; nothing was deleted", wanted.info.singular)));
+        return Err(Failure::new(
+            FailureKind::NotFound,
+            format!("no {} has these labels; nothing was deleted", wanted.info.singular),
+        ));
     }
     Ok(deletions)
 }

@@ -76,7 +76,9 @@ fn section(name: &str, value: &Value, now: Timestamp) -> String {
     match value {
         Value::Null => String::new(),
         Value::Object(members) if members.is_empty() => String::new(),
-        Value::Object(members) if members.values().all(|member| member.is_string() || member.is_number() || member.is_boolean()) => {
+        Value::Object(members)
+            if members.values().all(|member| member.is_string() || member.is_number() || member.is_boolean()) =>
+        {
             let rows = members.iter().map(|(name, value)| vec![format!("{}:", title(name)), moment(value, now)]);
             format!("{name}:\n{}", indented(2, &aligned(&[], rows.collect())))
         }
@@ -193,7 +195,9 @@ mod tests {
                 "units": [{"unit": "file:/etc/motd", "state": "Converged", "sequence": 2}]
             }
         });
-        let events = [json!({"type": "Warning", "reason": "Refused", "message": "a forged change", "lastTimestamp": "2026-01-01T23:59:00Z", "count": 3})];
+        let events = [
+            json!({"type": "Warning", "reason": "Refused", "message": "a forged change", "lastTimestamp": "2026-01-01T23:59:00Z", "count": 3}),
+        ];
         let expected = "\
 Name:      web-1
 Kind:      Machine

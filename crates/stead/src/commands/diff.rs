@@ -1,5 +1,6 @@
 //! `stead diff`: what manifests would change, and the steps that each machine would take.
 
+use jiff::Timestamp;
 use stead_model::{Object, ObjectKey};
 
 use super::{Context, plan};
@@ -32,7 +33,7 @@ pub(super) async fn run(context: &Context, args: DiffArgs) -> Outcome {
     }
     context.print(&text)?;
     if !args.no_plan {
-        let plans = plan::ask(&client, &context.settings, &changed).await?;
+        let plans = plan::ask(&client, &context.settings, &changed, Timestamp::now()).await?;
         context.print(&plan::render(&plans, context.terminal))?;
     }
     Ok(ExitCode::Changed)

@@ -18,7 +18,8 @@ pub(super) async fn run(context: &Context, args: LoginArgs) -> Outcome {
     let document = FleetDocument::fetch(&client).await?;
     let chain = document.verify(&greeting.fleet)?;
     if !chain.newest().is_online_key(&greeting.coordinator) {
-        let message = format!("the coordinator's key {} is not in the trust root of the fleet", greeting.coordinator.fingerprint());
+        let message =
+            format!("the coordinator's key {} is not in the trust root of the fleet", greeting.coordinator.fingerprint());
         return Err(Failure::refused(message).hint("Whoever answers is no coordinator of this fleet. Is --server right?"));
     }
     let first_time = settings.fleet().is_none();
@@ -51,7 +52,11 @@ pub(super) async fn run(context: &Context, args: LoginArgs) -> Outcome {
     if !args.no_kubeconfig {
         let path = kubeconfig::location(args.kubeconfig)?;
         kubeconfig::write_context(&path, settings)?;
-        context.print(&format!("Wrote the context {} to {} and made it the current one.\n", kubeconfig::CONTEXT, path.display()))?;
+        context.print(&format!(
+            "Wrote the context {} to {} and made it the current one.\n",
+            kubeconfig::CONTEXT,
+            path.display()
+        ))?;
     }
     Ok(ExitCode::Success)
 }
@@ -59,5 +64,9 @@ pub(super) async fn run(context: &Context, args: LoginArgs) -> Outcome {
 /// A key as it is found from any folder: paths made absolute, the rest as it is.
 fn absolute_key(key: &str) -> String {
     let path = std::path::Path::new(key);
-    if path.exists() { std::path::absolute(path).map_or_else(|_| key.to_owned(), |path| path.to_string_lossy().into_owned()) } else { key.to_owned() }
+    if path.exists() {
+        std::path::absolute(path).map_or_else(|_| key.to_owned(), |path| path.to_string_lossy().into_owned())
+    } else {
+        key.to_owned()
+    }
 }

@@ -28,14 +28,14 @@ pub(super) struct Answer {
 
 /// Asks every machine that the Profiles among the objects concern; other kinds give a machine nothing to do. Machines answer
 /// only those whom the trust root lets change them, so the question is signed.
-pub(super) async fn ask(client: &Client, settings: &Settings, objects: &[&Object]) -> Result<Vec<Answer>, Failure> {
+pub(super) async fn ask(client: &Client, settings: &Settings, objects: &[&Object], now: Timestamp) -> Result<Vec<Answer>, Failure> {
     let put: Vec<Object> = objects.iter().filter(|object| object.kind == Profile::KIND).map(|object| object.as_sent()).collect();
     if put.is_empty() {
         return Ok(Vec::new());
     }
     let signers = signer::load_all(settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
-    let (document, signatures) = sign_plan(fleet(settings)?, &put, &[], Timestamp::now(), &signers)
+    let (document, signatures) = sign_plan(fleet(settings)?, &put, &[], now, &signers)
         .map_err(|error| Failure::of(FailureKind::User, error))?;
     let request = PlanRequest {
         put,
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(
             render(&answers, Terminal::plain()),
             "machine/web-1: 2 steps\n  file:/etc/motd\n    + write 12 bytes\n    + chmod 0644\n  link:/a (goes away)\n    ! a person changed it\n\
-             machine/web-2: nothing to do, off line, from its status of 2026-01-01T00:00:00Z\n"
+             machine/web-2: nothing to do, off line, last seen 2026-01-01T00:00:00Z\n"
         );
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn run(context: &Context, args: TrustRotateArgs) -> Outcome {
         let path = path.display();
         context.print(&format!("wrote version {} to {path}\n", root.version))?;
         match missing {
-            Some(missing) => context.say(&format!("It has {missing}. Each: stead trust sign {path}; then: stead trust submit {path}")),
+            Some(missing) => {
+                context.say(&format!("It has {missing}. Each: stead trust sign {path}; then: stead trust submit {path}"))
+            }
             None => context.say(&format!("Next: stead trust submit {path}")),
         }
         return Ok(ExitCode::Success);
@@ -48,9 +50,10 @@ pub(super) async fn run(context: &Context, args: TrustRotateArgs) -> Outcome {
 
 /// The next version with what was asked for. A role that had the owners' keys keeps having them.
 fn edited(mut root: Root, args: &TrustRotateArgs) -> Result<Root, Failure> {
-    let asked_for_nothing = [&args.add_key, &args.remove_key, &args.add_online, &args.remove_online, &args.online_kind, &args.owners_kind]
-        .iter()
-        .all(|words| words.is_empty());
+    let asked_for_nothing =
+        [&args.add_key, &args.remove_key, &args.add_online, &args.remove_online, &args.online_kind, &args.owners_kind]
+            .iter()
+            .all(|words| words.is_empty());
     if asked_for_nothing && args.threshold.is_none() {
         return Err(Failure::user("nothing would change in the trust root").hint("`stead trust rotate --help` lists what can."));
     }
@@ -108,7 +111,9 @@ fn kind(word: &str) -> Result<GroupKind, Failure> {
             let (kind, group) = word.split_once('.').unwrap_or((word, ""));
             Ok(GroupKind::new(group, kind))
         }
-        Err(failure) => Err(failure.hint("Kinds that this version does not know are written in full, such as Instance.stead.dev.")),
+        Err(failure) => {
+            Err(failure.hint("Kinds that this version does not know are written in full, such as Instance.stead.dev."))
+        }
     }
 }
 

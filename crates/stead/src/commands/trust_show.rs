@@ -22,8 +22,15 @@ pub(super) async fn run(context: &Context, args: TrustShowArgs) -> Outcome {
         }
         None => {
             let chain = FleetDocument::fetch(&Client::anonymous(&context.settings)?).await?.verify_or_trust(fleet)?;
-            let pinned = if fleet.is_some() { "" } else { " (no fleet is configured: compare its id with the one that an owner gave you)" };
-            (chain.signed().to_vec(), format!("The chain holds, from the fleet's id to version {}{pinned}.", chain.newest().version))
+            let pinned = if fleet.is_some() {
+                ""
+            } else {
+                " (no fleet is configured: compare its id with the one that an owner gave you)"
+            };
+            (
+                chain.signed().to_vec(),
+                format!("The chain holds, from the fleet's id to version {}{pinned}.", chain.newest().version),
+            )
         }
     };
     let Some(newest) = versions.last() else { return Err(Failure::user("there is no version of the trust root in it")) };
@@ -49,7 +56,9 @@ fn verdict_of_file(versions: &[SignedRoot]) -> Result<String, Failure> {
     }
     Ok(match root_file::missing(first, &root, None)? {
         None if root.version == 1 => "It carries the signatures that it needs.".to_owned(),
-        None => "Enough of its own owners have signed it; whether enough of the version before did, the coordinator says.".to_owned(),
+        None => {
+            "Enough of its own owners have signed it; whether enough of the version before did, the coordinator says.".to_owned()
+        }
         Some(missing) => format!("It has {missing}."),
     })
 }

@@ -25,7 +25,8 @@ pub(super) fn run(context: &Context, args: TrustSignArgs) -> Outcome {
         }
         signed.add_signature(signer.as_ref()).map_err(|error| Failure::of(FailureKind::User, error))?;
         if !root.owners.keys.contains(key) {
-            context.say(&format!("{} is no owner of this version; it counts only as one of the version before.", key.fingerprint()));
+            context
+                .say(&format!("{} is no owner of this version; it counts only as one of the version before.", key.fingerprint()));
         }
         added += 1;
     }

@@ -40,8 +40,13 @@ impl FromStr for Awaited {
             let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
             let mut letters = status.chars();
             // `kubectl` takes the status in any case.
-            let status: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters.flat_map(char::to_lowercase)).collect();
-            return if kind.is_empty() || status.is_empty() { Err(error()) } else { Ok(Self::Condition { kind: kind.to_owned(), status }) };
+            let status: String =
+                letters.next().into_iter().flat_map(char::to_uppercase).chain(letters.flat_map(char::to_lowercase)).collect();
+            return if kind.is_empty() || status.is_empty() {
+                Err(error())
+            } else {
+                Ok(Self::Condition { kind: kind.to_owned(), status })
+            };
         }
         // kubectl's spelling: jsonpath='{.status.phase}'=Approved
         let bare = text.strip_prefix("jsonpath=").unwrap_or(text);
@@ -97,9 +102,11 @@ pub(super) async fn run(context: &Context, args: WaitArgs) -> Outcome {
         return Ok(ExitCode::Success);
     }
     let open: Vec<&str> = follower.objects().filter(|object| !args.awaited.holds(object)).map(name_of).collect();
-    let missing = wanted.names.iter().map(String::as_str).filter(|name| !follower.objects().any(|object| name_of(object) == *name));
+    let missing =
+        wanted.names.iter().map(String::as_str).filter(|name| !follower.objects().any(|object| name_of(object) == *name));
     let open = if args.awaited == Awaited::Deleted { open } else { open.into_iter().chain(missing).collect() };
-    let open = if open.is_empty() { format!("there are no {}", wanted.info.plural) } else { format!("not yet: {}", open.join(", ")) };
+    let open =
+        if open.is_empty() { format!("there are no {}", wanted.info.plural) } else { format!("not yet: {}", open.join(", ")) };
     Err(Failure::new(FailureKind::Timeout, format!("waited {} in vain; {open}", args.timeout))
         .hint(format!("`stead describe {} NAME` says what is known of one.", wanted.info.singular)))
 }

@@ -83,28 +83,30 @@ impl<'de> Visitor<'de> for FileVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FileValues, A::Error> {
         let mut values = FileValues::new();
-        while let Some(setting) = map.next_key_seed(NameSeed)? {
+        while let Some(setting) = map.next_key_seed(NameSeed(&values))? {
             let found = map.next_value_seed(ValueSeed(setting))?;
-            if values.insert(setting.name, found).is_some() {
-                return Err(A::Error::custom(format_args!("`{}` is set twice", setting.name)));
-            }
+            values.insert(setting.name, found);
         }
         Ok(values)
     }
 }
 
 /// Reads the name of a setting. The error comes from here, so that it carries the name's own line.
-struct NameSeed;
+struct NameSeed<'a>(&'a FileValues);
 
-impl<'de> DeserializeSeed<'de> for NameSeed {
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
     type Value = &'static Setting;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let name: String = serde::Deserialize::deserialize(deserializer)?;
-        by_name(&name).ok_or_else(|| {
+        let setting = by_name(&name).ok_or_else(|| {
             let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
             D::Error::custom(format_args!("there is no setting `{name}`; there are {}", known.join(", ")))
-        })
+        })?;
+        if self.0.contains_key(setting.name) {
+            return Err(D::Error::custom(format_args!("`{name}` is set twice")));
+        }
+        Ok(setting)
     }
 }
 
@@ -133,7 +135,13 @@ impl<'de> Visitor<'de> for ValueSeed {
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let several = if self.0.several { ", or a list of them," } else { "" };
-        write!(formatter, "for `{}` the type {}{several} which is {}", self.0.name, self.0.value_type.file_type(), self.0.value_type.expected())
+        write!(
+            formatter,
+            "for `{}` the type {}{several} which is {}",
+            self.0.name,
+            self.0.value_type.file_type(),
+            self.0.value_type.expected()
+        )
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {

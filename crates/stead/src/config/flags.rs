@@ -61,7 +61,9 @@ impl Args for SettingFlags {
         let config = Arg::new("config_file")
             .long("config")
             .value_name("FILE")
-            .help("The configuration file, TOML or JSON [env: STEAD_CONFIG] [default: ~/.config/stead/config.toml or config.json]")
+            .help(
+                "The configuration file, TOML or JSON [env: STEAD_CONFIG] [default: ~/.config/stead/config.toml or config.json]",
+            )
             .help_heading(HEADING)
             .global(true)
             .value_hint(ValueHint::FilePath)

@@ -24,18 +24,34 @@ impl ValueType {
         let wrong = || Err(format!("{value:?}: expected {}", self.expected()));
         match self {
             Self::Text | Self::Path => {
-                if value.is_empty() { wrong() } else { Ok(()) }
+                if value.is_empty() {
+                    wrong()
+                } else {
+                    Ok(())
+                }
             }
             Self::Url => match reqwest::Url::parse(value) {
                 Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => Ok(()),
                 _ => wrong(),
             },
-            Self::Digest => if value.parse::<Digest>().is_ok() { Ok(()) } else { wrong() },
+            Self::Digest => {
+                if value.parse::<Digest>().is_ok() {
+                    Ok(())
+                } else {
+                    wrong()
+                }
+            }
             Self::Filter => match tracing_subscriber::EnvFilter::try_new(value) {
                 Ok(_) => Ok(()),
                 Err(_) => wrong(),
             },
-            Self::Choice(words) => if words.contains(&value) { Ok(()) } else { wrong() },
+            Self::Choice(words) => {
+                if words.contains(&value) {
+                    Ok(())
+                } else {
+                    wrong()
+                }
+            }
             Self::Integer { min, max } => match value.parse::<u64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(()),
                 _ => wrong(),

@@ -36,7 +36,13 @@ struct PlanAnswer {
 }
 
 impl Desk {
-    pub(crate) fn new(admission: Admission, control: Control, wire: CoordinatorHandle, address: PeerAddress, pass: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        admission: Admission,
+        control: Control,
+        wire: CoordinatorHandle,
+        address: PeerAddress,
+        pass: Vec<u8>,
+    ) -> Self {
         Self { admission, control, wire, address, pass }
     }
 
@@ -52,7 +58,8 @@ impl Desk {
     }
 
     async fn plans(&self, request: Value) -> Result<Value, String> {
-        let request: PlanRequest = serde_json::from_value(request).map_err(|error| format!("the request for plans is not well-formed: {error}"))?;
+        let request: PlanRequest =
+            serde_json::from_value(request).map_err(|error| format!("the request for plans is not well-formed: {error}"))?;
         let profile = |object: &Object| {
             let profile: Profile = object.to_typed().map_err(|error| error.to_string())?;
             Ok((profile.metadata.name, profile.spec.selector))
@@ -60,7 +67,10 @@ impl Desk {
         let put: Vec<_> = request.put.iter().map(profile).collect::<Result<_, String>>()?;
         let machines = self.control.machines_concerned(&put, &request.delete);
         if machines.len() > PLAN_MACHINES_MAX {
-            return Err(format!("{} machines are concerned, and at most {PLAN_MACHINES_MAX} are asked at once; narrow the selector to look first", machines.len()));
+            return Err(format!(
+                "{} machines are concerned, and at most {PLAN_MACHINES_MAX} are asked at once; narrow the selector to look first",
+                machines.len()
+            ));
         }
         let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
         let answers = join_all(machines.into_iter().map(|machine| self.ask(machine, body.clone()))).await;

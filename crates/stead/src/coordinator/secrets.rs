@@ -47,7 +47,8 @@ pub(crate) fn load_or_create(path: &Path) -> Result<[u8; SECRET_BYTES], SecretEr
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let mut bytes = Vec::new();
             fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
-            <[u8; SECRET_BYTES]>::try_from(bytes.as_slice()).map_err(|_| SecretError::Length { path: path.to_owned(), bytes: bytes.len() })
+            <[u8; SECRET_BYTES]>::try_from(bytes.as_slice())
+                .map_err(|_| SecretError::Length { path: path.to_owned(), bytes: bytes.len() })
         }
         Err(error) => Err(failed(error)),
     }

@@ -57,7 +57,10 @@ pub(crate) async fn play(household: &Household) -> Result<(), Failure> {
     let (profile, forged) = (write(household, "home/greeting.yaml", PROFILE)?, write(household, "home/forged.yaml", FORGED)?);
 
     heading(household, "1. The machines are there, each known by its key");
-    household.must(&["wait", "machines", "--for", "condition=Ready", "--timeout", PATIENCE]).await?;
+    let names = household.names();
+    let words = ["wait", "machine"].into_iter().chain(names.iter().map(String::as_str));
+    let words: Vec<&str> = words.chain(["--for", "condition=Ready", "--timeout", PATIENCE]).collect();
+    household.must(&words).await?;
     household.must(&["get", "machines"]).await?;
 
     heading(household, "2. An owner signs a change; each machine verifies it, applies it, and says so");
@@ -82,7 +85,11 @@ pub(crate) async fn play(household: &Household) -> Result<(), Failure> {
     await_content(&file, signed).await?;
     household.say("  it is as signed again");
     household.must(&["get", "changes"]).await?;
-    household.say(&household.terminal().on_stderr(Style::Good, "\nThe fleet is as its owners signed it, and the forged change was refused."));
+    household.say(
+        &household
+            .terminal()
+            .on_stderr(Style::Good, "\nThe fleet is as its owners signed it, and the forged change was refused."),
+    );
     Ok(())
 }
 
@@ -101,7 +108,11 @@ async fn refuse(household: &Household, arguments: &[&str]) -> Result<(), Failure
     if said.code == i32::from(ExitCode::Refused.number()) {
         return Ok(());
     }
-    Err(Failure::internal(format!("a forged change must be refused with {}, and it ended with {}", ExitCode::Refused.number(), said.code)))
+    Err(Failure::internal(format!(
+        "a forged change must be refused with {}, and it ended with {}",
+        ExitCode::Refused.number(),
+        said.code
+    )))
 }
 
 /// Looks at the machines' files, not at messages.

@@ -38,7 +38,8 @@ impl Household {
     pub(crate) fn open(context: &Context, folder: Option<&Path>, machines: u32) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
         let temporary = folder.is_none();
-        let folder = folder.map_or_else(|| std::env::temp_dir().join(format!("stead-dev-{}", std::process::id())), Path::to_owned);
+        let folder =
+            folder.map_or_else(|| std::env::temp_dir().join(format!("stead-dev-{}", std::process::id())), Path::to_owned);
         crate::coordinator::make_private_dir(&folder).map_err(|error| failed(&folder.display().to_string(), error))?;
         let folder = folder.canonicalize().map_err(|error| failed(&folder.display().to_string(), error))?;
         Ok(Self { terminal: context.terminal, program, folder, temporary, machines, coordinator: None, agents: Vec::new() })
@@ -55,6 +56,11 @@ impl Household {
 
     pub(crate) const fn machines(&self) -> u32 {
         self.machines
+    }
+
+    /// The machines' names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        (1..=self.machines).map(|machine| format!("m{machine}")).collect()
     }
 
     /// The folder that plays a machine.
@@ -79,7 +85,8 @@ impl Household {
         let text = key.to_openssh().map_err(|error| failed("the key cannot be written", error))?;
         crate::private_file::write(&path, text.as_bytes()).map_err(|error| failed(&path.display().to_string(), error))?;
         let public = path.with_extension("pub");
-        std::fs::write(&public, format!("{} {name}\n", key.public_key())).map_err(|error| failed(&public.display().to_string(), error))?;
+        std::fs::write(&public, format!("{} {name}\n", key.public_key()))
+            .map_err(|error| failed(&public.display().to_string(), error))?;
         Ok(path)
     }
 
@@ -158,9 +165,13 @@ impl Household {
         command.args(["coordinator", "--state-dir", state, "--trust-root", root_file]);
         command.args(["--listen", local, "--listen-machines", local, "--listen-relay", local]);
         let log = self.log("coordinator.log")?;
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(log).spawn().map_err(|error| failed("the coordinator cannot be started", error))?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| Failure::internal("the coordinator has no output"))?).lines();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| failed("the coordinator cannot be started", error))?;
+        let mut lines =
+            BufReader::new(child.stdout.take().ok_or_else(|| Failure::internal("the coordinator has no output"))?).lines();
         let ready = loop {
             match lines.next_line().await {
                 Ok(Some(line)) if line.starts_with("ready ") => break line,
@@ -194,7 +205,19 @@ impl Household {
     async fn start_agents(&mut self, owner: &str) -> Result<(), Failure> {
         let count = self.machines.to_string();
         let known = self.run_quietly(&["get", "machines", "-o", "name"]).await?.out;
-        let delegated = ["ticket", "create", "--key", owner, "--delegate", "--name-pattern", "m*", "--label", "role=web", "--machines", &count];
+        let delegated = [
+            "ticket",
+            "create",
+            "--key",
+            owner,
+            "--delegate",
+            "--name-pattern",
+            "m*",
+            "--label",
+            "role=web",
+            "--machines",
+            &count,
+        ];
         let open = if self.machines > 1 { self.must(&delegated).await? } else { String::new() };
         let plain = self.must(&["ticket", "create", "--key", owner]).await?;
         for machine in 1..=self.machines {
@@ -208,7 +231,8 @@ impl Household {
         self.must(&["wait", "enrollments", "--for", "status.phase=Pending", "--timeout", "60s"]).await?;
         let waiting = self.run_quietly(&["get", "enrollments", "-o", "name"]).await?.out;
         let name = waiting.lines().next().and_then(|line| line.split('/').next_back()).unwrap_or_default().to_owned();
-        self.must(&["approve", &name, "--name", &last, "--label", "role=web", "--key", owner, "-m", "let the last one in"]).await?;
+        self.must(&["approve", &name, "--name", &last, "--label", "role=web", "--key", owner, "-m", "let the last one in"])
+            .await?;
         Ok(())
     }
 
@@ -218,7 +242,8 @@ impl Household {
             crate::coordinator::make_private_dir(folder).map_err(|error| failed(&folder.display().to_string(), error))?;
         }
         let ticket_file = self.path(&format!("machines/m{machine}/ticket"));
-        crate::private_file::write(&ticket_file, ticket.as_bytes()).map_err(|error| failed(&ticket_file.display().to_string(), error))?;
+        crate::private_file::write(&ticket_file, ticket.as_bytes())
+            .map_err(|error| failed(&ticket_file.display().to_string(), error))?;
         let mut command = self.command();
         command.arg("agent").arg("--root").arg(&root).arg("--state-dir").arg(&state);
         command.arg("--join").arg(format!("@{}", ticket_file.display())).args(["--name", &format!("m{machine}")]);
@@ -242,7 +267,9 @@ impl Household {
             let _ = child.start_kill();
             let _ = child.wait().await;
         }
-        if self.temporary && let Err(error) = std::fs::remove_dir_all(&self.folder) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.folder)
+        {
             self.say(&format!("{} could not be removed: {error}", self.folder.display()));
         }
     }

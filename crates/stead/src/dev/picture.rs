@@ -125,7 +125,10 @@ fn row(machine: &Machine, now: Timestamp) -> Row<'static> {
         None => Cell::from("new").dim(),
     };
     let seen = status.last_seen.map_or_else(|| "-".to_owned(), |seen| age(seen, now).to_string());
-    let load = status.vitals.as_ref().map_or_else(|| "-".to_owned(), |vitals| format!("{}.{:02}", vitals.load_percent / 100, vitals.load_percent % 100));
+    let load = status
+        .vitals
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |vitals| format!("{}.{:02}", vitals.load_percent / 100, vitals.load_percent % 100));
     let labels: Vec<String> = machine.metadata.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Row::new([
         Cell::from(machine.metadata.name.clone()).bold(),
