@@ -28,15 +28,20 @@ pub(super) struct Answer {
 
 /// Asks every machine that the Profiles among the objects concern; other kinds give a machine nothing to do. Machines answer
 /// only those whom the trust root lets change them, so the question is signed.
-pub(super) async fn ask(client: &Client, settings: &Settings, objects: &[&Object], now: Timestamp) -> Result<Vec<Answer>, Failure> {
+pub(super) async fn ask(
+    client: &Client,
+    settings: &Settings,
+    objects: &[&Object],
+    now: Timestamp,
+) -> Result<Vec<Answer>, Failure> {
     let put: Vec<Object> = objects.iter().filter(|object| object.kind == Profile::KIND).map(|object| object.as_sent()).collect();
     if put.is_empty() {
         return Ok(Vec::new());
     }
     let signers = signer::load_all(settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
-    let (document, signatures) = sign_plan(fleet(settings)?, &put, &[], now, &signers)
-        .map_err(|error| Failure::of(FailureKind::User, error))?;
+    let (document, signatures) =
+        sign_plan(fleet(settings)?, &put, &[], now, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;
     let request = PlanRequest {
         put,
         delete: Vec::new(),

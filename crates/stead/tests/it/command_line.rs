@@ -6,10 +6,14 @@ use crate::stead::Home;
 fn help_is_for_newcomers_and_has_the_exit_codes() {
     let home = Home::new();
     let help = home.stead(&["--help"]).ok();
-    for line in ["First steps", "stead apply -f web.yaml", "Exit codes:", "  0  Done.", "  5  Somebody changed the object meanwhile"] {
+    for line in
+        ["First steps", "stead apply -f web.yaml", "Exit codes:", "  0  Done.", "  5  Somebody changed the object meanwhile"]
+    {
         assert!(help.contains(line), "{line:?} is not in\n{help}");
     }
-    for command in ["login", "get", "describe", "watch", "wait", "apply", "diff", "delete", "approve", "ticket", "change", "trust", "config"] {
+    for command in
+        ["login", "get", "describe", "watch", "wait", "apply", "diff", "delete", "approve", "ticket", "change", "trust", "config"]
+    {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in\n{help}");
         let own = home.stead(&[command, "--help"]).ok();
         assert!(own.contains("Usage: stead"), "{own}");
@@ -31,7 +35,7 @@ fn mistakes_end_with_two_and_say_what_to_write() {
         (&["wait", "machines", "--for", "delete", "--timeout", "5"], "90s or 24h"),
         (&["ticket", "create", "--label", "a=b"], "--delegate"),
         (&["approve", "x", "--label", "a"], "write KEY=VALUE"),
-        (&["delete"], "<KIND|--filename <FILE>>"),
+        (&["delete"], "<KIND>"),
         (&["trust", "init", "--online", "x"], "--out <DIR>"),
         (&["get", "machines"], "no coordinator is set"),
         (&["apply", "-f", "missing.yaml"], "cannot read missing.yaml"),
@@ -85,7 +89,9 @@ fn completions_and_manual_pages_come_from_the_same_tree() {
 fn logs_can_be_json() {
     let home = Home::new();
     home.keygen(".ssh/id_ed25519", "");
-    let error = home.stead(&["get", "machines", "--server", "http://127.0.0.1:1", "--log-level", "trace", "--log-format", "json"]).fails(8);
+    let error = home
+        .stead(&["get", "machines", "--server", "http://127.0.0.1:1", "--log-level", "trace", "--log-format", "json"])
+        .fails(8);
     let logged = error.lines().filter(|line| line.starts_with('{')).count();
     assert!(logged > 0, "{error}");
     for line in error.lines().filter(|line| line.starts_with('{')) {

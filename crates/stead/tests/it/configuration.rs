@@ -43,10 +43,28 @@ fn the_configuration_is_for_programs_too() {
 #[test]
 fn wrong_configuration_says_where() {
     let cases: &[(&str, &str, &[(&str, &str)], &[&str], &str)] = &[
-        ("config.toml", "server = \"https://a:1\"\ncolour = true\n", &[], &[], "config.toml:2: there is no setting `colour`; there are server, ca_file"),
+        (
+            "config.toml",
+            "server = \"https://a:1\"\ncolour = true\n",
+            &[],
+            &[],
+            "config.toml:2: there is no setting `colour`; there are server, ca_file",
+        ),
         ("config.toml", "\noutput = 5\n", &[], &[], "config.toml:2: "),
-        ("config.toml", "output = \"xml\"\n", &[], &[], "config.toml:1: `output` is \"xml\": expected one of table, wide, json, yaml, name"),
-        ("config.json", "{\n \"fleet\": \"sha256:00\"\n}", &[], &[], "config.json:2: `fleet` is \"sha256:00\": expected `sha256:` and 64"),
+        (
+            "config.toml",
+            "output = \"xml\"\n",
+            &[],
+            &[],
+            "config.toml:1: `output` is \"xml\": expected one of table, wide, json, yaml, name",
+        ),
+        (
+            "config.json",
+            "{\n \"fleet\": \"sha256:00\"\n}",
+            &[],
+            &[],
+            "config.json:2: `fleet` is \"sha256:00\": expected `sha256:` and 64",
+        ),
         ("config.toml", "", &[("STEAD_SERVER", "fleet:6443")], &[], "environment STEAD_SERVER: \"fleet:6443\": expected a URL"),
         ("config.toml", "", &[], &["--fleet", "x"], "flag --fleet: \"x\": expected `sha256:`"),
         ("config.toml", "", &[], &["--config", "missing.toml"], "cannot read the configuration file missing.toml"),

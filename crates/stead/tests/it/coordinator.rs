@@ -47,7 +47,10 @@ fn logged_in() -> (Home, StandIn) {
 #[test]
 fn login_writes_what_the_next_commands_and_kubectl_need() {
     let (home, coordinator) = fleet();
-    home.write(".kube/config", "apiVersion: v1\nkind: Config\nclusters: [{name: other, cluster: {server: x}}]\nusers: []\ncontexts: []\n");
+    home.write(
+        ".kube/config",
+        "apiVersion: v1\nkind: Config\nclusters: [{name: other, cluster: {server: x}}]\nusers: []\ncontexts: []\n",
+    );
     let said = home.stead(&["login", "--server", &coordinator.url]).ok();
     assert!(said.contains(&format!("Fleet {}", coordinator.fleet)), "{said}");
     let config = home.read(".config/stead/config.toml");
@@ -138,7 +141,13 @@ fn a_sequence_that_was_taken_is_five_with_both_differences() {
     let ended = home.stead_with(&["apply", "-f", "-"], &manifest("mine"));
     let difference = ended.stdout.clone();
     assert!(ended.fails(5).contains("hint: Nothing was applied."));
-    for line in ["+++ Profile/web (as it is now)", "+  - content: theirs", "+++ Profile/web (as you want it)", "+  - content: mine", "-  - content: old"] {
+    for line in [
+        "+++ Profile/web (as it is now)",
+        "+  - content: theirs",
+        "+++ Profile/web (as you want it)",
+        "+  - content: mine",
+        "-  - content: old",
+    ] {
         assert!(difference.contains(line), "{line:?} is not in\n{difference}");
     }
     assert!(coordinator.record.lock().unwrap().submissions.is_empty());
@@ -150,11 +159,14 @@ fn diff_shows_objects_and_machines_and_ends_with_seven() {
     {
         let mut record = coordinator.record.lock().unwrap();
         record.objects.insert(format!("{PROFILES}/web"), profile("old"));
-        record.plans = json!([{"machine": "web-1", "online": true, "units": [{"unit": "file:/etc/motd", "steps": ["write 3 bytes"]}]}]);
+        record.plans =
+            json!([{"machine": "web-1", "online": true, "units": [{"unit": "file:/etc/motd", "steps": ["write 3 bytes"]}]}]);
     }
     let ended = home.stead_with(&["diff", "-f", "-"], &manifest("new"));
     assert_eq!(ended.code, 7, "{ended:?}");
-    for line in ["--- Profile/web (on record)", "-  - content: old", "+  - content: new", "machine/web-1: 1 step", "    + write 3 bytes"] {
+    for line in
+        ["--- Profile/web (on record)", "-  - content: old", "+  - content: new", "machine/web-1: 1 step", "    + write 3 bytes"]
+    {
         assert!(ended.stdout.contains(line), "{line:?} is not in\n{}", ended.stdout);
     }
     assert_eq!(home.stead_with(&["diff", "-f", "-"], &manifest("old")).ok(), "");
@@ -225,7 +237,11 @@ fn approve_lists_then_signs_the_answer_and_the_machine() {
     let said = home.stead(&["approve", "--all", "--label", "role=web"]).ok();
     assert!(said.contains("approved as machine.stead.dev/pi-4 (change "), "{said}");
     let record = coordinator.record.lock().unwrap();
-    let objects: Vec<Value> = record.submissions[0].entries.iter().map(|entry| serde_json::from_slice(entry.object.as_ref().unwrap()).unwrap()).collect();
+    let objects: Vec<Value> = record.submissions[0]
+        .entries
+        .iter()
+        .map(|entry| serde_json::from_slice(entry.object.as_ref().unwrap()).unwrap())
+        .collect();
     assert_eq!(objects[0]["spec"], json!({"key": key, "approved": true, "machine": "pi-4", "labels": {"role": "web"}}));
     assert_eq!(objects[1]["metadata"], json!({"name": "pi-4", "labels": {"role": "web"}}));
 }

@@ -103,7 +103,8 @@ fn keys_that_are_not_there_are_named() {
     home.keygen("host", "");
     home.keygen("other", "");
     home.write("old.pem", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n");
-    let init = |home: &Home, key: &str| home.stead(&["trust", "init", "--key", key, "--online", "host.pub", "--out", "out"]).fails(2);
+    let init =
+        |home: &Home, key: &str| home.stead(&["trust", "init", "--key", key, "--online", "host.pub", "--out", "out"]).fails(2);
     assert!(init(&home, "agent").contains("there is no ssh-agent: SSH_AUTH_SOCK is not set"));
     assert!(init(&home, "nonsense").contains("is neither a file, nor a fingerprint `SHA256:…`, nor `agent`"));
     assert!(init(&home, "./missing").contains("cannot read the key ./missing"));

@@ -8,14 +8,17 @@ const GOOD: &str = "apiVersion: stead.dev/v1\nkind: Profile\nmetadata: {name: we
 fn each_names_the_file_the_document_the_field_and_what_was_expected() {
     let home = Home::new();
     let cases = [
-        (format!("{GOOD}---\n{}", GOOD.replace("spec: {", "spec: {filez: [], ")), "a.yaml, document 2: Profile \"web\" is invalid: spec.filez: unknown field"),
+        (
+            format!("{GOOD}---\n{}", GOOD.replace("spec: {", "spec: {filez: [], ")),
+            "a.yaml, document 2 (line 6): Profile \"web\" is invalid: spec.filez: unknown field",
+        ),
         (GOOD.replace("{}}", "{}, files: [{path: 5}]}"), "spec.files[0].path: Invalid value: 5: expected string, found number"),
         (GOOD.replace("web", "Web"), "metadata.name: Invalid value"),
         (GOOD.replace("Profile", "Pod"), "\"Pod\" of \"stead.dev/v1\" is no kind that Stead knows"),
         (GOOD.replace("kind: Profile", "kind: Change"), "a.yaml"),
         ("a: [\n".to_owned(), "a.yaml"),
         (String::new(), "there is no object in a.yaml"),
-        (format!("{GOOD}---\n{GOOD}"), "Profile/web stands in a.yaml, document 1 already"),
+        (format!("{GOOD}---\n{GOOD}"), "Profile/web stands in a.yaml, document 1 (line 1) already"),
     ];
     for (text, expected) in cases {
         home.write("a.yaml", &text);

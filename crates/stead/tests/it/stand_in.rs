@@ -97,11 +97,8 @@ impl Server {
         self.record.lock().unwrap().requests.push(format!("{method} {target}"));
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let open = path == "/stead/v1/login" || path == "/stead/v1/fleet";
-        let (code, text) = if open || token {
-            self.answer(&method, path, query, &body)
-        } else {
-            status(401, "Unauthorized", "Unauthorized")
-        };
+        let (code, text) =
+            if open || token { self.answer(&method, path, query, &body) } else { status(401, "Unauthorized", "Unauthorized") };
         let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
         // The client may have gone already, which is its right.
         let _ = (&stream).write_all((head + &text).as_bytes());
@@ -154,8 +151,10 @@ impl Server {
         let names: Vec<Value> = serde_json::from_slice(body).unwrap();
         let mut record = self.record.lock().unwrap();
         let text = |name: &Value, member: &str| name[member].as_str().unwrap().to_owned();
-        let of = |name: &Value| record.sequences.get(&format!("{}/{}", text(name, "kind"), text(name, "name"))).copied().unwrap_or(0);
-        let answers: Vec<Value> = names.iter().map(|name| json!({"name": name["name"], "sequence": of(name), "deleted": false})).collect();
+        let of =
+            |name: &Value| record.sequences.get(&format!("{}/{}", text(name, "kind"), text(name, "name"))).copied().unwrap_or(0);
+        let answers: Vec<Value> =
+            names.iter().map(|name| json!({"name": name["name"], "sequence": of(name), "deleted": false})).collect();
         if let Some((path, object)) = record.intruder.take() {
             let key = format!("{}/{}", text(&object, "kind"), object["metadata"]["name"].as_str().unwrap());
             *record.sequences.entry(key).or_default() += 1;

@@ -74,7 +74,11 @@ impl Home {
     /// A command with this home and no other environment.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.env_clear().current_dir(self.folder.path()).env("HOME", self.folder.path()).env("PATH", std::env::var("PATH").unwrap());
+        command
+            .env_clear()
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
+            .env("PATH", std::env::var("PATH").unwrap());
         command.envs(self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -22,7 +22,8 @@ fn a_fleet_is_born() {
     ] {
         assert!(shown.contains(&expected), "{expected:?} is not in\n{shown}");
     }
-    let json: serde_json::Value = serde_json::from_str(&home.stead(&["trust", "show", "fleet/root.json", "-o", "json"]).ok()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&home.stead(&["trust", "show", "fleet/root.json", "-o", "json"]).ok()).unwrap();
     assert_eq!(json["version"], 1);
 
     // A second birth in the same place is a mistake.
@@ -38,7 +39,10 @@ fn several_owners_sign_through_a_file() {
     std::fs::rename(home.path("b"), home.path("b.elsewhere")).unwrap();
     let words = ["trust", "init", "--key", "a", "--key", "b.pub", "--threshold", "2", "--online", "host", "--out", "fleet"];
     let ended = home.stead(&words);
-    assert!(ended.stderr.contains(&format!("It has 1 of the 2 signatures of version 1's own owners; any of {second} can sign")), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&format!("It has 1 of the 2 signatures of version 1's own owners; any of {second} can sign")),
+        "{ended:?}"
+    );
     ended.ok();
     let again = home.stead(&["trust", "sign", "fleet/root.json", "--key", "a"]);
     assert!(again.stderr.contains("has signed it already"), "{again:?}");
