@@ -1,5 +1,6 @@
 //! The agent: what it is told is verified, kept, carried out and reported. This is the loop that ties the parts together.
 
+mod arrears;
 mod intake;
 mod telling;
 mod wishes;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, Vitals};
-use stead_trust::{MachineMemory, SignedDelegation, Signer as _, SigningKey};
+use stead_trust::{MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
 use stead_unit::{Settings, UnitId, converge};
 use stead_wire::{
     AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, RelayAddress, Ticket,
@@ -26,6 +27,8 @@ use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
 use crate::status::Concerns;
 use crate::units::{Saved, SavedError, Workshop};
 use crate::{facts, vitals};
+
+use self::arrears::{Arrears, RETRY_SECONDS};
 
 /// Where the ticket is kept among the memory's settings.
 const TICKET_SETTING: &str = "ticket";
@@ -87,6 +90,16 @@ pub enum AgentError {
         /// Where its memory is.
         state_dir: PathBuf,
     },
+    /// Its memory is another machine's.
+    #[error("the memory is of the machine {has}, and the key is that of {given}; give it the key it had, or remove {}", .state_dir.display())]
+    OtherKey {
+        /// Whose memory it is.
+        has: MachineKey,
+        /// Whose key was given.
+        given: MachineKey,
+        /// Where the memory is.
+        state_dir: PathBuf,
+    },
     /// The ticket kept on disk cannot be read.
     #[error("the ticket cannot be read: {0}")]
     Ticket(#[from] stead_wire::TicketError),
@@ -116,11 +129,16 @@ struct Agent {
     standing: Standing,
     workshop: Arc<Workshop>,
     converger: stead_unit::Handle,
+    transport: Arc<IrohTransport>,
+    config: AgentConfig,
     connection: AgentHandle,
     facts: Facts,
     vitals: Option<Vitals>,
     clock_offset_milliseconds: Option<i64>,
     concerns: Concerns,
+    /// Whether a part of the state that is coming in was refused.
+    refused_part: bool,
+    arrears: Arrears,
     /// For each profile that means this machine, its sequence and the units it makes.
     wanted: BTreeMap<String, (u64, BTreeSet<UnitId>)>,
     acknowledgements: BTreeMap<ObjectKey, Acknowledgement>,
@@ -140,6 +158,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     make_state_dir(&options.state_dir)?;
     let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?;
     let memory = store.load().await?;
+    check_key(&options, memory.as_ref())?;
     let ticket = ticket(&options, &store, memory.as_ref()).await?;
     let workshop = Arc::new(Workshop {
         host: Arc::new(Host::open(&options.root)?),
@@ -155,7 +174,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let standing = store.setting("standing").await?.unwrap_or_default();
     let transport = Arc::new(bind(&options, &ticket).await?);
     let config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
-    let (connection, events) = AgentConnection::spawn(config, Arc::clone(&transport), store.clone());
+    let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
     let mut agent = Agent {
         key: options.key,
         ticket,
@@ -164,11 +183,15 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         standing,
         workshop,
         converger,
+        transport: Arc::clone(&transport),
+        config,
         connection,
         facts,
         vitals: None,
         clock_offset_milliseconds: None,
         concerns: Concerns::default(),
+        refused_part: false,
+        arrears: Arrears::default(),
         wanted: BTreeMap::new(),
         acknowledgements: BTreeMap::new(),
         status: MachineStatus::default(),
@@ -202,6 +225,8 @@ impl Agent {
         let mut report = self.converger.report();
         let mut beat = tokio::time::interval(vitals_period);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut retry = tokio::time::interval(Duration::from_secs(RETRY_SECONDS));
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -209,6 +234,11 @@ impl Agent {
                 changed = report.changed() => {
                     changed.map_err(|_| AgentError::Ended("the converger"))?;
                     self.report_changed().await?;
+                }
+                _ = retry.tick(), if self.is_in_arrears() => {
+                    if self.catch_up().await? {
+                        events = self.reconnect().await;
+                    }
                 }
                 _ = beat.tick() => {
                     let (path, offset) = (state_dir.to_owned(), self.clock_offset_milliseconds);
@@ -224,6 +254,7 @@ impl Agent {
         match event {
             AgentEvent::Connected { coordinator, .. } => {
                 tracing::info!(coordinator, "connected");
+                self.refused_part = false;
                 self.tell_status().await
             }
             AgentEvent::Disconnected { reason, next_try_milliseconds } => {
@@ -257,15 +288,11 @@ impl Agent {
     }
 
     /// Puts an event into the outbox. A disk that is full must not stop the work.
-    async fn tell_event(&self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
+    async fn tell_event(&mut self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
         let event = MachineEvent { time: Timestamp::now(), warning, reason: reason.to_owned(), message, object };
         tracing::info!(warning, reason, message = %event.message, "event");
         let Ok(body) = serde_json::to_vec(&event) else { return };
-        if let Err(error) = self.store.push_event(&body).await {
-            tracing::error!(%error, "an event could not be kept");
-        }
-        // A connection that has stopped is noticed by the loop.
-        let _ = self.connection.outbox_changed().await;
+        self.keep_event(body).await;
     }
 }
 
@@ -273,6 +300,14 @@ fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| AgentError::StateDir { path: path.to_owned(), source })
+}
+
+fn check_key(options: &AgentOptions, memory: Option<&MachineMemory>) -> Result<(), AgentError> {
+    let given = options.key.machine_key()?;
+    match memory.map(|memory| *memory.key()) {
+        Some(has) if has != given => Err(AgentError::OtherKey { has, given, state_dir: options.state_dir.clone() }),
+        _ => Ok(()),
+    }
 }
 
 /// The ticket that was given, or the one that was kept; kept from now on.
@@ -310,9 +345,7 @@ fn connection_config(
     let mut hello = Hello::new(ticket.fleet, process);
     hello.machine_id.clone_from(&facts.machine_id);
     hello.agent_version.clone_from(&options.version);
-    let position = intake::position(memory, standing);
-    (hello.root_version, hello.incarnation, hello.revision) = (position.root_version, position.incarnation, position.revision);
-    hello.held = position.held;
+    intake::say_position(&mut hello, intake::position(memory, standing));
     Ok(AgentConfig {
         hello,
         join: Some(join(options, ticket, facts)?),

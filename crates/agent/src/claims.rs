@@ -60,12 +60,12 @@ pub fn claims(profile: &str, sequence: u64, spec: &ProfileSpec) -> Result<Profil
 }
 
 /// How a report names a wish of a profile.
-pub fn by(profile: &str, sequence: u64) -> String {
+pub(crate) fn by(profile: &str, sequence: u64) -> String {
     format!("Profile/{profile}@{sequence}")
 }
 
 /// The object and the sequence that a report names.
-pub fn parse_by(by: &str) -> Option<(&str, u64)> {
+pub(crate) fn parse_by(by: &str) -> Option<(&str, u64)> {
     let (object, sequence) = by.rsplit_once('@')?;
     Some((object, sequence.parse().ok()?))
 }

@@ -13,6 +13,8 @@ use stead_wire::{Outbox, OutboxError, OutboxItem};
 
 /// The version of the tables. An older file is brought up to date, a newer one refused.
 const SCHEMA_VERSION: i64 = 1;
+/// Pages of the write-ahead log before it is brought into the file: a quarter of a megabyte, since state directories can be small.
+const WAL_PAGES_MAX: u32 = 64;
 /// Events that wait for the coordinator at most: weeks of a quiet machine. Past it the oldest goes, and the next says how many went.
 pub const OUTBOX_ITEMS_MAX: i64 = 10_000;
 
@@ -58,7 +60,7 @@ pub enum MemoryStoreError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: MemoryError,
+        source: Box<MemoryError>,
     },
     /// A row cannot be read or written as text.
     #[error("a row of the machine's memory is not well-formed: {0}")]
@@ -97,7 +99,8 @@ impl MemoryStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .locking_mode(sqlx::sqlite::SqliteLockingMode::Exclusive)
-            .pragma("cache_size", "-256");
+            .pragma("cache_size", "-256")
+            .pragma("wal_autocheckpoint", WAL_PAGES_MAX.to_string());
         // One connection: the lock is its own, and an agent has little to write.
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let pool = pool.connect_with(options).await.map_err(|source| locked(path, source))?;
@@ -131,7 +134,7 @@ impl MemoryStore {
         let statements: Vec<StatementRow> = self.rows("SELECT row FROM statements").await?;
         let entries: Vec<EntryRow> = self.rows("SELECT row FROM entries").await?;
         let memory = MachineMemory::load(row, &roots, statements, entries);
-        memory.map(Some).map_err(|source| MemoryStoreError::Altered { path: self.path.clone(), source })
+        memory.map(Some).map_err(|source| MemoryStoreError::Altered { path: self.path.clone(), source: Box::new(source) })
     }
 
     async fn rows<T: DeserializeOwned>(&self, query: &'static str) -> Result<Vec<T>, MemoryStoreError> {
@@ -216,6 +219,16 @@ impl MemoryStore {
         Ok(())
     }
 
+    /// Gives the space of the write-ahead log back to the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`] where there is not even room for that.
+    pub async fn make_room(&self) -> Result<(), MemoryStoreError> {
+        let failed = self.failed("giving back space");
+        self.pool.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.map(|_| ()).map_err(failed)
+    }
+
     /// Lets go of the file.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -265,7 +278,10 @@ impl Outbox for MemoryStore {
 
     async fn taken(&self, sequence: u64) -> Result<(), OutboxError> {
         let query = sqlx::query("DELETE FROM outbox WHERE sequence <= ?").bind(i64::try_from(sequence).unwrap_or(i64::MAX));
-        query.execute(&self.pool).await.map_err(|error| OutboxError(Box::new(error)))?;
+        if let Err(error) = query.execute(&self.pool).await {
+            // They stay, and are sent once more after a restart: no reason to end a session that works.
+            tracing::warn!(%error, sequence, "events that the coordinator has could not be removed from the outbox");
+        }
         Ok(())
     }
 }

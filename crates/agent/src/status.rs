@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use stead_model::{Condition, ConditionStatus, UnitState, UnitStatus, set_condition};
 use stead_trust::Outcome;
-use stead_unit::{Report, UnitId, UnitReport, UnitState as State};
+use stead_unit::{Goal, Report, UnitId, UnitReport, UnitState as State};
 
 use crate::claims::parse_by;
 
@@ -16,7 +16,7 @@ pub const UNITS_LISTED_MAX: usize = 500;
 const MESSAGE_CHARACTERS_MAX: usize = 2_000;
 
 /// The units of a report, those in trouble first.
-pub fn units(report: &Report) -> Vec<UnitStatus> {
+pub(crate) fn units(report: &Report) -> Vec<UnitStatus> {
     let mut units: Vec<UnitStatus> = report.units.iter().map(|(id, unit)| unit_status(id, unit, report.at)).collect();
     units.sort_by_key(|unit| (matches!(unit.state, UnitState::Converged), unit.unit.clone()));
     units.truncate(UNITS_LISTED_MAX);
@@ -55,7 +55,7 @@ fn unit_status(id: &UnitId, unit: &UnitReport, at: Duration) -> UnitStatus {
 /// What became of one object on this machine; none while it is under way.
 ///
 /// `wanted` are the units that the object makes here: none where it does not mean this machine, or is deleted.
-pub fn outcome(object: &str, sequence: u64, wanted: &BTreeSet<UnitId>, report: &Report) -> Option<(Outcome, String)> {
+pub(crate) fn outcome(object: &str, sequence: u64, wanted: &BTreeSet<UnitId>, report: &Report) -> Option<(Outcome, String)> {
     let mut failures = Vec::new();
     let mut underway = false;
     let own =
@@ -64,7 +64,7 @@ pub fn outcome(object: &str, sequence: u64, wanted: &BTreeSet<UnitId>, report: &
         let Some(at) = own(unit) else { continue };
         match &unit.state {
             // A unit of an earlier sequence that is still there is on its way out, or was not looked at since.
-            State::Converged if at < sequence => underway = true,
+            State::Converged | State::Failed { .. } if at < sequence && unit.goal == Goal::Present => underway = true,
             State::Converged | State::Kept { .. } => {}
             State::Failed { reason, .. } | State::Conflict { reason } => failures.push(format!("{id}: {reason}")),
             State::Converging | State::Blocked { .. } | State::Removing => underway = true,
@@ -90,21 +90,27 @@ fn detail(first: &str, count: usize) -> String {
 
 /// What is known besides the report.
 #[derive(Clone, Debug, Default)]
-pub struct Concerns {
+pub(crate) struct Concerns {
     /// What was refused, by object or statement, in words.
-    pub refusals: BTreeMap<String, String>,
+    pub(crate) refusals: BTreeMap<String, String>,
+    /// Why the machine's memory cannot be written.
+    pub(crate) memory: Option<String>,
+    /// Whether what an earlier process saved could not be read.
+    pub(crate) unswept: bool,
     /// Why the wishes as a whole cannot be carried out.
-    pub impossible: Option<String>,
+    pub(crate) impossible: Option<String>,
 }
 
 /// The machine's own conditions.
-pub fn conditions(present: &mut Vec<Condition>, report: &Report, concerns: &Concerns, now: Timestamp) {
+pub(crate) fn conditions(present: &mut Vec<Condition>, report: &Report, concerns: &Concerns, now: Timestamp) {
     let count = |fits: fn(&State) -> bool| report.units.values().filter(|unit| fits(&unit.state)).count();
     let failed = count(|state| matches!(state, State::Failed { .. }));
     let conflicts = count(|state| matches!(state, State::Conflict { .. }));
     let total = report.units.len();
     let converged = count(|state| matches!(state, State::Converged | State::Kept { .. }));
-    let (status, reason, message) = if let Some(impossible) = &concerns.impossible {
+    let (status, reason, message) = if let Some(memory) = &concerns.memory {
+        (ConditionStatus::False, "MemoryFails", memory.clone())
+    } else if let Some(impossible) = &concerns.impossible {
         (ConditionStatus::False, "Impossible", impossible.clone())
     } else if failed > 0 {
         (ConditionStatus::False, "UnitsFail", format!("{failed} of {total} units fail; they are tried again"))
@@ -130,7 +136,6 @@ pub fn conditions(present: &mut Vec<Condition>, report: &Report, concerns: &Conc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stead_unit::Goal;
 
     fn report(units: &[(&str, &str, State)]) -> Report {
         let unit = |by: &str, state: &State| UnitReport {

@@ -1,10 +1,13 @@
 //! What comes from the coordinator: judged by `trust`, written to disk, and only then obeyed.
 
-use stead_model::{ObjectKey, registry};
-use stead_trust::{AcceptedEntry, Bundle, MachineMemory, SignedRoot, adopt_roots, judge};
-use stead_wire::{Held, Position, State};
+use std::sync::Arc;
 
-use super::{Agent, AgentError, News, Standing, fact_labels};
+use stead_model::{ObjectKey, registry};
+use stead_trust::{AcceptedEntry, Bundle, Leaf, MachineMemory, SignedRoot, adopt_roots, judge};
+use stead_wire::{HELD_MAX, Held, Hello, Position, State};
+
+use super::wishes::impossible;
+use super::{Agent, AgentError, News, Standing, Workshop, fact_labels};
 
 /// What a machine says that it holds.
 pub(super) fn position(memory: Option<&MachineMemory>, standing: Standing) -> Position {
@@ -22,30 +25,50 @@ pub(super) fn position(memory: Option<&MachineMemory>, standing: Standing) -> Po
     }
 }
 
+/// Says in a greeting what the machine holds. More than fits is left out: the revision says it then.
+pub(super) fn say_position(hello: &mut Hello, position: Position) {
+    (hello.root_version, hello.incarnation, hello.revision) = (position.root_version, position.incarnation, position.revision);
+    hello.held = if position.held.len() > HELD_MAX { Vec::new() } else { position.held };
+}
+
 impl Agent {
-    /// Takes a state: roots first, then each bundle by itself. What is refused is told and left; what is accepted is on disk before
-    /// anything is done about it.
+    /// Takes a state. One that the disk does not take waits until there is room.
     pub(super) async fn take(&mut self, state: State) -> Result<(), AgentError> {
-        let refused_before = self.concerns.refusals.len();
-        if !self.take_roots(&state).await? {
+        if self.must_wait() {
             return Ok(());
         }
-        for bytes in &state.bundles {
-            self.take_bundle(bytes).await?;
-        }
-        if state.complete {
-            let standing = Standing { incarnation: state.incarnation, revision: state.revision };
-            if standing != self.standing {
-                self.store.write(&News { standing: Some(standing), ..News::default() }).await?;
-                self.standing = standing;
-            }
-            if state.full && self.concerns.refusals.len() == refused_before && state.bundles.is_empty() {
-                self.concerns.refusals.remove(WHOLE_CHANGE);
-            }
+        match self.take_parts(&state).await {
+            Err(AgentError::Memory(error)) => self.owe_state(state, &error).await,
+            result => result?,
         }
         let position = position(self.memory.as_ref(), self.standing);
         self.connection.set_position(position).await.map_err(|_| AgentError::Ended("the connection"))?;
         self.rewish().await
+    }
+
+    /// Roots first, then each bundle by itself. What is refused is told and left; what is accepted is on disk before anything is done
+    /// about it.
+    async fn take_parts(&mut self, state: &State) -> Result<(), AgentError> {
+        if self.take_roots(state).await? {
+            for bytes in &state.bundles {
+                self.take_bundle(bytes).await?;
+            }
+        }
+        if !state.complete || std::mem::take(&mut self.refused_part) {
+            // What was refused was not taken: the machine does not say that it has come to this revision.
+            return Ok(());
+        }
+        if state.full {
+            self.concerns.refusals.clear();
+        } else if !state.bundles.is_empty() {
+            self.concerns.refusals.remove(WHOLE_CHANGE);
+        }
+        let standing = Standing { incarnation: state.incarnation, revision: state.revision };
+        if standing != self.standing && self.memory.is_some() {
+            self.store.write(&News { standing: Some(standing), ..News::default() }).await?;
+            self.standing = standing;
+        }
+        Ok(())
     }
 
     /// Says whether the machine has a root chain now.
@@ -112,9 +135,13 @@ impl Agent {
                 return Ok(());
             }
         };
-        if let Some((key, reason)) = accepted.iter().find_map(ill_formed) {
+        let workshop = &self.workshop;
+        if let Some((key, reason)) = accepted.iter().find_map(|entry| ill_formed(workshop, entry)) {
             self.refuse(&key.to_string(), format!("{key} was refused: {reason}"), Some(key)).await;
             return Ok(());
+        }
+        for key in bundle.entries.iter().filter_map(|entry| Leaf::from_bytes(&entry.leaf).ok()).map(|leaf| leaf.key()) {
+            self.concerns.refusals.remove(&key.to_string());
         }
         if accepted.is_empty() {
             return Ok(());
@@ -125,7 +152,6 @@ impl Agent {
         self.store.write(&news).await?;
         *memory = next;
         for entry in &accepted {
-            self.concerns.refusals.remove(&entry.key.to_string());
             tracing::info!(object = %entry.key, sequence = entry.sequence, revision = entry.revision.0, "accepted");
         }
         Ok(())
@@ -133,8 +159,15 @@ impl Agent {
 
     /// The machine keeps the state that it had, and says why.
     async fn refuse(&mut self, subject: &str, message: String, object: Option<ObjectKey>) {
-        let known = self.concerns.refusals.insert(subject.to_owned(), message.clone());
-        if known.as_ref() != Some(&message) {
+        self.refused_part = true;
+        let refusals = &mut self.concerns.refusals;
+        let room = refusals.len() < REFUSALS_MAX || refusals.contains_key(subject);
+        let (subject, message, object) = if room {
+            (subject, message, object)
+        } else {
+            (OTHERS, format!("more than {REFUSALS_MAX} others were refused"), None)
+        };
+        if refusals.insert(subject.to_owned(), message.clone()).as_ref() != Some(&message) {
             self.tell_event(true, "Refused", message, object).await;
         }
     }
@@ -142,13 +175,23 @@ impl Agent {
 
 /// The subject of a refusal that is about no single object.
 const WHOLE_CHANGE: &str = "a Change";
+/// Refusals that are kept apart at most: their subjects are whatever a coordinator made up.
+const REFUSALS_MAX: usize = 64;
+/// The subject of those past the limit.
+const OTHERS: &str = "others";
 
-/// What owners signed is verified by now; it must also be something that this version of the agent understands.
-fn ill_formed(entry: &AcceptedEntry) -> Option<(ObjectKey, String)> {
+/// What owners signed is verified by now; it must also be something that this version of the agent understands and can be.
+fn ill_formed(workshop: &Arc<Workshop>, entry: &AcceptedEntry) -> Option<(ObjectKey, String)> {
     let object = entry.object.as_ref()?;
     let Some(info) = registry().by_group_kind(&entry.key.kind) else {
         return Some((entry.key.clone(), "this version of the agent does not know the kind".to_owned()));
     };
-    let value = serde_json::to_value(object).ok()?;
-    info.parse(value).err().map(|error| (entry.key.clone(), error.to_string()))
+    let value = match serde_json::to_value(object) {
+        Ok(value) => value,
+        Err(error) => return Some((entry.key.clone(), error.to_string())),
+    };
+    let fault = info.parse(value).err().map(|error| error.to_string());
+    let fault =
+        fault.or_else(|| if entry.key.kind.kind() == "Profile" { impossible(workshop, &entry.key.name, object) } else { None });
+    fault.map(|fault| (entry.key.clone(), fault))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use stead_model::{Acknowledgement, Digest, GroupKind, ObjectKey};
+use stead_model::{Acknowledgement, Digest, ObjectKey};
 use stead_trust::{Ack, Outcome, SignedAck};
 use stead_unit::{Report, UnitState};
 
@@ -66,7 +66,11 @@ impl Agent {
             detail,
             sequence: memory.next_ack_sequence(),
         };
-        self.store.write(&News { row: Some(memory.row()), ..News::default() }).await?;
+        if let Err(error) = self.store.write(&News { row: Some(memory.row()), ..News::default() }).await {
+            // Its sequence could come again after a restart, so it is not said before it is written.
+            self.memory_failed(&error).await;
+            return Ok(());
+        }
         let signed = match SignedAck::sign(&ack, &self.key) {
             Ok(signed) => signed,
             Err(error) => {
@@ -149,9 +153,4 @@ const fn outcome_word(outcome: Outcome) -> &'static str {
 fn whole_second() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// The kind of this machine's own object, for those who need to name it.
-pub fn machine_kind() -> GroupKind {
-    GroupKind::new(stead_model::GROUP, "Machine")
 }

@@ -1,13 +1,14 @@
 //! From what the machine holds to what it works on, and what it would do for a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use stead_model::{MachinePlan, PlanRequest, PlannedUnit, Profile, ProfileSpec};
+use stead_model::{MachinePlan, Object, PlanRequest, PlannedUnit, Profile, ProfileSpec};
 use stead_trust::{MachineMemory, Signature};
 use stead_unit::{Difference, Direction, Planned, UnitId, WishSet};
 
-use super::{Agent, AgentError};
+use super::{Agent, AgentError, Workshop};
 use crate::claims;
 use crate::units::ProfileClaims;
 
@@ -25,10 +26,10 @@ pub(super) fn selected(memory: &MachineMemory) -> Vec<(String, u64, ProfileSpec)
 impl Agent {
     /// Hands the converger everything that is wished for now. What is no longer wished for is withdrawn, and work on it stops at once.
     pub(super) async fn rewish(&mut self) -> Result<(), AgentError> {
-        let Some(memory) = &self.memory else { return Ok(()) };
+        let Some(memory) = &self.memory else { return self.tell_status().await };
         if memory.own_labels().is_none() {
             // Before the machine knows what it is, it can't tell what is meant for it, and takes nothing away.
-            return Ok(());
+            return self.report_changed().await;
         }
         let (claims, faults) = claims_of(selected(memory));
         self.concerns.impossible = faults.into_iter().next();
@@ -40,7 +41,15 @@ impl Agent {
         let mut list = wished.wishes;
         if !self.swept {
             let ids: BTreeSet<UnitId> = list.iter().map(|wish| wish.unit.id().clone()).collect();
-            let (leftovers, faults) = self.workshop.leftovers(&ids)?;
+            let (leftovers, faults) = match self.workshop.leftovers(&ids) {
+                Ok(found) => found,
+                Err(error) => {
+                    // Without it nobody knows what is to be put back: nothing starts before it can be read.
+                    self.concerns.impossible = Some(error.to_string());
+                    self.concerns.unswept = true;
+                    return self.report_changed().await;
+                }
+            };
             for fault in faults {
                 tracing::error!(%fault, "something that was saved cannot be read");
             }
@@ -50,7 +59,7 @@ impl Agent {
             Ok(set) => {
                 self.wanted = claims.iter().map(wanted).collect();
                 self.converger.set(set).await.map_err(|_| AgentError::Ended("the converger"))?;
-                self.swept = true;
+                (self.swept, self.concerns.unswept) = (true, false);
             }
             Err(error) => self.concerns.impossible = Some(error.to_string()),
         }
@@ -99,6 +108,18 @@ impl Agent {
         let set = WishSet::new(self.workshop.wishes(&claims).wishes).map_err(|error| error.to_string())?;
         let differences = self.converger.difference(set).await.map_err(|error| error.to_string())?;
         Ok(MachinePlan { error: None, units: differences.iter().filter_map(planned_unit).collect() })
+    }
+}
+
+/// Why a profile can be carried out on no machine.
+pub(super) fn impossible(workshop: &Arc<Workshop>, name: &str, object: &Object) -> Option<String> {
+    let profile: Profile = match object.to_typed() {
+        Ok(profile) => profile,
+        Err(error) => return Some(error.to_string()),
+    };
+    match claims::claims(name, 0, &profile.spec) {
+        Ok(claims) => WishSet::new(workshop.wishes(&[claims]).wishes).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
     }
 }
 

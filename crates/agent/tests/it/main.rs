@@ -1,4 +1,8 @@
-//! The unit kinds on real file systems.
+//! The unit kinds on real file systems, and the whole agent against a coordinator that lies.
 
+#[cfg(test)]
+mod fleet;
+#[cfg(test)]
+mod honest;
 #[cfg(test)]
 mod units;
