@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use stead_admission::WriteError;
 use stead_model::{Cause, CauseReason, ObjectKey};
 use stead_store::CommitError;
+use stead_trust::AdmissionError;
 
 use crate::resource::Resource;
 use crate::status::ApiError;
@@ -31,6 +32,12 @@ pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> Api
             let cause = Cause::new("(object)", CauseReason::Invalid, error.to_string());
             ApiError::invalid(&resource.info.group_kind(), name, &[cause])
         }
+        WriteError::Refused(AdmissionError::NeedsSigning { taken }) => {
+            let causes = taken.iter().map(|taken| needs_signing(&taken.key, taken.current.sequence));
+            let name = taken.first().map_or(name, |taken| &taken.key.name);
+            ApiError::conflict(resource, name, &error.to_string()).with_raw_causes(causes.collect())
+        }
+        WriteError::Refused(AdmissionError::SequenceAhead { .. }) => ApiError::conflict(resource, name, &error.to_string()),
         WriteError::Refused(error) => ApiError::forbidden(resource, name, &error.to_string()),
         WriteError::RootRefused(error) => ApiError::forbidden(resource, name, &error.to_string()),
         WriteError::Commit(error) => commit(resource, error),
@@ -42,6 +49,12 @@ pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> Api
         }
         WriteError::Sign(_) | WriteError::Record(_) => ApiError::internal(error.to_string()),
     }
+}
+
+/// The cause by which a client knows that its author has to look at the change again.
+fn needs_signing(key: &ObjectKey, current: u64) -> Value {
+    let message = format!("{key} is at sequence {current}: look at what changed, and sign on top of it");
+    json!({"reason": "NeedsSigning", "message": message, "field": ""})
 }
 
 /// The resource of a key, for errors about another object than the path's.
@@ -67,12 +80,9 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
             );
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.finalizers", CauseReason::Forbidden, message)])
         }
-        CommitError::SequenceTaken { key, signed, current } => {
-            let cause: Value = json!({
-                "reason": "NeedsSigning", "field": "",
-                "message": format!("{key} was signed for sequence {signed}; the next one is {}", current.saturating_add(1)),
-            });
-            ApiError::conflict(of(resource, key), &key.name, &error.to_string()).with_raw_causes(vec![cause])
+        CommitError::SequenceTaken { key, current, .. } => {
+            let causes = vec![needs_signing(key, *current)];
+            ApiError::conflict(of(resource, key), &key.name, &error.to_string()).with_raw_causes(causes)
         }
         CommitError::ChangeExists { id, .. } => {
             ApiError::new(StatusCode::CONFLICT, "AlreadyExists", error.to_string()).about(resource, id)

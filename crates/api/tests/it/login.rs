@@ -58,8 +58,8 @@ async fn a_signed_change_is_taken_and_kept() {
     assert_eq!(change["spec"]["entries"][0]["object"], "Profile/web");
     fixture.get("/apis/stead.dev/v1/profiles/web").await.expect(200);
     assert_eq!(fixture.post("/stead/v1/sequences", &names).await.expect(200)[0]["sequence"], 1);
-    let taken = fixture.post("/apis/stead.dev/v1/changes", &submission).await;
-    assert!([403, 409].contains(&taken.code), "{taken:?}");
+    let taken = fixture.post("/apis/stead.dev/v1/changes", &submission).await.expect(409);
+    assert_eq!(taken["details"]["causes"][0]["reason"], "NeedsSigning");
 
     assert_eq!(fixture.get(&format!("/apis/stead.dev/v1/changes/{name}")).await.expect(200), change);
     let bundle: stead_trust::Bundle =
