@@ -26,7 +26,7 @@ use crate::host::{Host, HostError};
 use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
 use crate::status::Concerns;
 use crate::units::{Saved, SavedError, Workshop};
-use crate::{facts, vitals};
+use crate::{facts, updates, vitals};
 
 use self::arrears::{Arrears, RETRY_SECONDS};
 
@@ -134,6 +134,7 @@ struct Agent {
     connection: AgentHandle,
     facts: Facts,
     vitals: Option<Vitals>,
+    updates: tokio::sync::watch::Receiver<Option<u32>>,
     clock_offset_milliseconds: Option<i64>,
     concerns: Concerns,
     /// Whether a part of the state that is coming in was refused.
@@ -169,7 +170,9 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
 
     let settings = Settings { observe_every: options.observe_period, jitter_seed: random_number()? };
     let (converger, driver) = converge(&settings);
-    let converging = tokio::spawn(driver.run(stop.clone()));
+    // Its own, so that it ends after the loop that listens to it, and also where the agent does not get that far.
+    let end = CancellationToken::new().drop_guard();
+    let converging = tokio::spawn(driver.run(end.token().clone()));
 
     let standing = store.setting("standing").await?.unwrap_or_default();
     let transport = Arc::new(bind(&options, &ticket).await?);
@@ -188,6 +191,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         connection,
         facts,
         vitals: None,
+        updates: count_updates(options.root.clone(), stop.clone()),
         clock_offset_milliseconds: None,
         concerns: Concerns::default(),
         refused_part: false,
@@ -206,7 +210,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).await;
     // The connection may be gone already; then there is nothing to close.
     let _ = agent.connection.close().await;
-    stop.cancel();
+    drop(end);
     // A driver that broke down has been told of by its panic.
     let _ = converging.await;
     transport.close().await;
@@ -241,8 +245,8 @@ impl Agent {
                     }
                 }
                 _ = beat.tick() => {
-                    let (path, offset) = (state_dir.to_owned(), self.clock_offset_milliseconds);
-                    let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset)).await;
+                    let (path, offset, updates) = (state_dir.to_owned(), self.clock_offset_milliseconds, *self.updates.borrow());
+                    let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset, updates)).await;
                     self.vitals = measured.ok();
                     self.tell_status().await?;
                 }
@@ -294,6 +298,22 @@ impl Agent {
         let Ok(body) = serde_json::to_vec(&event) else { return };
         self.keep_event(body).await;
     }
+}
+
+/// Counts pending updates beside everything else, since the package manager takes its time.
+fn count_updates(root: PathBuf, stop: CancellationToken) -> tokio::sync::watch::Receiver<Option<u32>> {
+    let (counted, count) = tokio::sync::watch::channel(None);
+    tokio::spawn(async move {
+        loop {
+            // Nobody listens any more when the agent has ended.
+            let _ = counted.send(updates::pending(&root).await);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(updates::UPDATES_PERIOD) => {}
+            }
+        }
+    });
+    count
 }
 
 fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {

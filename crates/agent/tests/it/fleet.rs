@@ -39,8 +39,11 @@ impl Fleet {
     /// A fleet whose keys come from this seed and those after it.
     pub(crate) fn new(seed: u8) -> Self {
         let (owner, second, stranger, online) = (key(seed), key(seed + 1), key(seed + 2), key(seed + 3));
-        let mut root =
-            Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], Timestamp::now() - minutes(60));
+        let mut root = Root::default_for(
+            vec![owner.public_key().clone()],
+            vec![online.public_key().clone()],
+            Timestamp::now() - minutes(60),
+        );
         let profile = GroupKind::new("stead.dev", "Profile");
         root.roles[0].kinds.retain(|kind| *kind != profile);
         let role = |name: &str, keys: Vec<&SigningKey>, prefix: &str| Role {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stead_model::Acknowledgement;
-use stead_trust::{Outcome, SignedAck, Signature};
+use stead_trust::{Outcome, Signature, SignedAck};
 
 use crate::fleet::{World, holds, profile};
 
@@ -86,7 +86,10 @@ async fn a_signed_change_of_label_withdraws_and_brings_back() {
 
     let back = world.own("graz", 3);
     world.centre.send(vec![back]).await;
-    world.centre.until("all of it again", |seen| holds(&seen.status, "Converged").is_some() && seen.status.units.len() == 5).await;
+    world
+        .centre
+        .until("all of it again", |seen| holds(&seen.status, "Converged").is_some() && seen.status.units.len() == 5)
+        .await;
     assert_eq!(world.machine.files(), applied);
     world.stop().await;
 }

@@ -5,4 +5,6 @@ mod fleet;
 #[cfg(test)]
 mod honest;
 #[cfg(test)]
+mod lying;
+#[cfg(test)]
 mod units;
