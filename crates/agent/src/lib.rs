@@ -25,6 +25,7 @@ mod host;
 mod memory;
 mod status;
 mod units;
+mod updates;
 mod vitals;
 
 pub use agent::{AgentError, AgentOptions, run};

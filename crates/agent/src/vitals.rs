@@ -7,7 +7,7 @@ use stead_model::Vitals;
 use sysinfo::{Components, System};
 
 /// Measures the machine. `state_dir` is where the agent keeps its state: the disk that must not fill up.
-pub fn measure(state_dir: &Path, now: Timestamp, clock_offset_milliseconds: Option<i64>) -> Vitals {
+pub fn measure(state_dir: &Path, now: Timestamp, clock_offset_milliseconds: Option<i64>, updates_pending: Option<u32>) -> Vitals {
     let memory = System::new().map(|mut system| {
         system.refresh_memory();
         (system.available_memory(), system.total_memory())
@@ -24,7 +24,7 @@ pub fn measure(state_dir: &Path, now: Timestamp, clock_offset_milliseconds: Opti
         temperature_millicelsius: temperature_millicelsius(),
         uptime_seconds: System::uptime().unwrap_or_default(),
         clock_offset_milliseconds,
-        updates_pending: updates_pending(Path::new("/")),
+        updates_pending,
     }
 }
 
@@ -47,32 +47,15 @@ fn temperature_millicelsius() -> Option<i64> {
     Some((f64::from(hottest) * 1000.0) as i64)
 }
 
-/// How many packages have a newer version at hand, where Debian's update-notifier or a timer of the owner has left the count
-/// (`/var/lib/update-notifier/updates-available`). Asking apt itself takes seconds and memory that a beat can't afford.
-fn updates_pending(root: &Path) -> Option<u32> {
-    let text = std::fs::read_to_string(root.join("var/lib/update-notifier/updates-available")).ok()?;
-    text.lines().find_map(|line| line.split_whitespace().next()?.parse().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_machine_says_how_it_is() {
-        let vitals = measure(Path::new("/"), Timestamp::from_second(5).unwrap(), Some(-3));
+        let vitals = measure(Path::new("/"), Timestamp::from_second(5).unwrap(), Some(-3), None);
         assert!(vitals.memory_total_bytes >= vitals.memory_available_bytes && vitals.memory_total_bytes > 0);
         assert!(vitals.disk_total_bytes > 0 && vitals.uptime_seconds > 0);
         assert_eq!(vitals.clock_offset_milliseconds, Some(-3));
-    }
-
-    #[test]
-    fn pending_updates_are_read_where_somebody_counts_them() {
-        let root = tempfile::tempdir().unwrap();
-        assert_eq!(updates_pending(root.path()), None);
-        let folder = root.path().join("var/lib/update-notifier");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("updates-available"), "\n12 updates can be applied immediately.\n").unwrap();
-        assert_eq!(updates_pending(root.path()), Some(12));
     }
 }

@@ -217,7 +217,6 @@ fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
         after.conditions.extend(old.conditions.iter().find(|condition| condition.kind == kind).cloned());
     }
     after.last_seen = old.last_seen;
-    after.address.clone_from(&old.address);
     after.events_taken = old.events_taken;
 }
 

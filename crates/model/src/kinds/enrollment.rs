@@ -63,9 +63,6 @@ pub struct EnrollmentStatus {
     pub phase: EnrollmentPhase,
     /// The host name that the machine gives itself.
     pub hostname: String,
-    /// The address it came from.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub address: String,
     /// When it first asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -116,13 +113,6 @@ impl Kind for Enrollment {
             format: ColumnFormat::Text,
             description: "The Machine it became.",
             priority: 0,
-        },
-        Column {
-            name: "Address",
-            pointer: "/status/address",
-            format: ColumnFormat::Text,
-            description: "Where it came from.",
-            priority: 1,
         },
         Column { name: "Key", pointer: "/spec/key", format: ColumnFormat::Text, description: "Its public key.", priority: 1 },
     ];

@@ -75,9 +75,6 @@ pub struct MachineStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub last_seen: Option<Timestamp>,
-    /// The address of its connection.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub address: String,
     /// Hardware, operating system, addresses: what rarely changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
@@ -300,13 +297,6 @@ impl Kind for Machine {
             pointer: "/status/facts/kernel",
             format: ColumnFormat::Text,
             description: "Its kernel's release.",
-            priority: 1,
-        },
-        Column {
-            name: "Address",
-            pointer: "/status/address",
-            format: ColumnFormat::Text,
-            description: "The address of its connection.",
             priority: 1,
         },
         Column {
