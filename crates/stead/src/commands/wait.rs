@@ -82,7 +82,7 @@ impl Awaited {
                     (None | Some(Value::Null), _) => false,
                     (Some(_), None) => true,
                     (Some(Value::String(text)), Some(value)) => text == value,
-                    (Some(other), Some(value)) => other.to_string() == *value,
+                    (Some(other), Some(value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *other),
                 }
             }
         }

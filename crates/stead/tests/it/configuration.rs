@@ -42,7 +42,9 @@ fn the_configuration_is_for_programs_too() {
 
 #[test]
 fn wrong_configuration_says_where() {
-    let cases: &[(&str, &str, &[(&str, &str)], &[&str], &str)] = &[
+    /// File, its text, variables, words, what the error says.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+    let cases: &[Case<'_>] = &[
         (
             "config.toml",
             "server = \"https://a:1\"\ncolour = true\n",

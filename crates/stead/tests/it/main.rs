@@ -1,5 +1,7 @@
 //! The command line as an operator meets it: the real binary, real files, the real ssh-agent, a stand-in for the coordinator.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets what it did not expect has failed")]
+
 mod command_line;
 mod configuration;
 mod coordinator;
