@@ -225,3 +225,50 @@ async fn watches_and_waits() {
         kubectl.has(&kubectl.run(&["delete", "profile", "web"]).await, &["deleted"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn built_in_kinds_and_the_rarer_commands() {
+    let fixture = Fixture::start(Wish::everything_online()).await;
+    for kubectl in kubectls() {
+        let kubectl = Kubectl::new(kubectl, &fixture);
+        let lease = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: l\n  labels: {a: b}\nspec:\n  holderIdentity: me\n";
+        let manifest = kubectl.file("lease.yaml", lease);
+        kubectl.has(&kubectl.run(&["apply", "-f", &manifest]).await, &["created"]);
+        kubectl.has(&kubectl.run(&["apply", "-f", &manifest]).await, &["unchanged"]);
+        let changed = kubectl.file("changed.yaml", &lease.replace(": me\n", ": you\n").replace("{a: b}", "{c: d}"));
+        kubectl.has(&kubectl.run(&["apply", "-f", &changed]).await, &["configured"]);
+        let shown = kubectl.run(&["get", "lease", "l", "-o", "jsonpath={.spec.holderIdentity} {.metadata.labels}"]).await;
+        assert_eq!(shown.replace("map[c:d]", r#"{"c":"d"}"#), r#"you {"c":"d"}"#);
+        kubectl.has(&kubectl.run(&["replace", "-f", &manifest]).await, &["replaced"]);
+        kubectl.has(&kubectl.run(&["replace", "--force", "-f", &changed]).await, &["replaced"]);
+        kubectl.has(&kubectl.run(&["delete", "--dry-run=server", "-f", &changed]).await, &["deleted"]);
+        kubectl.has(&kubectl.run(&["get", "leases", "-A"]).await, &["default", "HOLDER", "you"]);
+        kubectl.run(&["delete", "lease", "--all"]).await;
+
+        let manifest = kubectl.file("profile.json", &profile("web").to_string());
+        kubectl.has(&kubectl.run(&["create", "--dry-run=server", "-f", &manifest]).await, &["created"]);
+        kubectl.run(&["create", "-f", &manifest]).await;
+        kubectl.has(&kubectl.fail(&["create", "-f", &manifest]).await, &["AlreadyExists"]);
+        let applied = kubectl.fail(&["apply", "--server-side", "-f", &manifest]).await;
+        assert!(!applied.is_empty());
+        kubectl.run(&["get", "all", "-A"]).await;
+        kubectl.run(&["get", "profiles,namespaces"]).await;
+        kubectl.run(&["get", "profiles", "--sort-by=.metadata.name"]).await;
+        kubectl.has(&kubectl.run(&["get", "--raw", "/healthz"]).await, &["ok"]);
+        if !kubectl.is_old() {
+            let status = r#"{"status":{"conflicts":[]}}"#;
+            kubectl.run(&["patch", "profile/web", "--subresource=status", "--type=merge", "-p", status]).await;
+            kubectl.run(&["wait", "--for=jsonpath={.spec.files[0].path}=/etc/motd", "profile/web", "--timeout=60s"]).await;
+            kubectl.run(&["events"]).await;
+            kubectl.run(&["events", "--for", "profile/web"]).await;
+        }
+        kubectl.has(&kubectl.run(&["delete", "profile", "-l", "role=web"]).await, &["deleted"]);
+        kubectl.run(&["delete", "profile", "none", "--ignore-not-found"]).await;
+        kubectl.run(&["create", "namespace", "team"]).await;
+        let inside = kubectl.file("inside.yaml", lease);
+        kubectl.run(&["apply", "-n", "team", "-f", &inside]).await;
+        kubectl.run(&["delete", "namespace", "team"]).await;
+        assert_eq!(kubectl.run(&["get", "leases", "-A", "-o", "name"]).await, "");
+        kubectl.has(&kubectl.fail(&["apply", "-n", "team", "-f", &inside]).await, &["namespaces \"team\" not found"]);
+    }
+}
