@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -104,8 +105,10 @@ async fn connection(api: Api, tls: Option<TlsAcceptor>, stream: TcpStream, peer:
     // Small events must not wait for an acknowledgement of the ones before; where the system refuses, they only come later.
     let _ = stream.set_nodelay(true);
     let stall = Duration::from_millis(api.limits().write_stall_milliseconds_max);
-    let stream = Stalling::new(stream, stall);
-    let Some(tls) = tls else { return serve(api, stream, peer).await };
+    // A client counts as slow until its first request is answered, and from then on when it has begun another one.
+    let heard = Arc::new(AtomicBool::new(true));
+    let stream = Stalling::new(stream, stall, Arc::clone(&heard));
+    let Some(tls) = tls else { return serve(api, stream, peer, heard).await };
     let limit = Duration::from_millis(api.limits().handshake_milliseconds_max);
     let shutdown = api.shutdown().clone();
     let shaken = tokio::select! {
@@ -113,7 +116,7 @@ async fn connection(api: Api, tls: Option<TlsAcceptor>, stream: TcpStream, peer:
         () = shutdown.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(stream)) => serve(api, stream, peer).await,
+        Ok(Ok(stream)) => serve(api, stream, peer, heard).await,
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "a TLS handshake failed");
             api.count().handshakes_failed.add();
@@ -122,12 +125,16 @@ async fn connection(api: Api, tls: Option<TlsAcceptor>, stream: TcpStream, peer:
     }
 }
 
-async fn serve(api: Api, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
+async fn serve(api: Api, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, heard: Arc<AtomicBool>) {
     let service = {
-        let api = api.clone();
+        let (api, heard) = (api.clone(), Arc::clone(&heard));
         service_fn(move |request| {
-            let api = api.clone();
-            async move { Ok::<_, std::convert::Infallible>(api.answer(peer, request).await) }
+            let (api, heard) = (api.clone(), Arc::clone(&heard));
+            async move {
+                let answer = api.answer(peer, request).await;
+                heard.store(false, Ordering::Relaxed);
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         })
     };
     let connection = http1::Builder::new()
@@ -153,7 +160,9 @@ async fn serve(api: Api, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAd
     if stalled {
         counters.stalled.add();
     } else if error.is_timeout() {
-        counters.too_slow.add();
+        if heard.load(Ordering::Relaxed) {
+            counters.too_slow.add();
+        }
     } else if error.is_parse() {
         counters.malformed.add();
     }

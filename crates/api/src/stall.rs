@@ -3,6 +3,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,11 +18,13 @@ pub(crate) struct Stalling<S> {
     /// Runs while a write waits.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
+    /// Set whenever bytes arrive: tells a client that is slow from one that has nothing to say.
+    heard: Arc<AtomicBool>,
 }
 
 impl<S> Stalling<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, timer: Box::pin(tokio::time::sleep(limit)), waiting: false }
+    pub(crate) fn new(stream: S, limit: Duration, heard: Arc<AtomicBool>) -> Self {
+        Self { stream, limit, timer: Box::pin(tokio::time::sleep(limit)), waiting: false, heard }
     }
 
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -40,7 +44,12 @@ impl<S> Stalling<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 
@@ -82,7 +91,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (near, _far) = tokio::io::duplex(16);
-        let mut stream = Stalling::new(near, Duration::from_secs(30));
+        let mut stream = Stalling::new(near, Duration::from_secs(30), Arc::default());
         let error = stream.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

@@ -42,6 +42,10 @@ async fn slow_heads_bodies_and_handshakes_are_closed() {
     let fixture = start(hurried()).await;
     exchange(fixture.plain_address, b"GET /version HTTP/1.1\r\nhost: x\r\n").await;
     assert_eq!(fixture.api.counters().too_slow, 1);
+    // One that has nothing more to ask is closed, and is not called slow.
+    let answer = exchange(fixture.plain_address, b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(fixture.api.counters().too_slow, 1);
     let head = format!(
         "POST /api/v1/namespaces HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nauthorization: Bearer {}\r\n\r\n{{",
         fixture.token
