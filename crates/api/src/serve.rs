@@ -39,7 +39,7 @@ async fn collection(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     match call.method {
         Method::GET => {
             let options = call.query.list_options()?;
-            if options.watch { watch::serve(call, &route, options) } else { read::list(&call, &route, &options) }
+            if options.watch { watch::serve(call, &route, options) } else { read::list(call, route, options).await }
         }
         Method::POST => create::serve(&call, &route).await,
         Method::DELETE => remove::collection(&call, &route).await,

@@ -14,6 +14,9 @@ use crate::render::ListMeta;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 
+/// Objects of a page that is made at once, in a few milliseconds: kubectl's own size.
+const INLINE_OBJECTS_MAX: usize = 500;
+
 /// One object.
 pub(super) fn get(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     let key = super::key(route);
@@ -22,8 +25,17 @@ pub(super) fn get(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     Ok(response::json_bytes(StatusCode::OK, super::renderer(call, route)?.object(&stored)?))
 }
 
-/// A page of objects. All pages come from the snapshot of the first.
-pub(super) fn list(call: &Call, route: &ObjectsRoute, options: &ListOptions) -> ApiResult<Answer> {
+/// A page of objects. One that may be large is made beside those who serve the others.
+pub(super) async fn list(call: Call, route: ObjectsRoute, options: ListOptions) -> ApiResult<Answer> {
+    if (1..=INLINE_OBJECTS_MAX).contains(&options.limit) {
+        return list_now(&call, &route, &options);
+    }
+    let made = tokio::task::spawn_blocking(move || list_now(&call, &route, &options)).await;
+    made.map_err(|error| ApiError::internal(format!("the list could not be made: {error}")))?
+}
+
+/// All pages come from the snapshot of the first.
+fn list_now(call: &Call, route: &ObjectsRoute, options: &ListOptions) -> ApiResult<Answer> {
     let renderer = super::renderer(call, route)?;
     let token = options.continue_token.as_deref().map(PageToken::parse).transpose()?;
     let snapshot = snapshot(call, options, token.as_ref())?;
