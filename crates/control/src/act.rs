@@ -5,6 +5,7 @@ mod news;
 mod occurrences;
 mod sessions;
 mod states;
+mod statuses;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use crate::fleet::Fleet;
 use news::News;
 use sessions::Sessions;
 use states::BundleCache;
+use statuses::Statuses;
 
 /// How long a machine may take to answer with a plan, in seconds: it looks at every unit, and runs every check.
 pub const PLAN_SECONDS_MAX: u64 = 20;
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) news_there: Notify,
     pub(crate) profiles_touched: Mutex<BTreeSet<String>>,
     pub(crate) bundles: Mutex<BundleCache>,
+    pub(crate) statuses: Mutex<Statuses>,
     pub(crate) pass: Vec<u8>,
 }
 
@@ -52,6 +55,10 @@ impl Shared {
 
     pub(crate) fn news(&self) -> MutexGuard<'_, News> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn statuses(&self) -> MutexGuard<'_, Statuses> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn with_fleet<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
@@ -86,6 +93,7 @@ impl Control {
             news_there: Notify::new(),
             profiles_touched: Mutex::default(),
             bundles: Mutex::default(),
+            statuses: Mutex::default(),
             pass,
         });
         let control = Self { shared };

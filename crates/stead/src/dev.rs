@@ -1,6 +1,7 @@
 //! `stead dev`: a coordinator and some machines in one terminal, with a picture of the fleet.
 
 mod act;
+mod forge;
 mod household;
 mod picture;
 

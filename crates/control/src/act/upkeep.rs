@@ -4,12 +4,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, GroupKind, Machine, Object, ObjectKey, Profile, Selector};
+use stead_model::{ConditionStatus, GroupKind, Object, ObjectKey, Profile, Selector};
 use stead_store::{List, Op, Retention, Transaction};
 use stead_wire::CoordinatorHandle;
 
 use super::{Shared, news, states};
-use crate::delivery::{machine_kind, profile_kind};
+use crate::delivery::profile_kind;
 use crate::liveness::{self, LIVENESS_PERIOD_SECONDS, Mark, Sign};
 use crate::{events, profile_status};
 
@@ -70,10 +70,9 @@ fn seen(shared: &Shared) -> Vec<Seen> {
     let snapshot = shared.admission.store().snapshot();
     let limits: Vec<(String, u32)> = shared
         .with_fleet(|fleet| fleet.machines().map(|(name, machine)| (name.to_owned(), machine.silent_after_seconds)).collect());
-    let sessions = shared.sessions();
+    let (sessions, mut statuses) = (shared.sessions(), shared.statuses());
     let look = |(name, silent_after_seconds): (String, u32)| {
-        let stored = snapshot.get(&ObjectKey::new(machine_kind(), "", &name));
-        let status = stored.and_then(|stored| stored.to_object().ok()?.to_typed::<Machine>().ok()?.status).unwrap_or_default();
+        let status = statuses.of(&snapshot, &name).unwrap_or_default();
         let condition = |kind: &str| status.conditions.iter().find(|condition| condition.kind == kind);
         let duplicate = condition("DuplicateKey").filter(|condition| condition.status == ConditionStatus::True);
         Seen {
@@ -110,16 +109,11 @@ fn count(shared: &Shared, name: &str) -> Option<Op> {
     let profile: Profile = snapshot.get(&key)?.to_object().ok()?.to_typed().ok()?;
     let sequence = snapshot.sequence(&key).map_or(0, |sequence| sequence.sequence);
     let machines: Vec<String> = shared.with_fleet(|fleet| fleet.machines_for(name).map(str::to_owned).collect());
-    let statuses: Vec<(String, Option<stead_model::MachineStatus>)> = machines
-        .into_iter()
-        .map(|machine| {
-            let stored = snapshot.get(&ObjectKey::new(machine_kind(), "", &machine));
-            let status = stored.and_then(|stored| stored.to_object().ok()?.to_typed::<Machine>().ok()?.status);
-            (machine, status)
-        })
-        .collect();
+    let mut read = shared.statuses();
+    let statuses: Vec<_> = machines.into_iter().map(|machine| (read.of(&snapshot, &machine), machine)).collect();
+    drop(read);
     let present = profile.status.clone().unwrap_or_default();
-    let said = statuses.iter().map(|(name, status)| (name.as_str(), status.as_ref()));
+    let said = statuses.iter().map(|(status, name)| (name.as_str(), status.as_deref()));
     let next = profile_status::plan(name, sequence, said, &present, shared.now());
     if profile.status.as_ref() == Some(&next) {
         return None;

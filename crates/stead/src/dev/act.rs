@@ -76,6 +76,11 @@ pub(crate) async fn play(household: &Household) -> Result<(), Failure> {
 
     heading(household, "3. A change that a stranger signed is refused, and no machine has it");
     refuse(household, &["apply", "-f", &forged, "-m", "forged", "--key", &stranger]).await?;
+    household.say("  the same, sent by somebody who stole the owner's session but not the key:");
+    let refusal = super::forge::send(household, &forged, &household.path("home/owner"), &household.path("home/stranger")).await?;
+    for line in refusal.lines() {
+        household.say(&format!("  {line}"));
+    }
     expect_everywhere(household, signed)?;
 
     heading(household, "4. What somebody changes by hand is put right");
