@@ -5,6 +5,7 @@
 mod command_line;
 mod configuration;
 mod coordinator;
+mod fleet;
 mod keys;
 mod manifests;
 mod security_key;

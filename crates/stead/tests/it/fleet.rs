@@ -1,0 +1,17 @@
+//! Whole fleets out of the real binary: coordinator and agents as processes, the owner's commands, and the machines' files.
+
+mod altered_record;
+mod campaign;
+mod campaign_rounds;
+mod coordinator_starts;
+mod diff;
+mod duplicate_key;
+mod export;
+mod full_disk;
+mod harness;
+mod host_keys;
+mod kubectl;
+mod liveness;
+mod process;
+mod rotation;
+mod withdrawal;
