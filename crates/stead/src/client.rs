@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stead_model::{KindInfo, Object};
+use stead_trust::Signer;
 
 pub(crate) use self::error::{ClientError, StatusError};
 pub(crate) use self::path::{collection, object as object_path};
@@ -70,6 +71,14 @@ impl Client {
             login::log_in(&client, settings).await?
         };
         client.token = Some(token.token);
+        Ok(client)
+    }
+
+    /// A client that is logged in as the holder of a key, whatever the settings and the cache say.
+    pub(crate) async fn connect_as(settings: &Settings, key: &dyn Signer) -> Result<Self, Failure> {
+        let mut client = Self::anonymous(settings)?;
+        let greeting = login::greet(&client, settings).await?;
+        client.token = Some(login::answer_as(&client, key, greeting).await?.token);
         Ok(client)
     }
 

@@ -1,5 +1,7 @@
 //! Differences of objects as text, in the form of `diff -u`.
 
+use std::ops::Range;
+
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 use stead_model::Object;
@@ -27,9 +29,9 @@ pub(crate) fn unified(old_name: &str, new_name: &str, old: &str, new: &str, term
     let mut out = terminal.on_stdout(Style::Strong, &format!("--- {old_name}\n+++ {new_name}\n"));
     for group in difference.grouped_ops(CONTEXT_LINES) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let old_lines = first.old_range().start + 1..last.old_range().end + 1;
-        let new_lines = first.new_range().start + 1..last.new_range().end + 1;
-        let place = format!("@@ -{},{} +{},{} @@", old_lines.start, old_lines.len(), new_lines.start, new_lines.len());
+        let old_lines = first.old_range().start..last.old_range().end;
+        let new_lines = first.new_range().start..last.new_range().end;
+        let place = format!("@@ -{} +{} @@", place(&old_lines), place(&new_lines));
         out.push_str(&terminal.on_stdout(Style::Faint, &place));
         out.push('\n');
         for change in group.iter().flat_map(|operation| difference.iter_changes(operation)) {
@@ -46,6 +48,12 @@ pub(crate) fn unified(old_name: &str, new_name: &str, old: &str, new: &str, term
     out
 }
 
+/// The first line, counted from 1, and how many; of no lines, the one before them.
+fn place(lines: &Range<usize>) -> String {
+    let first = if lines.is_empty() { lines.start } else { lines.start + 1 };
+    format!("{first},{}", lines.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +62,7 @@ mod tests {
     fn differences_are_those_of_diff() {
         let text = unified("a", "b", "1\n2\n3\n4\n5\n", "1\n2\nx\n4\n5\n", Terminal::plain());
         assert_eq!(text, "--- a\n+++ b\n@@ -1,5 +1,5 @@\n 1\n 2\n-3\n+x\n 4\n 5\n");
+        assert!(unified("a", "b", "", "1\n", Terminal::plain()).contains("@@ -0,0 +1,1 @@"));
         assert_eq!(unified("a", "b", "1\n", "1\n", Terminal::plain()), "");
     }
 }

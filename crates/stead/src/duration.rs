@@ -24,10 +24,15 @@ impl Span {
         Duration::from_secs(self.seconds)
     }
 
-    /// The moment that much later.
+    /// The moment that much later, in whole seconds as documents have them.
     pub(crate) fn after(self, moment: Timestamp) -> Timestamp {
-        moment.checked_add(self.to_duration()).unwrap_or(Timestamp::MAX)
+        whole_seconds(moment.checked_add(self.to_duration()).unwrap_or(Timestamp::MAX))
     }
+}
+
+/// A moment without its fraction of a second, as people read it.
+pub(crate) fn whole_seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
 impl FromStr for Span {

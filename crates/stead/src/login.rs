@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use stead_model::Digest;
-use stead_trust::{Login, PublicKey, SignedLogin};
+use stead_trust::{Login, PublicKey, SignedLogin, Signer};
 
 use crate::client::Client;
 use crate::config::Settings;
@@ -43,13 +43,20 @@ pub(crate) async fn log_in(client: &Client, settings: &Settings) -> Result<Token
     answer(client, settings, greeting).await
 }
 
-/// Answers a greeting with a signature, and keeps the token.
+/// Answers a greeting with a signature of the settings' first key, and keeps the token.
 pub(crate) async fn answer(client: &Client, settings: &Settings, greeting: Greeting) -> Result<Token, Failure> {
     let key = signer::load_first(settings)?;
+    let token = answer_as(client, key.as_ref(), greeting).await?;
+    token::keep(settings, &token)?;
+    Ok(token)
+}
+
+/// Answers a greeting as the holder of a key.
+pub(crate) async fn answer_as(client: &Client, key: &dyn Signer, greeting: Greeting) -> Result<Token, Failure> {
     let now = Timestamp::now();
     let login = Login { fleet: greeting.fleet, time: now, coordinator: greeting.coordinator, nonce: greeting.nonce };
-    let signed = SignedLogin::sign(&login, key.as_ref()).map_err(|error| Failure::of(FailureKind::User, error))?;
-    let token: Token = client.post(PATH, &signed).await.map_err(|error| {
+    let signed = SignedLogin::sign(&login, key).map_err(|error| Failure::of(FailureKind::User, error))?;
+    client.post(PATH, &signed).await.map_err(|error| {
         let apart = now.as_second() - greeting.time.as_second();
         let failure = Failure::from(error).hint(format!("The login was signed by {}.", key.public_key().fingerprint()));
         /// More than the network and a touch explain.
@@ -59,7 +66,5 @@ pub(crate) async fn answer(client: &Client, settings: &Settings, greeting: Greet
         } else {
             failure.hint(format!("This clock and the coordinator's are {apart} s apart."))
         }
-    })?;
-    token::keep(settings, &token)?;
-    Ok(token)
+    })
 }

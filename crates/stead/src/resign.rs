@@ -37,17 +37,20 @@ pub(crate) async fn send_root(client: &Client, signed: &SignedRoot, version: u64
 }
 
 /// Lists what keys that left had signed, and signs it again in one change with keys that stayed.
-pub(crate) async fn after_rotation(
-    context: &Context,
-    client: &Client,
-    left: &[PublicKey],
-    no_resign: bool,
-) -> Result<(), Failure> {
+pub(crate) async fn after_rotation(context: &Context, left: &[PublicKey], no_resign: bool) -> Result<(), Failure> {
     if left.is_empty() {
         return Ok(());
     }
+    let signers = signer::load_all(&context.settings)?;
+    let stayed: Vec<BoxSigner> = signers.into_iter().filter(|signer| !left.contains(signer.public_key())).collect();
+    let Some(first) = stayed.first() else {
+        let failure = Failure::refused("the new trust root is in force; what the keys that left had signed is not signed again");
+        return Err(failure.hint("Apply it again with a key that stayed: stead get profiles --key KEY -o yaml | stead apply --key KEY -f -"));
+    };
+    // The login before the rotation may have been one of a key that left.
+    let client = Client::connect_as(&context.settings, first.as_ref()).await?;
     let fingerprints: Vec<String> = left.iter().map(PublicKey::fingerprint).collect();
-    let keys = signed_only_by(client, &fingerprints).await?;
+    let keys = signed_only_by(&client, &fingerprints).await?;
     if keys.is_empty() {
         context.say("Nothing on record was signed by the keys that left alone.");
         return Ok(());
@@ -58,20 +61,10 @@ pub(crate) async fn after_rotation(
         context.say("Machines keep these; machines that join from now on do not take them before somebody signs them again.");
         return Ok(());
     }
-    let stayed: Vec<BoxSigner> =
-        signer::load_all(&context.settings)?.into_iter().filter(|signer| !left.contains(signer.public_key())).collect();
-    if stayed.is_empty() {
-        let failure = Failure::refused(
-            "the new version of the trust root is in force, but only keys that left were given to sign these again",
-        );
-        return Err(
-            failure.hint("Apply them again with a key that stayed: `stead get KIND NAME -o yaml | stead apply --key KEY -f -`.")
-        );
-    }
-    let objects = change::on_record(client, &keys).await?;
+    let objects = change::on_record(&client, &keys).await?;
     let draft = Draft { puts: objects.into_values().map(|object| object.as_sent()).collect(), deletes: Vec::new() };
     let signing = Signing::with_message(format!("sign again what {} had signed", fingerprints.join(", ")));
-    let sent = change::sign_and_send_with(client, &context.settings, &stayed, &draft, &signing).await?;
+    let sent = change::sign_and_send_with(&client, &context.settings, &stayed, &draft, &signing).await?;
     context.print(&format!("{} object(s) signed again (change {})\n", draft.puts.len(), sent.id))
 }
 

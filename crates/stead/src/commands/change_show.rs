@@ -1,7 +1,7 @@
 //! `stead change show`: a change, with its signatures checked on this machine.
 
 use serde_json::json;
-use stead_trust::{Bundle, ChangeStatement, Leaf, SignatureNamespace, UserPresence, verify_inclusion, verify_with};
+use stead_trust::{Authorship, Bundle, ChangeStatement, Leaf, SignatureNamespace, UserPresence, verify_inclusion, verify_with};
 
 use super::Context;
 use crate::Outcome;
@@ -74,8 +74,13 @@ pub(super) async fn run(context: &Context, args: ChangeShowArgs) -> Outcome {
         let value = json!({"statement": statement, "signatures": signatures, "entries": entries, "problems": problems});
         context.print(&if format == Format::Json { json(&value)? } else { yaml(&value)? })?;
     } else {
+        let author = match &statement.authorship {
+            Authorship::Person { author } => author.fingerprint(),
+            Authorship::Online { signer, requested_by } => format!("{}, a coordinator, for {requested_by}", signer.fingerprint()),
+        };
         let rows = vec![
             vec!["Change:".to_owned(), statement.id.clone()],
+            vec!["Author:".to_owned(), author],
             vec!["Message:".to_owned(), statement.message.clone()],
             vec!["Time:".to_owned(), statement.time.to_string()],
             vec!["Admit before:".to_owned(), statement.admit_before.to_string()],

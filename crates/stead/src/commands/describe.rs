@@ -10,6 +10,7 @@ use crate::Outcome;
 use crate::aligned::{aligned, indented};
 use crate::cli::DescribeArgs;
 use crate::client::Client;
+use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::kind_word::wanted;
@@ -142,7 +143,7 @@ fn event_table(events: &[Value], now: Timestamp) -> String {
 /// A value in one line; a moment with how long ago it was.
 fn moment(value: &Value, now: Timestamp) -> String {
     match value.as_str().filter(|text| text.ends_with('Z')).and_then(|text| text.parse::<Timestamp>().ok()) {
-        Some(moment) => format!("{moment} ({} ago)", stead_model::age(moment, now)),
+        Some(moment) => format!("{} ({} ago)", whole_seconds(moment), stead_model::age(moment, now)),
         None => line(value),
     }
 }

@@ -8,6 +8,7 @@ use super::Context;
 use super::trust_show::render;
 use crate::cli::TrustRotateArgs;
 use crate::client::Client;
+use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::root_file::FleetDocument;
@@ -17,7 +18,7 @@ pub(super) async fn run(context: &Context, args: TrustRotateArgs) -> Outcome {
     let client = Client::connect(&context.settings).await?;
     let chain = FleetDocument::fetch(&client).await?.verify_or_trust(context.settings.fleet())?;
     let before = chain.newest();
-    let next = before.next_version(Timestamp::now()).map_err(|error| Failure::of(FailureKind::Internal, error))?;
+    let next = before.next_version(whole_seconds(Timestamp::now())).map_err(|error| Failure::of(FailureKind::Internal, error))?;
     let root = edited(next, &args)?;
     let signers = signer::load_all(&context.settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
@@ -44,7 +45,7 @@ pub(super) async fn run(context: &Context, args: TrustRotateArgs) -> Outcome {
     let left = resign::keys_that_left(before, &root);
     resign::send_root(&client, &signed, root.version).await?;
     context.print(&format!("trustroot.stead.dev/v{} created\n", root.version))?;
-    resign::after_rotation(context, &client, &left, args.no_resign).await?;
+    resign::after_rotation(context, &left, args.no_resign).await?;
     Ok(ExitCode::Success)
 }
 

@@ -21,6 +21,6 @@ pub(super) async fn run(context: &Context, args: TrustSubmitArgs) -> Outcome {
     let left = resign::keys_that_left(chain.newest(), &root);
     resign::send_root(&client, &signed, root.version).await?;
     context.print(&format!("trustroot.stead.dev/v{} created\n", root.version))?;
-    resign::after_rotation(context, &client, &left, args.no_resign).await?;
+    resign::after_rotation(context, &left, args.no_resign).await?;
     Ok(ExitCode::Success)
 }
