@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use stead_admission::Admission;
-use stead_model::{GroupKind, Machine, MachinePlan, Object, Profile, Revision};
-use stead_store::{EventKind, WatchError, WatchScope};
+use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, Profile, Revision};
+use stead_store::{EventKind, Op, Transaction, WatchError, WatchScope};
 use stead_wire::{CoordinatorHandle, HubEvent, PeerKey, Verdict};
 use tokio::sync::{Notify, mpsc};
 
@@ -159,13 +159,16 @@ impl Control {
                         break;
                     }
                 };
-                let mut concerned = BTreeSet::new();
+                let (mut concerned, mut answered) = (BTreeSet::new(), Vec::new());
                 for event in &group.events {
                     let kind = event.object.kind();
-                    if *kind == machine_kind() || *kind == profile_kind() || kind.kind() == "Enrollment" {
+                    if *kind == machine_kind() || *kind == profile_kind() {
                         concerned.extend(self.concerned(event.kind, event.object.to_object().ok(), wire));
+                    } else if *kind == enrollment_kind() && event.kind != EventKind::Deleted {
+                        answered.extend(event.object.to_object().ok().and_then(|object| self.answer(&object, wire)));
                     }
                 }
+                self.note(answered).await;
                 states::send_to(&self.shared, wire, concerned).await;
             }
         }
@@ -176,10 +179,6 @@ impl Control {
         let Some(object) = object else { return Vec::new() };
         let name = object.metadata.name.clone();
         let group_kind = object.group_kind();
-        if group_kind.kind() == "Enrollment" {
-            self.answer_enrollment(&object, wire);
-            return Vec::new();
-        }
         let before: Vec<String> = self
             .shared
             .with_fleet(|fleet| if group_kind == profile_kind() { names(fleet.machines_for(&name)) } else { Vec::new() });
@@ -233,11 +232,25 @@ impl Control {
         }
     }
 
-    fn answer_enrollment(&self, object: &Object, wire: &CoordinatorHandle) {
-        let denied = object.spec().get("approved").and_then(serde_json::Value::as_bool) == Some(false);
-        let key = object.spec().get("key").and_then(serde_json::Value::as_str).and_then(|key| key.parse().ok());
-        if let (true, Some(peer)) = (denied, key) {
+    /// Acts on an owner's answer to an enrollment, and gives back the status that says so.
+    fn answer(&self, object: &Object, wire: &CoordinatorHandle) -> Option<Op> {
+        let enrollment: Enrollment = object.to_typed().ok()?;
+        if enrollment.spec.approved == Some(false)
+            && let Ok(peer) = enrollment.spec.key.parse()
+        {
             wire.decide(peer, &Verdict::Refused { reason: "an owner has denied the enrollment".to_owned() });
+        }
+        let status = crate::enrollment::plan(&enrollment, self.shared.now())?;
+        Some(Op::put_status(object.key(), serde_json::to_value(status).ok()?))
+    }
+
+    async fn note(&self, ops: Vec<Op>) {
+        if ops.is_empty() {
+            return;
+        }
+        let written = self.shared.admission.store().commit(Transaction::unsigned(self.shared.now(), ops)).await;
+        if let Err(error) = written {
+            tracing::warn!(%error, "the status of an enrollment could not be written");
         }
     }
 

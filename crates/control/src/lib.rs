@@ -16,6 +16,7 @@
 
 mod act;
 pub mod delivery;
+pub mod enrollment;
 pub mod events;
 mod fleet;
 pub mod liveness;
