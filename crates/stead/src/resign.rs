@@ -45,7 +45,8 @@ pub(crate) async fn after_rotation(context: &Context, left: &[PublicKey], no_res
     let stayed: Vec<BoxSigner> = signers.into_iter().filter(|signer| !left.contains(signer.public_key())).collect();
     let Some(first) = stayed.first() else {
         let failure = Failure::refused("the new trust root is in force; what the keys that left had signed is not signed again");
-        return Err(failure.hint("Apply it again with a key that stayed: stead get profiles --key KEY -o yaml | stead apply --key KEY -f -"));
+        return Err(failure
+            .hint("Apply it again with a key that stayed: stead get profiles --key KEY -o yaml | stead apply --key KEY -f -"));
     };
     // The login before the rotation may have been one of a key that left.
     let client = Client::connect_as(&context.settings, first.as_ref()).await?;

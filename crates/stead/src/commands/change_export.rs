@@ -71,16 +71,16 @@ fn readme(bundle: &Bundle, commands: &str) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use stead_model::{Digest, Object, Revision};
     use stead_trust::{Authorship, BundleEntry, Salt, SignedReceipt, Signer, SigningKey, StatementBuilder};
 
-    fn bundle() -> Bundle {
+    /// A change of one Profile, signed by the key of the seed of ones.
+    pub(crate) fn bundle(fleet: Digest) -> Bundle {
         let key = SigningKey::from_seed(&[1; 32]);
         let time: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let authorship = Authorship::Person { author: key.public_key().clone() };
-        let fleet = Digest::of(b"fleet");
         let mut builder = StatementBuilder::new(fleet, "01ARZ3NDEKTSV4RRFFQ69G5FAV", time, time, "why", authorship);
         let mut object = Object { api_version: "stead.dev/v1".into(), kind: "Profile".into(), ..Object::default() };
         object.metadata.name = "web".into();
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn openssh_accepts_what_is_exported_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let commands = write(folder.path(), &bundle()).unwrap();
+        let commands = write(folder.path(), &bundle(Digest::of(b"fleet"))).unwrap();
         let check = || {
             let status = std::process::Command::new("sh").args(["-ec", &commands]).current_dir(folder.path()).output().unwrap();
             status.status.success()
@@ -110,7 +110,7 @@ mod tests {
         altered.push(b' ');
         std::fs::write(folder.path().join(STATEMENT), altered).unwrap();
         assert!(!check());
-        assert!(write(folder.path(), &bundle()).is_err());
+        assert!(write(folder.path(), &bundle(Digest::of(b"fleet"))).is_err());
         let readme = std::fs::read_to_string(folder.path().join("README.txt")).unwrap();
         assert!(readme.contains("entries/0: put Profile/web (sequence 1)"), "{readme}");
     }
