@@ -14,6 +14,7 @@ mod fleet;
 mod fuzz;
 mod openssh;
 mod papers;
+mod plans;
 mod refusals;
 mod roots;
 mod security_key;
