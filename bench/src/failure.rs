@@ -35,9 +35,9 @@ pub(crate) enum BenchError {
     /// The record refused.
     #[error("the record: {0}")]
     Record(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The wire, or the peer it is held against.
+    /// A step failed: of the product, or of a peer that it is held against.
     #[error("{doing}: {reason}")]
-    Wire {
+    Step {
         /// What was being done.
         doing: &'static str,
         /// Why it failed.
@@ -46,6 +46,11 @@ pub(crate) enum BenchError {
 }
 
 impl BenchError {
+    /// For a step's several errors.
+    pub(crate) fn step<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::Step { doing, reason: error.to_string() }
+    }
+
     /// For the record's several errors.
     pub(crate) fn record(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Record(Box::new(error))

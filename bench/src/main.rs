@@ -6,14 +6,25 @@
 //! How the pieces interact: `registry` is the table of what is measured; `report` prints a line; each other module measures.
 //! What must be measured in a process of its own is this program again, with a private first word (`child`).
 
+mod applied;
+mod author;
 mod binary;
 mod child;
 mod failure;
+mod ground;
+mod http;
+mod idle;
+mod load;
+mod process;
+mod reads;
 mod record;
 mod registry;
 mod report;
 mod sample;
+mod start;
+mod watch;
 mod wire;
+mod writes;
 
 use failure::BenchError;
 use registry::{BENCHES, Bench};

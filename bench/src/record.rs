@@ -4,18 +4,20 @@ use crate::child;
 use crate::failure::BenchError;
 use crate::sample::Samples;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
 use stead_model::Object;
 use stead_store::{Op, Options, SqliteEngine, Store, Transaction, random_source};
 
 /// Objects in the record, as the budget says.
-const OBJECTS: usize = 100_000;
+pub(crate) const OBJECTS: usize = 100_000;
 /// Objects written in one transaction; enough that filling costs little, below the store's limits.
 const OBJECTS_PER_TRANSACTION: usize = 1_000;
 /// Length of each object's JSON, as the budget says.
 const OBJECT_BYTES: usize = 1_536;
+/// Values of the label `site`: so many objects have each.
+pub(crate) const SITES: usize = 200;
 /// Loads that are measured, after one that is not.
 const ROUNDS: usize = 5;
 
@@ -23,7 +25,7 @@ const ROUNDS: usize = 5;
 pub(crate) fn load() -> Result<Vec<Samples>, BenchError> {
     let folder = tempfile::tempdir().map_err(|source| BenchError::File { path: std::env::temp_dir(), source })?;
     let path = folder.path().join("record.db");
-    runtime()?.block_on(fill(&path))?;
+    crate::process::runtime()?.block_on(fill(&path))?;
     let measured = || Samples { warmup: 1, ..Samples::default() };
     let (mut seconds, mut mib) = (measured(), measured());
     for round in 0..=ROUNDS {
@@ -38,7 +40,7 @@ pub(crate) fn load() -> Result<Vec<Samples>, BenchError> {
 
 /// Loads it once: seconds, and MiB resident with it loaded.
 pub(crate) fn load_once(path: &Path) -> Result<Vec<f64>, BenchError> {
-    runtime()?.block_on(async {
+    crate::process::runtime()?.block_on(async {
         let start = Instant::now();
         let store = open(path).await?;
         let seconds = start.elapsed().as_secs_f64();
@@ -59,7 +61,8 @@ async fn open(path: &Path) -> Result<Store, BenchError> {
     Store::open(engine, Options::new(random_source())).await.map_err(BenchError::record)
 }
 
-async fn fill(path: &Path) -> Result<(), BenchError> {
+/// Fills a new record.
+pub(crate) async fn fill(path: &Path) -> Result<(), BenchError> {
     let store = open(path).await?;
     let numbers: Vec<usize> = (0..OBJECTS).collect();
     for chunk in numbers.chunks(OBJECTS_PER_TRANSACTION) {
@@ -70,21 +73,21 @@ async fn fill(path: &Path) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// An object with labels that select, as in a real fleet; its bulk is in `spec`, since what creates an object sets no status.
+/// A machine with labels that select, as in a real fleet; its bulk is in an annotation, since what creates an object sets no status.
 fn object(number: usize) -> Object {
     let mut object = Object { api_version: "stead.dev/v1".to_owned(), kind: "Machine".to_owned(), ..Object::default() };
     object.metadata.name = format!("machine-{number:06}");
-    for (label, value) in [("site", number % 200), ("rack", number % 2_000), ("wave", number % 10)] {
+    for (label, value) in [("site", number % SITES), ("rack", number % 2_000), ("wave", number % 10)] {
         object.metadata.labels.insert(label.to_owned(), format!("{label}-{value}"));
     }
+    object.fields.insert("spec".to_owned(), json!({ "key": format!("{number:064x}") }));
     let bare = serde_json::to_string(&object).map_or(0, |text| text.len());
-    let spec = json!({ "description": filling(number, OBJECT_BYTES.saturating_sub(bare)) });
-    object.fields.insert("spec".to_owned(), spec);
+    object.metadata.annotations.insert("note".to_owned(), filling(number, OBJECT_BYTES.saturating_sub(bare)));
     object
 }
 
 /// Text that differs from object to object, so that nothing is shared.
-fn filling(number: usize, bytes: usize) -> Value {
+fn filling(number: usize, bytes: usize) -> String {
     let mut text = String::with_capacity(bytes + 16);
     let mut state = number.wrapping_add(1);
     while text.len() < bytes {
@@ -92,11 +95,7 @@ fn filling(number: usize, bytes: usize) -> Value {
         text.push_str(&format!("{state:016x}"));
     }
     text.truncate(bytes);
-    Value::String(text)
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
-    tokio::runtime::Runtime::new().map_err(|source| BenchError::Program { program: "tokio".to_owned(), source })
+    text
 }
 
 #[cfg(test)]

@@ -2,15 +2,38 @@
 
 use crate::failure::BenchError;
 use crate::sample::Samples;
-use crate::{binary, record, wire};
+use crate::{applied, binary, idle, reads, record, start, watch, wire, writes};
 
 /// A limit from the design.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    /// The value must not pass it.
+    AtMost(f64),
+    /// The value must reach it.
+    AtLeast(f64),
+}
+
+impl Limit {
+    pub(crate) const fn number(self) -> f64 {
+        let (Self::AtMost(number) | Self::AtLeast(number)) = self;
+        number
+    }
+
+    pub(crate) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(number) => value <= number,
+            Self::AtLeast(number) => value >= number,
+        }
+    }
+}
+
+/// A value with its limit.
 pub(crate) struct Budget {
     pub(crate) id: &'static str,
+    /// What exactly is measured.
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
-    /// The value that must not be passed.
-    pub(crate) at_most: f64,
+    pub(crate) limit: Limit,
 }
 
 /// One measurement, which may give several values at once.
@@ -27,40 +50,95 @@ impl Bench {
     }
 }
 
+const fn budget(id: &'static str, unit: &'static str, limit: Limit, what: &'static str) -> Budget {
+    Budget { id, what, unit, limit }
+}
+
 /// Everything that can be measured.
 pub(crate) const BENCHES: &[Bench] = &[
-    Bench {
-        budgets: &[Budget { id: "binary_mib", what: "the stripped release binary", unit: "MiB", at_most: 40.0 }],
-        run: binary::size,
-    },
+    Bench { budgets: &[budget("binary_mib", "MiB", Limit::AtMost(40.0), "the stripped release binary")], run: binary::size },
     Bench {
         budgets: &[
-            Budget {
-                id: "load_sqlite_100k_seconds",
-                what: "100,000 objects of 1.5 KiB from SQLite into the view",
-                unit: "s",
-                at_most: 3.0,
-            },
-            Budget { id: "view_100k_mib", what: "resident, with them loaded", unit: "MiB", at_most: 512.0 },
+            budget("load_sqlite_100k_seconds", "s", Limit::AtMost(3.0), "100,000 objects of 1.5 KiB from SQLite into the view"),
+            budget("view_100k_mib", "MiB", Limit::AtMost(512.0), "resident, with them loaded"),
         ],
         run: record::load,
     },
     Bench {
         budgets: &[
-            Budget {
-                id: "wire_overhead_percent",
-                what: "a request in a session over a raw iroh stream, p50, one at a time",
-                unit: "%",
-                at_most: 10.0,
-            },
-            Budget {
-                id: "wire_overhead_cpu_percent",
-                what: "the same, CPU of both sides with many at once",
-                unit: "%",
-                at_most: 30.0,
-            },
+            budget("wire_overhead_percent", "%", Limit::AtMost(10.0), "a request in a session over a raw iroh stream, p50, one at a time"),
+            budget("wire_overhead_cpu_percent", "%", Limit::AtMost(30.0), "the same, CPU of both sides with many at once"),
         ],
         run: wire::overhead,
+    },
+    Bench {
+        budgets: &[budget(
+            "coordinator_start_ms",
+            "ms",
+            Limit::AtMost(200.0),
+            "from the start of the process, on an empty database with a trust root in a file, to the first 200 on /livez",
+        )],
+        run: start::coordinator,
+    },
+    Bench {
+        budgets: &[budget(
+            "applied_1_p99_ms",
+            "ms",
+            Limit::AtMost(50.0),
+            "one agent on disk, one file: from just before a signed Change is posted (so its admission, signatures and commit are \
+             in it) to the machine's signed acknowledgement of that sequence, Applied, on a watch over HTTP",
+        )],
+        run: applied::one_machine,
+    },
+    Bench {
+        budgets: &[
+            budget("agent_idle_rss_mib", "MiB", Limit::AtMost(16.0), "Rss of a joined agent with one profile applied, settled"),
+            budget("agent_idle_private_mib", "MiB", Limit::AtMost(6.0), "Private_Clean and Private_Dirty of the same"),
+        ],
+        run: idle::agent,
+    },
+    Bench {
+        budgets: &[
+            budget(
+                "write_p99_ms",
+                "ms",
+                Limit::AtMost(20.0),
+                "200 signed Changes of one Profile a second over plain HTTP, from the moment each is due to its answer",
+            ),
+            budget(
+                "group_commit_per_second",
+                "1/s",
+                Limit::AtLeast(5_000.0),
+                "signed Changes of one Profile from 64 clients over plain HTTP, each with the next one at once",
+            ),
+        ],
+        run: writes::changes,
+    },
+    Bench {
+        budgets: &[
+            budget(
+                "list_page_500_p99_ms",
+                "ms",
+                Limit::AtMost(15.0),
+                "a page of 500 of 100,000 objects of 1.5 KiB as a Table over plain HTTP, 500 requests a second, from due to read",
+            ),
+            budget(
+                "count_labels_p99_ms",
+                "ms",
+                Limit::AtMost(25.0),
+                "limit=1 with a label selector that selects 500 of 100,000, remainingItemCount checked, 500 requests a second",
+            ),
+        ],
+        run: reads::lists,
+    },
+    Bench {
+        budgets: &[budget(
+            "watch_1000_ms",
+            "ms",
+            Limit::AtMost(100.0),
+            "from just before a signed Change is posted to the last of 1,000 watchers over plain HTTP having it; the worst of all",
+        )],
+        run: watch::thousand,
     },
 ];
 

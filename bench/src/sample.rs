@@ -30,11 +30,21 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// The value that is reported: by nearest rank.
+    /// The value that is reported.
     pub(crate) fn value(&self) -> f64 {
+        self.rank(self.percentile)
+    }
+
+    /// The median beside it, where the value is another one.
+    pub(crate) fn p50(&self) -> Option<f64> {
+        (self.percentile != MEDIAN).then(|| self.rank(MEDIAN))
+    }
+
+    /// By nearest rank.
+    fn rank(&self, percentile: usize) -> f64 {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
-        let rank = (sorted.len() * self.percentile).div_ceil(100).max(1) - 1;
+        let rank = (sorted.len() * percentile).div_ceil(100).max(1) - 1;
         sorted.get(rank).copied().unwrap_or(f64::NAN)
     }
 }

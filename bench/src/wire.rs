@@ -5,7 +5,6 @@ mod session;
 
 use crate::failure::BenchError;
 use crate::sample::{Peer, Samples};
-use std::path::Path;
 use std::time::Instant;
 
 /// Bytes each way in one request.
@@ -13,7 +12,7 @@ const REQUEST_BYTES: usize = 256;
 /// Requests one after the other in one round.
 const SEQUENTIAL_REQUESTS: usize = 2_000;
 /// Requests by each of those who ask at once, in one round.
-const SATURATED_REQUESTS: usize = 500;
+const SATURATED_REQUESTS: usize = 2_000;
 /// Who ask at once: as many as may wait for one machine.
 const CLIENTS: usize = stead_wire::PLANS_WAITING_MAX;
 /// Rounds that are measured, after one that is not.
@@ -35,7 +34,7 @@ impl Round {
 
 /// The overhead in percent: of the median request, and of the CPU time where many ask at once.
 pub(crate) fn overhead() -> Result<Vec<Samples>, BenchError> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|source| BenchError::Program { program: "tokio".to_owned(), source })?;
+    let runtime = crate::process::runtime()?;
     runtime.block_on(async {
         let raw = raw::Raw::start().await?;
         let session = session::Session::start().await?;
@@ -72,14 +71,14 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<Vec<f64>, BenchError>> + Send + 'static,
 {
-    let before = cpu_seconds()?;
+    let before = cpu_seconds();
     let running: Vec<_> = (0..clients).map(|_| tokio::spawn(client())).collect();
     let mut seconds = Vec::with_capacity(clients * requests);
     for one in running {
-        seconds.extend(one.await.map_err(failed("waiting for a client"))??);
+        seconds.extend(one.await.map_err(BenchError::step("waiting for a client"))??);
     }
     let count = u32::try_from(seconds.len().max(1)).unwrap_or(u32::MAX);
-    Ok(Round { seconds, cpu_seconds: (cpu_seconds()? - before) / f64::from(count) })
+    Ok(Round { seconds, cpu_seconds: (cpu_seconds() - before) / f64::from(count) })
 }
 
 /// Times a request.
@@ -90,15 +89,8 @@ async fn timed<T>(seconds: &mut Vec<f64>, request: impl Future<Output = T>) -> T
     answer
 }
 
-/// CPU time of this process so far; the kernel counts it in hundredths of a second (proc(5), fields 14 and 15 of stat).
-fn cpu_seconds() -> Result<f64, BenchError> {
-    let path = Path::new("/proc/self/stat");
-    let text = std::fs::read_to_string(path).map_err(|source| BenchError::File { path: path.to_path_buf(), source })?;
-    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(ticks / 100.0)
-}
-
-fn failed<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> BenchError {
-    move |error| BenchError::Wire { doing, reason: error.to_string() }
+/// CPU time of this process so far, of all its threads, as the scheduler counts it: in nanoseconds, not in ticks.
+fn cpu_seconds() -> f64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }

@@ -1,6 +1,6 @@
 //! The peer: bytes to and fro on streams of iroh, with nothing around them.
 
-use super::{REQUEST_BYTES, Round, failed, gather, timed};
+use super::{REQUEST_BYTES, Round, gather, timed};
 use crate::failure::BenchError;
 use iroh::endpoint::{Connection, RecvStream, SendStream, presets};
 use iroh::{Endpoint, RelayMode};
@@ -29,7 +29,7 @@ impl Raw {
                 });
             }
         });
-        let connection = client.connect(server.addr(), ALPN).await.map_err(failed("connecting over iroh"))?;
+        let connection = client.connect(server.addr(), ALPN).await.map_err(BenchError::step("connecting over iroh"))?;
         Ok(Self { client, server, connection })
     }
 
@@ -38,13 +38,13 @@ impl Raw {
         gather(clients, requests, || {
             let connection = self.connection.clone();
             async move {
-                let (mut send, mut receive) = connection.open_bi().await.map_err(failed("opening a stream"))?;
+                let (mut send, mut receive) = connection.open_bi().await.map_err(BenchError::step("opening a stream"))?;
                 let mut seconds = Vec::with_capacity(requests);
                 let mut answer = [0; REQUEST_BYTES];
                 for _ in 0..requests {
                     let request = async {
-                        send.write_all(&[7; REQUEST_BYTES]).await.map_err(failed("writing a request"))?;
-                        receive.read_exact(&mut answer).await.map_err(failed("reading an answer"))
+                        send.write_all(&[7; REQUEST_BYTES]).await.map_err(BenchError::step("writing a request"))?;
+                        receive.read_exact(&mut answer).await.map_err(BenchError::step("reading an answer"))
                     };
                     timed(&mut seconds, request).await?;
                 }
@@ -64,8 +64,8 @@ impl Raw {
 async fn bind() -> Result<Endpoint, BenchError> {
     let builder =
         Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled).alpns(vec![ALPN.to_vec()]).clear_ip_transports();
-    let builder = builder.bind_addr("127.0.0.1:0").map_err(failed("binding an endpoint"))?;
-    builder.bind().await.map_err(failed("binding an endpoint"))
+    let builder = builder.bind_addr("127.0.0.1:0").map_err(BenchError::step("binding an endpoint"))?;
+    builder.bind().await.map_err(BenchError::step("binding an endpoint"))
 }
 
 /// Sends back what comes, until the stream ends.

@@ -1,6 +1,6 @@
 //! A coordinator and an agent over iroh, as they are; the request is the coordinator's question for a plan.
 
-use super::{REQUEST_BYTES, Round, failed, gather, timed};
+use super::{REQUEST_BYTES, Round, gather, timed};
 use crate::failure::BenchError;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Session {
                 let mut seconds = Vec::with_capacity(requests);
                 for _ in 0..requests {
                     let request = coordinator.request_plan(machine, body.clone(), ANSWER_LIMIT);
-                    timed(&mut seconds, request).await.map_err(failed("asking for a plan"))?;
+                    timed(&mut seconds, request).await.map_err(BenchError::step("asking for a plan"))?;
                 }
                 Ok(seconds)
             }
@@ -99,11 +99,11 @@ async fn joined(heard: &mut mpsc::Receiver<HubEvent>) -> Result<(), BenchError> 
             return Ok(());
         }
     }
-    Err(failed("connecting a session")("the coordinator ended"))
+    Err(BenchError::step("connecting a session")("the coordinator ended"))
 }
 
 async fn bind(secret: u8) -> Result<Arc<IrohTransport>, BenchError> {
     let bind = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))];
     let config = IrohConfig { secret_key: [secret; 32], bind, ..IrohConfig::default() };
-    IrohTransport::bind(config).await.map(Arc::new).map_err(failed("binding an endpoint"))
+    IrohTransport::bind(config).await.map(Arc::new).map_err(BenchError::step("binding an endpoint"))
 }
