@@ -169,7 +169,8 @@ impl KindInfo {
         if causes.is_empty() {
             causes = (self.validate)(&object);
         }
-        if causes.is_empty() { Ok((object, unknown)) } else { Err(self.error(&name, causes)) }
+        // Whoever mends the file wants to know all that is wrong with it.
+        if causes.is_empty() { Ok((object, unknown)) } else { Err(self.error(&name, causes.into_iter().chain(unknown).collect())) }
     }
 
     fn check_identity(&self, object: &Object) -> Vec<Cause> {
