@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde_json::Value;
 use stead_model::KindInfo;
 
@@ -13,7 +14,7 @@ use crate::failure::Failure;
 use crate::kind_word::namespace_of;
 use crate::output::name_of;
 
-/// How long to wait before the coordinator is asked again after it was away.
+/// How long to wait before the coordinator is asked again: after it was away, or for what cannot be watched.
 const PAUSE_SECONDS: u64 = 1;
 
 /// Objects that are followed.
@@ -89,8 +90,15 @@ impl<'a> Follower<'a> {
         let watch = match &mut self.watch {
             Some(watch) => watch,
             None => {
-                let opened = self.client.watch(self.info, &self.namespace, &self.labels, &self.fields, &self.revision).await?;
-                self.watch.insert(opened)
+                let opened = self.client.watch(self.info, &self.namespace, &self.labels, &self.fields, &self.revision).await;
+                match opened {
+                    // Changes and trust roots are not watched: they are looked at again and again.
+                    Err(ClientError::Status(status)) if status.code == StatusCode::METHOD_NOT_ALLOWED => {
+                        tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
+                        return self.list().await;
+                    }
+                    opened => self.watch.insert(opened?),
+                }
             }
         };
         match watch.next().await? {

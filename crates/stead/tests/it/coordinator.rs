@@ -245,3 +245,13 @@ fn approve_lists_then_signs_the_answer_and_the_machine() {
     assert_eq!(objects[0]["spec"], json!({"key": key, "approved": true, "machine": "pi-4", "labels": {"role": "web"}}));
     assert_eq!(objects[1]["metadata"], json!({"name": "pi-4", "labels": {"role": "web"}}));
 }
+
+#[test]
+fn changes_are_waited_for_though_they_are_not_watched() {
+    let (home, coordinator) = logged_in();
+    let record = coordinator.record.clone();
+    let path = "/apis/stead.dev/v1/changes/01a";
+    // It comes when somebody has asked for it once.
+    record.lock().unwrap().arrivals.push((path.to_owned(), json!({"metadata": {"name": "01a"}, "status": {"revision": 3}})));
+    assert_eq!(home.stead(&["wait", "changes", "--for", "status.revision=3"]).ok(), "change.stead.dev/01a condition met\n");
+}

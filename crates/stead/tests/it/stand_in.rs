@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) intruder: Option<(String, Value)>,
     /// Lines that a watch sends before it ends.
     pub(crate) watch: Vec<Value>,
+    /// Objects that come, one after each watch of their kind that was refused.
+    pub(crate) arrivals: Vec<(String, Value)>,
     /// What machines answer to a request for plans.
     pub(crate) plans: Value,
 }
@@ -118,6 +120,12 @@ impl Server {
             ("POST", "/stead/v1/sequences") => self.sequences(body),
             ("POST", "/stead/v1/plan") => (200, self.record.lock().unwrap().plans.to_string()),
             ("POST", "/apis/stead.dev/v1/changes") => self.submit(query, body),
+            ("GET", "/apis/stead.dev/v1/changes") if query.contains("watch=true") => {
+                let mut record = self.record.lock().unwrap();
+                let arrived = record.arrivals.pop();
+                record.objects.extend(arrived);
+                status(405, "MethodNotAllowed", "changes are not watched")
+            }
             ("GET", _) if query.contains("watch=true") => {
                 let lines = std::mem::take(&mut self.record.lock().unwrap().watch);
                 (200, lines.iter().map(|line| format!("{line}\n")).collect())
