@@ -6,8 +6,8 @@ use std::str::FromStr as _;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Executor as _, Row as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Executor as _, Row as _};
 use stead_trust::{EntryRow, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow};
 use stead_wire::{Outbox, OutboxError, OutboxItem};
 
@@ -148,8 +148,21 @@ impl MemoryStore {
     ///
     /// [`MemoryStoreError`]; nothing was written then.
     pub async fn write(&self, news: &News) -> Result<(), MemoryStoreError> {
+        let mut connection = self.pool.acquire().await.map_err(self.failed("writing it"))?;
+        let written = self.write_on(&mut connection, news).await;
+        if written.is_err() {
+            // Where a disk is full, SQLite itself rolls back, and the connection's count of open transactions is wrong from then on: what
+            // later seems committed would be inside a transaction that never is. So this connection is of no use any more.
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "the connection to the machine's memory could not be closed in order");
+            }
+        }
+        written
+    }
+
+    async fn write_on(&self, connection: &mut SqliteConnection, news: &News) -> Result<(), MemoryStoreError> {
         let failed = |source| MemoryStoreError::Database { path: self.path.clone(), doing: "writing it", source };
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = connection.begin().await.map_err(failed)?;
         for root in &news.roots {
             let query = sqlx::query("INSERT OR REPLACE INTO roots (version, row) VALUES (?, ?)");
             let version = i64::try_from(root.version).unwrap_or(i64::MAX);

@@ -13,13 +13,14 @@ impl Agent {
     /// The converger has news: acknowledge what is settled, tell of trouble, and say how things stand.
     pub(super) async fn report_changed(&mut self) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
-        self.acknowledge(&report).await?;
+        let acknowledged = self.acknowledge(&report).await?;
         self.tell_trouble(&report).await;
-        self.tell_status().await
+        self.hand_status(acknowledged).await
     }
 
-    async fn acknowledge(&mut self, report: &Report) -> Result<(), AgentError> {
-        let Some(memory) = &self.memory else { return Ok(()) };
+    /// Says whether there was anything to acknowledge.
+    async fn acknowledge(&mut self, report: &Report) -> Result<bool, AgentError> {
+        let Some(memory) = &self.memory else { return Ok(false) };
         let none = std::collections::BTreeSet::new();
         let mut settled = Vec::new();
         for (key, held) in memory.entries() {
@@ -39,10 +40,11 @@ impl Agent {
                 settled.push((key.clone(), held.sequence, held.statement, outcome, detail));
             }
         }
+        let any = !settled.is_empty();
         for (key, sequence, statement, outcome, detail) in settled {
             self.sign(key, sequence, statement, outcome, detail).await?;
         }
-        Ok(())
+        Ok(any)
     }
 
     async fn sign(
@@ -122,6 +124,10 @@ impl Agent {
 
     /// Hands the whole status to the connection; the latest wins there.
     pub(super) async fn tell_status(&mut self) -> Result<(), AgentError> {
+        self.hand_status(false).await
+    }
+
+    async fn hand_status(&mut self, urgent: bool) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
         self.status.units = status::units(&report);
         status::conditions(&mut self.status.conditions, &report, &self.concerns, whole_second());
@@ -131,7 +137,9 @@ impl Agent {
         self.acknowledgements.retain(|key, _| self.memory.as_ref().is_some_and(|memory| memory.held(key).is_some()));
         self.status.acknowledgements = self.acknowledgements.values().cloned().collect();
         let Ok(body) = serde_json::to_vec(&self.status) else { return Ok(()) };
-        match self.connection.set_status(Bytes::from(body)).await {
+        let body = Bytes::from(body);
+        let handed = if urgent { self.connection.set_urgent_status(body).await } else { self.connection.set_status(body).await };
+        match handed {
             Ok(()) => Ok(()),
             Err(error @ stead_wire::PushError::Oversized { .. }) => {
                 tracing::error!(%error, "the status is too long to be sent");

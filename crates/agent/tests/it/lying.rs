@@ -58,33 +58,33 @@ fn signature_with(signature: &Signature, place_from_end: usize) -> Signature {
 
 fn altered_by_one_byte(world: &World) -> Vec<Lie> {
     vec![
-        bundles("an altered leaf", altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"sequence\":3")), "proof"),
-        bundles("an altered salt", altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"salt\":\"0")), "proof"),
+        bundles("an altered leaf", altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"sequence\":3")), "the check of its proof"),
+        bundles("an altered salt", altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"salt\":\"0")), "the check of its proof"),
         bundles(
             "an altered object",
             altered(world, |bundle| flip(bundle.entries[0].object.as_mut().unwrap(), b"altered0")),
-            "digest",
+            "the check of its digest",
         ),
-        bundles("an altered statement", altered(world, |bundle| flip(&mut bundle.statement, b"\"a te")), "signature"),
+        bundles("an altered statement", altered(world, |bundle| flip(&mut bundle.statement, b"\"a te")), "the check of its signature"),
         bundles(
             "an altered signature",
             altered(world, |bundle| bundle.signatures[0] = signature_with(&bundle.signatures[0], 10)),
-            "signature",
+            "the check of its signature",
         ),
-        bundles("no signature", altered(world, |bundle| bundle.signatures.clear()), "refused"),
-        bundles("an altered receipt", altered(world, |bundle| flip(&mut bundle.receipt, b"\"revision\":7")), "receipt"),
+        bundles("no signature", altered(world, |bundle| bundle.signatures.clear()), "the check of its signature"),
+        bundles("an altered receipt", altered(world, |bundle| flip(&mut bundle.receipt, b"\"revision\":7")), "the check of its receipt"),
         bundles(
             "an altered receipt's signature",
             altered(world, |bundle| bundle.receipt_signature = signature_with(&bundle.receipt_signature, 10)),
-            "receipt",
+            "the check of its receipt",
         ),
-        bundles("an altered proof", altered(world, |bundle| bundle.entries[1].proof[0][31] ^= 1), "proof"),
-        bundles("an altered place", altered(world, |bundle| bundle.entries[1].index = 0), "proof"),
-        bundles("an object left out", altered(world, |bundle| bundle.entries[0].object = None), "digest"),
+        bundles("an altered proof", altered(world, |bundle| bundle.entries[1].proof[0][31] ^= 1), "the check of its proof"),
+        bundles("an altered place", altered(world, |bundle| bundle.entries[1].index = 0), "the check of its proof"),
+        bundles("an object left out", altered(world, |bundle| bundle.entries[0].object = None), "the check of its digest"),
         bundles(
             "objects exchanged",
             altered(world, |bundle| bundle.entries[0].object = bundle.entries[1].object.clone()),
-            "digest",
+            "the check of its digest",
         ),
         bundles("an entry twice", altered(world, |bundle| bundle.entries[1] = bundle.entries[0].clone()), "twice"),
     ]
@@ -106,14 +106,14 @@ fn signed_by_the_wrong(world: &World, before: &Before) -> Vec<Lie> {
     let gone = fleet.change().delete(&profile_key("web-1"), 3).by(&[&fleet.stranger]).bytes();
     let usurper = world.machine.object("m2", json!({"site": "linz"}));
     vec![
-        bundles("a key without the role", vec![change(&[&fleet.stranger])], "role"),
-        bundles("an owner of another role", vec![change(&[&fleet.second])], "role"),
-        bundles("another name than who signed", vec![named_by_owner.bytes()], "role"),
-        bundles("the coordinator's own word", vec![online.bytes()], "role"),
-        bundles("a deletion without the role", vec![gone], "role"),
-        bundles("one of two signatures", vec![pair(&[&fleet.owner])], "threshold"),
-        bundles("one signature twice", vec![pair(&[&fleet.owner, &fleet.owner])], "refused"),
-        bundles("a statement of another fleet", vec![other.bytes()], "fleet"),
+        bundles("a key without the role", vec![change(&[&fleet.stranger])], "the check of its role"),
+        bundles("an owner of another role", vec![change(&[&fleet.second])], "the check of its role"),
+        bundles("another name than who signed", vec![named_by_owner.bytes()], "the check of its role"),
+        bundles("the coordinator's own word", vec![online.bytes()], "the check of its role"),
+        bundles("a deletion without the role", vec![gone], "the check of its role"),
+        bundles("one of two signatures", vec![pair(&[&fleet.owner])], "the check of its threshold"),
+        bundles("one signature twice", vec![pair(&[&fleet.owner, &fleet.owner])], "the check of its threshold"),
+        bundles("a statement of another fleet", vec![other.bytes()], "the check of its fleet"),
         bundles("another name for this machine", vec![fleet.put(&usurper, 1)], "alarm"),
     ]
 }
@@ -126,11 +126,11 @@ fn out_of_time(world: &World, before: &Before) -> Vec<Lie> {
     let early = fleet.change().put(&evil, 3).with(|change| change.admitted = change.time - minutes(30));
     let receipt = fleet.change().put(&evil, 3).with(|change| change.receipt_by = &fleet.stranger);
     vec![
-        bundles("a replayed older sequence", vec![before.replaced.clone()], "sequence"),
-        bundles("the held sequence, with another content", vec![fleet.put(&evil, 2)], "sequence"),
-        bundles("an expired statement", vec![late.bytes()], "receipt"),
-        bundles("a receipt from before it was written", vec![early.bytes()], "receipt"),
-        bundles("a receipt of no coordinator", vec![receipt.bytes()], "receipt"),
+        bundles("a replayed older sequence", vec![before.replaced.clone()], "the check of its sequence"),
+        bundles("the held sequence, with another content", vec![fleet.put(&evil, 2)], "the check of its sequence"),
+        bundles("an expired statement", vec![late.bytes()], "the check of its receipt"),
+        bundles("a receipt from before it was written", vec![early.bytes()], "the check of its receipt"),
+        bundles("a receipt of no coordinator", vec![receipt.bytes()], "the check of its receipt"),
         Lie {
             name: "objects left out of all there is",
             served: State {

@@ -14,7 +14,7 @@ use stead_wire::{
 use tokio::sync::mpsc;
 
 /// Long enough for a busy machine; nothing is judged by it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Everybody;
 

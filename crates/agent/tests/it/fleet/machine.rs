@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for a busy machine; nothing is judged by it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a file is looked at where nothing tells of it.
 const LOOK: Duration = Duration::from_millis(20);
 
