@@ -15,7 +15,7 @@ pub fn measure(state_dir: &Path, now: Timestamp, clock_offset_milliseconds: Opti
     let (memory_available_bytes, memory_total_bytes) = memory.unwrap_or_default();
     let (disk_available_bytes, disk_total_bytes) = disk_space(state_dir);
     Vitals {
-        measured_at: Some(now),
+        measured_at: Timestamp::from_second(now.as_second()).ok(),
         load_percent: load_percent(),
         memory_available_bytes,
         memory_total_bytes,

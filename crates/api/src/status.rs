@@ -76,7 +76,10 @@ impl ApiError {
     }
 
     pub(crate) fn forbidden(resource: Resource, name: &str, why: &str) -> Self {
-        let message = format!("{} {name:?} is forbidden: {why}", resource.qualified_plural());
+        // A submission has no name yet; kubectl's sentence is for objects that have one.
+        let subject =
+            if name.is_empty() { resource.qualified_plural() } else { format!("{} {name:?}", resource.qualified_plural()) };
+        let message = format!("{subject} is forbidden: {why}");
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
     }
 

@@ -45,8 +45,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The present moment in whole seconds, as objects have it.
     pub(crate) fn now(&self) -> Timestamp {
-        self.admission.environment().now()
+        let now = self.admission.environment().now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
     pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
