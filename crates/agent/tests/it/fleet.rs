@@ -13,7 +13,7 @@ use stead_trust::{
 use stead_wire::Ticket;
 
 pub(crate) use self::centre::{Centre, Seen};
-pub(crate) use self::machine::{Files, Machine};
+pub(crate) use self::machine::Machine;
 
 const ID: &str = "01JABCDEFGHJKMNPQRSTVWXYZ0";
 

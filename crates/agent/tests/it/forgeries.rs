@@ -94,7 +94,9 @@ const ALTERATIONS: [(&str, Alteration); 15] = [
         let step = dice.below(proof.len());
         dice.alter(&mut proof[step]);
     }),
-    ("a step of a proof left out", |dice, bundle| drop(some(dice.0, bundle).proof.pop())),
+    ("a step of a proof left out", |dice, bundle| {
+        some(dice.0, bundle).proof.pop();
+    }),
     ("a place in the tree", |dice, bundle| some(dice.0, bundle).index += 1 + dice.roll() % 3),
     ("a byte of the receipt", |dice, bundle| dice.alter(&mut bundle.receipt)),
     ("a member of the receipt", |dice, bundle| dice.alter_member(&mut bundle.receipt)),
@@ -172,7 +174,10 @@ async fn campaign_forgeries() {
     let mut now = world.machine.holds().await;
     now.1.remove(&profile_key("web-marker"));
     assert_eq!(now, held, "the memory");
-    world.centre.until("a refusal", |seen: &Seen| holds(&seen.status, "Refused").is_some() && seen.told("Refused", "refused")).await;
+    world
+        .centre
+        .until("a refusal", |seen: &Seen| holds(&seen.status, "Refused").is_some() && seen.told("Refused", "refused"))
+        .await;
 
     println!("forgeries: ran {ran}/{FULL}");
     for name in ALTERATIONS.iter().map(|(name, _)| *name).chain([ENCODED]) {

@@ -58,21 +58,37 @@ fn signature_with(signature: &Signature, place_from_end: usize) -> Signature {
 
 fn altered_by_one_byte(world: &World) -> Vec<Lie> {
     vec![
-        bundles("an altered leaf", altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"sequence\":3")), "the check of its proof"),
-        bundles("an altered salt", altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"salt\":\"0")), "the check of its proof"),
+        bundles(
+            "an altered leaf",
+            altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"sequence\":3")),
+            "the check of its proof",
+        ),
+        bundles(
+            "an altered salt",
+            altered(world, |bundle| flip(&mut bundle.entries[0].leaf, b"\"salt\":\"0")),
+            "the check of its proof",
+        ),
         bundles(
             "an altered object",
             altered(world, |bundle| flip(bundle.entries[0].object.as_mut().unwrap(), b"altered0")),
             "the check of its digest",
         ),
-        bundles("an altered statement", altered(world, |bundle| flip(&mut bundle.statement, b"\"a te")), "the check of its signature"),
+        bundles(
+            "an altered statement",
+            altered(world, |bundle| flip(&mut bundle.statement, b"\"a te")),
+            "the check of its signature",
+        ),
         bundles(
             "an altered signature",
             altered(world, |bundle| bundle.signatures[0] = signature_with(&bundle.signatures[0], 10)),
             "the check of its signature",
         ),
         bundles("no signature", altered(world, |bundle| bundle.signatures.clear()), "the check of its signature"),
-        bundles("an altered receipt", altered(world, |bundle| flip(&mut bundle.receipt, b"\"revision\":7")), "the check of its receipt"),
+        bundles(
+            "an altered receipt",
+            altered(world, |bundle| flip(&mut bundle.receipt, b"\"revision\":7")),
+            "the check of its receipt",
+        ),
         bundles(
             "an altered receipt's signature",
             altered(world, |bundle| bundle.receipt_signature = signature_with(&bundle.receipt_signature, 10)),

@@ -71,11 +71,16 @@ async fn inside_a_full_state_directory() {
     let vitals = world.centre.seen.status.vitals.clone();
     world.centre.until("a beat later", |seen| seen.status.vitals != vitals).await;
     assert_eq!(world.machine.files(), files, "nothing is carried out before it is remembered");
-    let words = |seen: &Seen| has_word(&seen.status, "Profile/web-1", 2, "Applied") || has_word(&seen.status, "Profile/web-2", 1, "Applied");
+    let words = |seen: &Seen| {
+        has_word(&seen.status, "Profile/web-1", 2, "Applied") || has_word(&seen.status, "Profile/web-2", 1, "Applied")
+    };
     assert!(!words(&world.centre.seen), "nothing is acknowledged before it is remembered");
 
     std::fs::remove_file(&filler).unwrap();
-    world.centre.until("the end of the trouble", |seen| seen.told("MemoryFails", "make room") && seen.told("MemoryWorks", "again")).await;
+    world
+        .centre
+        .until("the end of the trouble", |seen| seen.told("MemoryFails", "make room") && seen.told("MemoryWorks", "again"))
+        .await;
     world.acknowledged("Profile/web-1", 2, "Applied").await;
     // It asks for what it missed.
     let hello = world.centre.joins(2).await;
@@ -96,14 +101,23 @@ async fn inside_a_read_only_disk() {
     let data = world.machine.at("/data");
     std::fs::create_dir(&data).unwrap();
     mount(&["-t", "tmpfs", "-o", "ro", "tmpfs"], &data);
-    world.serve(&profile("web-1", json!({
-        "selector": {},
-        "files": [{"path": "/data/file", "content": "here"}, {"path": "/elsewhere", "content": "here"}],
-        "directories": [{"path": "/data/directory"}]
-    })), 1).await;
+    world
+        .serve(
+            &profile(
+                "web-1",
+                json!({
+                    "selector": {},
+                    "files": [{"path": "/data/file", "content": "here"}, {"path": "/elsewhere", "content": "here"}],
+                    "directories": [{"path": "/data/directory"}]
+                }),
+            ),
+            1,
+        )
+        .await;
     world.acknowledged("Profile/web-1", 1, "Failed").await;
     let told = |seen: &Seen| {
-        seen.told("UnitFailed", "file:/data/file: ") && seen.told("UnitFailed", "Read-only file system")
+        seen.told("UnitFailed", "file:/data/file: ")
+            && seen.told("UnitFailed", "Read-only file system")
             && seen.told("UnitFailed", "directory:/data/directory: ")
     };
     world.centre.until("its reasons", told).await;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Everything below a root: type, mode, owner, and content or target.
-pub(crate) type Files = BTreeMap<PathBuf, String>;
+type Files = BTreeMap<PathBuf, String>;
 
 pub(crate) struct Machine {
     pub(crate) folder: TempDir,
