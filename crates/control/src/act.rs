@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 use stead_admission::Admission;
 use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, Profile, Revision};
-use stead_store::{EventKind, Op, Transaction, WatchError, WatchScope};
+use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchScope};
 use stead_wire::{CoordinatorHandle, HubEvent, PeerKey, Verdict};
 use tokio::sync::{Notify, mpsc};
 
@@ -80,6 +80,8 @@ impl Shared {
 #[derive(Clone)]
 pub struct Control {
     shared: Arc<Shared>,
+    /// The revision of the record that was taken in at the start.
+    loaded: Revision,
 }
 
 impl Control {
@@ -98,8 +100,8 @@ impl Control {
             statuses: Mutex::default(),
             pass,
         });
-        let control = Self { shared };
-        control.load();
+        let mut control = Self { shared, loaded: Revision::default() };
+        control.loaded = control.load();
         control
     }
 
@@ -113,27 +115,29 @@ impl Control {
         self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
     }
 
-    fn load(&self) {
+    /// Takes in the whole record, and says as of which revision. What follows has to be watched from there.
+    fn load(&self) -> Revision {
         let snapshot = self.shared.admission.store().snapshot();
-        let everything = stead_model::Selector::default();
+        let mut fleet = Fleet::default();
         for kind in [machine_kind(), profile_kind()] {
-            let list = stead_store::List { kind, namespace: None, selector: &everything, fields: None, after: None, limit: 0 };
-            for stored in snapshot.list(&list).objects {
-                self.take(EventKind::Added, stored.to_object().ok());
+            for object in all(&snapshot, kind) {
+                put(&mut fleet, &object);
             }
         }
+        // A fresh picture: what was deleted while nobody looked must not stay in it.
+        self.shared.change_fleet(|present| *present = fleet);
         let profiles: Vec<String> = snapshot.sequences(&profile_kind()).into_iter().map(|(key, _)| key.name).collect();
         self.shared.touch_profiles(profiles);
+        snapshot.revision()
     }
 
     /// Runs until the record or the hub is closed.
     pub async fn run(self, wire: CoordinatorHandle, events: mpsc::Receiver<HubEvent>) {
-        let after = self.shared.admission.store().revision();
         let shared = &self.shared;
         let started = shared.now();
         tokio::select! {
             () = sessions::listen(shared, &wire, events) => tracing::info!("the hub has closed"),
-            () = self.follow(&wire, after) => tracing::info!("the record has closed"),
+            () = self.follow(&wire) => tracing::info!("the record has closed"),
             () = news::write(shared, &wire) => {}
             () = upkeep::watch_liveness(shared, started) => {}
             () = upkeep::count_profiles(shared) => {}
@@ -143,9 +147,10 @@ impl Control {
     }
 
     /// Follows the record: machines and profiles as they change, and who has to be told.
-    async fn follow(&self, wire: &CoordinatorHandle, after: Revision) {
+    async fn follow(&self, wire: &CoordinatorHandle) {
         let store = self.shared.admission.store();
-        let mut after = after;
+        let mut after = self.loaded;
+        self.answer_all(wire).await;
         loop {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
@@ -155,8 +160,8 @@ impl Control {
                     Err(error) => {
                         // Nothing is lost: the picture is made anew from the whole record.
                         tracing::warn!(%error, "the coordinator fell behind its own record and reads it again");
-                        self.load();
-                        after = store.revision();
+                        after = self.load();
+                        self.answer_all(wire).await;
                         states::send_to_all(&self.shared, wire).await;
                         break;
                     }
@@ -211,19 +216,7 @@ impl Control {
 
     fn take(&self, kind: EventKind, object: Option<Object>) {
         let Some(object) = object else { return };
-        let name = object.metadata.name.clone();
-        let deleted = kind == EventKind::Deleted;
-        if object.group_kind() == machine_kind() {
-            match object.to_typed::<Machine>() {
-                Ok(machine) if !deleted => self.shared.change_fleet(|fleet| fleet.put_machine(&machine)),
-                _ => self.shared.change_fleet(|fleet| fleet.remove_machine(&name)),
-            }
-        } else {
-            match object.to_typed::<Profile>() {
-                Ok(profile) if !deleted => self.shared.change_fleet(|fleet| fleet.put_profile(&profile)),
-                _ => self.shared.change_fleet(|fleet| fleet.remove_profile(&name)),
-            }
-        }
+        self.shared.change_fleet(|fleet| if kind == EventKind::Deleted { remove(fleet, &object) } else { put(fleet, &object) });
     }
 
     /// A machine that waits outside has become a member.
@@ -244,6 +237,12 @@ impl Control {
         }
         let status = crate::enrollment::plan(&enrollment, self.shared.now())?;
         Some(Op::put_status(object.key(), serde_json::to_value(status).ok()?))
+    }
+
+    /// Answers that were given while nobody looked, such as just before an earlier coordinator was killed.
+    async fn answer_all(&self, wire: &CoordinatorHandle) {
+        let enrollments = all(&self.shared.admission.store().snapshot(), enrollment_kind());
+        self.note(enrollments.iter().filter_map(|object| self.answer(object, wire)).collect()).await;
     }
 
     async fn note(&self, ops: Vec<Op>) {
@@ -281,6 +280,36 @@ impl Control {
             concerned.extend(self.shared.with_fleet(|fleet| names(fleet.machines_matching(selector))));
         }
         concerned
+    }
+}
+
+/// Every object of a kind.
+fn all(snapshot: &Snapshot, kind: GroupKind) -> Vec<Object> {
+    let everything = stead_model::Selector::default();
+    let list = stead_store::List { kind, namespace: None, selector: &everything, fields: None, after: None, limit: 0 };
+    snapshot.list(&list).objects.iter().filter_map(|stored| stored.to_object().ok()).collect()
+}
+
+/// Takes in the newest state of a machine or a profile. One that cannot be read is as good as gone.
+fn put(fleet: &mut Fleet, object: &Object) {
+    if object.group_kind() == machine_kind() {
+        match object.to_typed::<Machine>() {
+            Ok(machine) => fleet.put_machine(&machine),
+            Err(_) => remove(fleet, object),
+        }
+    } else {
+        match object.to_typed::<Profile>() {
+            Ok(profile) => fleet.put_profile(&profile),
+            Err(_) => remove(fleet, object),
+        }
+    }
+}
+
+fn remove(fleet: &mut Fleet, object: &Object) {
+    if object.group_kind() == machine_kind() {
+        fleet.remove_machine(&object.metadata.name);
+    } else {
+        fleet.remove_profile(&object.metadata.name);
     }
 }
 

@@ -7,7 +7,7 @@ use stead_model::{
     DelegatedJoin, Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, JoinFacts, Machine, MachineSpec, Object,
     ObjectKey, ObjectMeta, validate_name,
 };
-use stead_store::{CommitError, Expect, Op, Transaction};
+use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
 use stead_wire::{Admission, Hello, Join, PeerKey, Verdict};
 
 use super::{Shared, enrollment_kind, news, occurrences};
@@ -86,8 +86,7 @@ impl Gate {
                 _ => pending(),
             });
         }
-        let waiting = snapshot.kinds().into_iter().find(|(kind, _)| *kind == enrollment_kind()).map_or(0, |(_, count)| count);
-        if waiting >= ENROLLMENTS_PENDING_MAX {
+        if is_waiting_room_full(&snapshot) {
             return Ok(refused("too many machines wait for approval; try again later"));
         }
         let now = self.shared.now();
@@ -134,6 +133,14 @@ impl Admission for Gate {
             }
         }
     }
+}
+
+/// Those that owners have answered wait no more. They are counted only when there are many in all.
+fn is_waiting_room_full(snapshot: &Snapshot) -> bool {
+    let count = snapshot.kinds().into_iter().find(|(kind, _)| *kind == enrollment_kind()).map_or(0, |(_, count)| count);
+    let waits = |object: &Object| object.spec().get("approved").is_none_or(serde_json::Value::is_null);
+    count >= ENROLLMENTS_PENDING_MAX
+        && super::all(snapshot, enrollment_kind()).iter().filter(|object| waits(object)).count() >= ENROLLMENTS_PENDING_MAX
 }
 
 fn refused(reason: &str) -> Verdict {

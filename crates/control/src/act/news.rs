@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use stead_model::{ConditionStatus, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
-use stead_store::{Op, Snapshot, Transaction};
+use stead_store::{CommitError, Op, Snapshot, Transaction};
 use stead_wire::{CoordinatorHandle, PeerKey};
 
 use super::occurrences;
@@ -19,6 +20,10 @@ use crate::profile_status;
 const MACHINES_PER_BATCH_MAX: usize = 256;
 /// `lastSeen` is written along with other news, and by itself no more often than this, in seconds: it costs a disk write a machine.
 const LAST_SEEN_PERIOD_SECONDS: i64 = 60;
+/// How long, in seconds, the writer waits after the record's database failed.
+const RETRY_SECONDS: u64 = 1;
+/// What the coordinator saw by itself and could not write yet, at most; past it the oldest goes.
+const OCCURRENCES_MAX: usize = 1_000;
 /// How long, in seconds, the condition `DuplicateKey` stays after the last sign of it.
 pub(crate) const DUPLICATE_KEEP_SECONDS: i64 = 600;
 
@@ -32,6 +37,21 @@ struct MachineNews {
     heard: bool,
     peer: Option<PeerKey>,
     events: BTreeMap<u64, Option<MachineEvent>>,
+}
+
+impl MachineNews {
+    fn followed_by(mut self, newer: Self) -> Self {
+        self.events.extend(newer.events);
+        Self {
+            status: newer.status.or(self.status),
+            mark: newer.mark.or(self.mark),
+            duplicate: newer.duplicate.or(self.duplicate),
+            duplicate_over: newer.duplicate_over || self.duplicate_over,
+            heard: newer.heard || self.heard,
+            peer: newer.peer.or(self.peer),
+            events: self.events,
+        }
+    }
 }
 
 /// Everything that is to be written.
@@ -79,6 +99,17 @@ impl News {
         (batch.into_iter().collect(), std::mem::take(&mut self.occurrences))
     }
 
+    /// Takes back what could not be written. What came since is newer.
+    fn put_back(&mut self, machines: Vec<(String, MachineNews)>, mut occurrences: Vec<Occurrence>) {
+        for (name, older) in machines {
+            let newer = self.machines.remove(&name).unwrap_or_default();
+            self.machines.insert(name, older.followed_by(newer));
+        }
+        occurrences.append(&mut self.occurrences);
+        let surplus = occurrences.len().saturating_sub(OCCURRENCES_MAX);
+        self.occurrences = occurrences.split_off(surplus);
+    }
+
     fn is_empty(&self) -> bool {
         self.machines.is_empty() && self.occurrences.is_empty()
     }
@@ -94,10 +125,20 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
         if machines.is_empty() && occurrences.is_empty() {
             continue;
         }
-        if !commit(shared, wire, &machines, &occurrences).await && machines.len() > 1 {
-            // One bad row (a machine removed meanwhile) must not hold up the others.
-            for machine in machines {
-                commit(shared, wire, std::slice::from_ref(&machine), &[]).await;
+        let Err(error) = commit(shared, wire, &machines, &occurrences).await else { continue };
+        tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
+        if matches!(error, CommitError::Engine(_) | CommitError::Unknown(_)) {
+            // Such as a full disk: nothing is wrong with the news, and nobody says them again.
+            shared.news().put_back(machines, occurrences);
+            tokio::time::sleep(Duration::from_secs(RETRY_SECONDS)).await;
+            continue;
+        }
+        // One bad row (a machine removed meanwhile) must not hold up the others.
+        let alone = machines.iter().map(|machine| (std::slice::from_ref(machine), &[][..]));
+        for (machine, occurrences) in alone.chain(std::iter::once((&[][..], &occurrences[..]))) {
+            if let Err(error) = commit(shared, wire, machine, occurrences).await {
+                let name = machine.first().map(|(name, _)| name.as_str());
+                tracing::error!(%error, machine = name, "left out");
             }
         }
     }
@@ -108,7 +149,7 @@ async fn commit(
     wire: &CoordinatorHandle,
     machines: &[(String, MachineNews)],
     occurrences: &[Occurrence],
-) -> bool {
+) -> Result<(), CommitError> {
     let now = shared.now();
     let snapshot = shared.admission.store().snapshot();
     let (mut ops, mut taken, mut told) = (Vec::new(), Vec::new(), occurrences.to_vec());
@@ -126,16 +167,13 @@ async fn commit(
         }
     }
     ops.extend(occurrences::ops(&snapshot, &told));
-    if !ops.is_empty()
-        && let Err(error) = shared.admission.store().commit(Transaction::unsigned(now, ops)).await
-    {
-        tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
-        return false;
+    if !ops.is_empty() {
+        shared.admission.store().commit(Transaction::unsigned(now, ops)).await?;
     }
     for (peer, sequence) in taken {
         wire.taken(peer, sequence);
     }
-    true
+    Ok(())
 }
 
 struct Update {
@@ -230,5 +268,31 @@ pub(crate) fn enrollment_occurrence(name: &str, uid: &str, reason: &str, message
         message,
         component: "coordinator".to_owned(),
         time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_written_is_kept_and_the_newer_word_wins() {
+        let status = |revision| MachineStatus { revision: Some(revision), ..MachineStatus::default() };
+        let peer: PeerKey = "ab".repeat(32).parse().unwrap();
+        let mut news = News::default();
+        news.status("a", status(1));
+        news.duplicate("a", "two machines".to_owned());
+        news.status("b", status(1));
+        news.events("b", peer, vec![(1, None)]);
+        let (machines, occurrences) = news.take();
+        news.status("a", status(2));
+        news.events("b", peer, vec![(2, None)]);
+        news.put_back(machines, occurrences);
+        let (machines, _) = news.take();
+        let machines: BTreeMap<String, MachineNews> = machines.into_iter().collect();
+        assert_eq!(machines["a"].status, Some(status(2)));
+        assert_eq!(machines["a"].duplicate.as_deref(), Some("two machines"));
+        assert_eq!(machines["b"].status, Some(status(1)));
+        assert_eq!(machines["b"].events.keys().collect::<Vec<_>>(), [&1, &2]);
     }
 }

@@ -59,6 +59,7 @@ fn an_altered_record_is_applied_by_no_machine() {
         super::harness::until("the sound profile", || fleet.file(machine, "sound").filter(|found| found == "signed content"));
     }
     let events = fleet.list("events");
-    let refused = |machine: &str| events.iter().any(|event| event["reason"] == "Refused" && event["involvedObject"]["name"] == machine);
+    let refused =
+        |machine: &str| events.iter().any(|event| event["reason"] == "Refused" && event["involvedObject"]["name"] == machine);
     assert!(refused("old") && refused("new"), "{events:#?}");
 }

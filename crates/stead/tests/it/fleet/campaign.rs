@@ -30,7 +30,7 @@ fn campaign_kills() {
     let mut campaign = Campaign::start(seed);
     let mut occurred: BTreeMap<(Victim, Moment), u32> = BTreeMap::new();
     for round in 0..kills {
-        // Every fault has its turn, in an order that the seed shuffles within each turn.
+        // Every fault is aimed at in turn, in an order that the seed shuffles within each turn; what is counted is what really occurred.
         let fault = campaign.round(round);
         *occurred.entry(fault).or_default() += 1;
     }
@@ -48,5 +48,5 @@ fn campaign_kills() {
         println!("kills: {victim:?} while {moment:?}: {count}");
     }
     let never: Vec<&String> = victims.iter().chain(&moments).filter(|(_, count)| *count == 0).map(|(name, _)| name).collect();
-    assert!(kills < KILLS_DEFAULT || never.is_empty(), "faults that never occurred: {never:?}");
+    assert!(never.is_empty(), "faults that never occurred: {never:?}");
 }

@@ -89,6 +89,8 @@ pub(crate) struct Campaign {
     writer: Option<JoinHandle<()>>,
     random: u64,
     turn: Vec<(Victim, Moment)>,
+    /// How often each agent had found its coordinator when it was last started to be killed again.
+    started_connections: BTreeMap<String, usize>,
     /// The highest sequence of each object that each machine was seen with, on its disk and in its acknowledgements.
     held: BTreeMap<(String, String), u64>,
     acknowledged: BTreeMap<(String, String), u64>,
@@ -97,14 +99,22 @@ pub(crate) struct Campaign {
 impl Campaign {
     pub(crate) fn start(seed: u64) -> Self {
         let fleet = Fleet::with_machines(&MACHINES);
-        let shared =
-            Arc::new(Shared { stream: Mutex::default(), ended: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { stream: Mutex::default(), ended: AtomicBool::new(false) });
         let writer = {
             let (shared, home) = (Arc::clone(&shared), Arc::clone(&fleet.home));
             std::thread::spawn(move || write(&shared, &home))
         };
         let (held, acknowledged) = (BTreeMap::new(), BTreeMap::new());
-        Self { fleet, shared, writer: Some(writer), random: seed, turn: Vec::new(), held, acknowledged }
+        Self {
+            fleet,
+            shared,
+            writer: Some(writer),
+            random: seed,
+            turn: Vec::new(),
+            started_connections: BTreeMap::new(),
+            held,
+            acknowledged,
+        }
     }
 
     /// SplitMix64: the same seed, the same choices.
@@ -128,13 +138,15 @@ impl Campaign {
         let (victim, wanted) = self.next_fault();
         let agents = self.agents_of(victim);
         self.await_moment(wanted, victim, &agents);
-        let moment = if wanted == Moment::Starting { Moment::Starting } else { self.moment() };
+        let moment = self.moment();
+        let before: Vec<usize> = agents.iter().map(|agent| self.connections(agent)).collect();
         if victim != Victim::Agent {
             self.fleet.coordinator.as_mut().unwrap().kill();
         }
         for agent in &agents {
             self.fleet.agent(agent).kill();
         }
+        let moment = if wanted == Moment::Starting && self.was_starting(victim, &agents, &before) { wanted } else { moment };
         println!("kills: {round}: {victim:?} {agents:?} while {moment:?} (aimed at {wanted:?})");
         for agent in &agents {
             self.check_memory(agent);
@@ -149,6 +161,18 @@ impl Campaign {
         }
         self.check_acknowledgements();
         (victim, moment)
+    }
+
+    /// Whether one of those that were started again had not come to be there when it was killed.
+    fn was_starting(&mut self, victim: Victim, agents: &[String], connections: &[usize]) -> bool {
+        let coordinator = victim != Victim::Agent && self.fleet.coordinator.as_mut().unwrap().line("ready ").is_none();
+        let agent = |(agent, before): (&String, &usize)| *before == self.started_connections.get(agent).copied().unwrap_or(0);
+        coordinator || agents.iter().zip(connections).any(agent)
+    }
+
+    /// How often an agent has found its coordinator.
+    fn connections(&self, agent: &str) -> usize {
+        self.fleet.log(agent).matches("connected coordinator").count()
     }
 
     fn agents_of(&mut self, victim: Victim) -> Vec<String> {
@@ -183,6 +207,7 @@ impl Campaign {
                 }
                 for agent in agents {
                     self.fleet.agent(agent).kill();
+                    self.started_connections.insert(agent.clone(), self.connections(agent));
                     self.fleet.start_agent(agent);
                 }
                 std::thread::sleep(pause);
@@ -238,7 +263,8 @@ impl Campaign {
     fn check_memory(&mut self, machine: &str) {
         let copy = format!("{machine}.memory");
         self.fleet.home.run("sh", &["-ec", &format!("rm -rf {copy}; mkdir {copy}; cp {machine}/state/memory.db* {copy}/")]);
-        let query = "SELECT json_extract(key, '$.kind'), json_extract(key, '$.name'), json_extract(row, '$.sequence') FROM entries";
+        let query =
+            "SELECT json_extract(key, '$.kind'), json_extract(key, '$.name'), json_extract(row, '$.sequence') FROM entries";
         let rows = self.fleet.home.run("sqlite3", &["-separator", " ", &format!("{copy}/memory.db"), query]);
         assert!(!rows.is_empty(), "{machine} has forgotten everything");
         for row in rows.lines() {
@@ -270,8 +296,10 @@ impl Campaign {
         self.stop_writing();
         let failed = std::mem::take(&mut self.shared.stream().failed);
         println!("kills: changes that were not acknowledged, by exit code: {failed:?}");
-        let last: Vec<(&str, u64)> =
-            PROFILES.iter().map(|profile| (*profile, self.fleet.apply(profile, file(&format!("/{profile}"), "the last one")))).collect();
+        let last: Vec<(&str, u64)> = PROFILES
+            .iter()
+            .map(|profile| (*profile, self.fleet.apply(profile, file(&format!("/{profile}"), "the last one"))))
+            .collect();
         for (profile, sequence) in last {
             self.fleet.wait_converged(profile, sequence);
         }

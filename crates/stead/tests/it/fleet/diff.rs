@@ -13,8 +13,7 @@ fn key(home: &Home, name: &str) -> SigningKey {
 
 /// A root in which `clerk` may let machines in, and nothing else.
 fn write_root(home: &Home, owner: &SigningKey, online: &SigningKey, clerk: &SigningKey) {
-    let mut root =
-        Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], jiff::Timestamp::now());
+    let mut root = Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], jiff::Timestamp::now());
     root.roles.push(Role {
         name: "clerks".to_owned(),
         keys: vec![clerk.public_key().clone()],

@@ -50,7 +50,21 @@ fn a_full_disk_refuses_writes_and_keeps_reads_and_recovers() {
     assert_eq!(fleet.stead(&["get", "profile/large"]).code, 3);
     assert!(fleet.list("machines").len() == 1 && fleet.coordinator.as_mut().unwrap().is_running());
 
+    // What a machine says meanwhile is written when there is room again.
+    let blocked = fleet.root_of("m1").join("motd");
+    std::fs::remove_file(&blocked).unwrap();
+    std::fs::create_dir_all(blocked.join("in the way")).unwrap();
+    until("the machine's trouble", || fleet.log("m1").contains("UnitFailed").then_some(()));
+    let lost = fleet.log("coordinator").matches("could not be written").count();
+    until("the coordinator cannot write it down", || {
+        (fleet.log("coordinator").matches("could not be written").count() > lost).then_some(())
+    });
+    let told = |fleet: &Fleet| fleet.list("events").iter().any(|event| event["reason"] == "UnitFailed");
+    assert!(!told(&fleet));
     std::fs::remove_file(disk.join("filler")).unwrap();
+    until("the machine's trouble in the record", || told(&fleet).then_some(()));
+    std::fs::remove_dir_all(&blocked).unwrap();
+
     let sequence = fleet.apply("web", file("/motd", "after"));
     fleet.wait_converged("web", sequence);
     assert_eq!(fleet.file("m1", "/motd").as_deref(), Some("after"));

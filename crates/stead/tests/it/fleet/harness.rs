@@ -51,8 +51,13 @@ impl Fleet {
 
     /// The same on a trust root that is there already.
     pub(crate) fn on_root(home: Home, coordinator: &[&str]) -> Self {
-        let mut fleet =
-            Self { home: Arc::new(home), ports: Ports::free(), coordinator: None, agents: BTreeMap::new(), ticket: String::new() };
+        let mut fleet = Self {
+            home: Arc::new(home),
+            ports: Ports::free(),
+            coordinator: None,
+            agents: BTreeMap::new(),
+            ticket: String::new(),
+        };
         fleet.start_coordinator_with(coordinator);
         let words = ["login", "--server", &fleet.server(), "--ca-file", "coordinator/tls/authority.crt"];
         fleet.home.stead(&words).ok();
@@ -190,7 +195,10 @@ impl Fleet {
         let ended = self.stead(&["wait", object, "--for", what, "--timeout", PATIENCE]);
         if ended.code != 0 {
             let shown = self.stead(&["get", object, "-o", "yaml"]).stdout;
-            let logs: String = std::iter::once("coordinator").chain(self.agents.keys().map(String::as_str)).map(|name| tail(&self.log(name))).collect();
+            let logs: String = std::iter::once("coordinator")
+                .chain(self.agents.keys().map(String::as_str))
+                .map(|name| tail(&self.log(name)))
+                .collect();
             panic!("{object} is not {what}: {ended:#?}\n{shown}\n{logs}");
         }
     }
