@@ -10,7 +10,7 @@ pub use self::driver::{AgentConfig, AgentConnection, AgentHandle, AgentStopped, 
 pub use self::outbox::{MemoryOutbox, Outbox, OutboxError};
 pub use self::session::{
     AgentOutput, AgentSession, CONNECT_MILLISECONDS_MAX, EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX, GREETING_MILLISECONDS_MAX,
-    PENDING_MILLISECONDS_MAX, Position, SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS,
+    PENDING_MILLISECONDS_MAX, Position, SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS,
 };
 use crate::State;
 

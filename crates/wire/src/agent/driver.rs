@@ -60,7 +60,7 @@ pub enum PushError {
 }
 
 enum Command {
-    Status(Bytes),
+    Status { body: Bytes, urgent: bool },
     Acks(Vec<Bytes>),
     PlanAnswer(u64, Bytes),
     OutboxChanged,
@@ -78,7 +78,13 @@ impl AgentHandle {
     /// The latest status. It is sent again on every new session.
     pub async fn set_status(&self, body: Bytes) -> Result<(), PushError> {
         fits(&body)?;
-        Ok(self.command(Command::Status(body)).await?)
+        Ok(self.command(Command::Status { body, urgent: false }).await?)
+    }
+
+    /// The latest status, which says something that somebody waits for: it does not wait for the others of a burst.
+    pub async fn set_urgent_status(&self, body: Bytes) -> Result<(), PushError> {
+        fits(&body)?;
+        Ok(self.command(Command::Status { body, urgent: true }).await?)
     }
 
     /// Acknowledgements. They wait while there is no session, but those under way when one breaks are lost:
@@ -235,7 +241,7 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Status(body) => self.session.set_status(body),
+            Command::Status { body, urgent } => self.session.set_status(body, urgent),
             Command::Acks(acks) => {
                 let lost = acks.into_iter().filter(|ack| !self.session.push_ack(ack.clone())).count();
                 if lost > 0 {

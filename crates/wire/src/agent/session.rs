@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub use self::events::{EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX};
-pub use self::outgoing::STATUS_PAUSE_MILLISECONDS;
+pub use self::outgoing::{STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS};
 
 /// How long finding a path to a coordinator may take, relay and hole punching included.
 pub const CONNECT_MILLISECONDS_MAX: u64 = 15_000;
@@ -302,8 +302,10 @@ impl AgentSession {
     }
 
     /// The latest status; what was not sent before it never will be.
-    pub fn set_status(&mut self, body: Bytes) {
-        self.out.set_status(body);
+    ///
+    /// An urgent one, which somebody waits for, takes the shorter pause; so does what replaces it before it was sent.
+    pub fn set_status(&mut self, body: Bytes, urgent: bool) {
+        self.out.set_status(body, urgent);
     }
 
     /// An acknowledgement; false when too many wait.

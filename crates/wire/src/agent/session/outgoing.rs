@@ -9,6 +9,9 @@ use crate::{Hello, Join, ToCoordinator, message::HELD_MAX};
 /// At most one status each so often: a burst of changes on a machine is one message.
 pub const STATUS_PAUSE_MILLISECONDS: u64 = 100;
 
+/// The pause where somebody waits for what the status says: short beside a round trip, and still a bound.
+pub const STATUS_PAUSE_URGENT_MILLISECONDS: u64 = 10;
+
 /// Acknowledgements that may wait: as many as one full state of a large machine brings.
 const ACKS_WAITING_MAX: usize = 65_536;
 
@@ -25,7 +28,8 @@ pub(super) struct Outgoing {
     acks: VecDeque<Bytes>,
     status: Option<Bytes>,
     status_dirty: bool,
-    status_not_before: u64,
+    status_urgent: bool,
+    status_sent_at: Option<u64>,
     steady: bool,
 }
 
@@ -46,7 +50,7 @@ impl Outgoing {
     pub(super) fn welcome(&mut self) {
         self.steady = true;
         self.status_dirty = self.status.is_some();
-        self.status_not_before = 0;
+        self.status_sent_at = None;
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -62,9 +66,15 @@ impl Outgoing {
         self.pong = Some(nonce);
     }
 
-    pub(super) fn set_status(&mut self, body: Bytes) {
+    pub(super) fn set_status(&mut self, body: Bytes, urgent: bool) {
         self.status = Some(body);
         self.status_dirty = true;
+        self.status_urgent |= urgent;
+    }
+
+    fn status_not_before(&self) -> u64 {
+        let pause = if self.status_urgent { STATUS_PAUSE_URGENT_MILLISECONDS } else { STATUS_PAUSE_MILLISECONDS };
+        self.status_sent_at.map_or(0, |at| at.saturating_add(pause))
     }
 
     pub(super) fn push_ack(&mut self, ack: Bytes) -> bool {
@@ -80,7 +90,7 @@ impl Outgoing {
     }
 
     pub(super) fn status_due_at(&self) -> Option<u64> {
-        (self.steady && self.status_dirty).then_some(self.status_not_before)
+        (self.steady && self.status_dirty).then(|| self.status_not_before())
     }
 
     pub(super) fn next_greeting(&mut self, hello: &Hello) -> Option<ToCoordinator> {
@@ -104,9 +114,9 @@ impl Outgoing {
         if let Some(items) = self.next_acks() {
             return Some(ToCoordinator::Acks { items });
         }
-        if self.status_dirty && at >= self.status_not_before {
-            self.status_dirty = false;
-            self.status_not_before = at + STATUS_PAUSE_MILLISECONDS;
+        if self.status_dirty && at >= self.status_not_before() {
+            (self.status_dirty, self.status_urgent) = (false, false);
+            self.status_sent_at = Some(at);
             return self.status.clone().map(|body| ToCoordinator::Status { body });
         }
         None

@@ -115,10 +115,10 @@ fn it_joins_once_where_it_is_unknown_and_waits_where_it_is_pending() {
 fn status_is_coalesced_and_said_again_in_a_new_session() {
     let mut session = steady(false);
     let status = |text: &'static str| ToCoordinator::Status { body: Bytes::from_static(text.as_bytes()) };
-    session.set_status(Bytes::from_static(b"1"));
+    session.set_status(Bytes::from_static(b"1"), false);
     assert_eq!(sent(&mut session, at(10)), [status("1")]);
-    session.set_status(Bytes::from_static(b"2"));
-    session.set_status(Bytes::from_static(b"3"));
+    session.set_status(Bytes::from_static(b"2"), false);
+    session.set_status(Bytes::from_static(b"3"), false);
     assert_eq!(sent(&mut session, at(11)), []);
     assert_eq!(session.deadline_milliseconds(true), 10 + STATUS_PAUSE_MILLISECONDS);
     assert!(session.deadline_milliseconds(false) > 10 + STATUS_PAUSE_MILLISECONDS);
@@ -129,6 +129,22 @@ fn status_is_coalesced_and_said_again_in_a_new_session() {
     sent(&mut session, at(40_000));
     session.received(welcome(), at(40_000));
     assert!(sent(&mut session, at(40_000)).contains(&status("3")));
+}
+
+#[test]
+fn an_urgent_status_waits_for_no_burst() {
+    let mut session = steady(false);
+    let status = |text: &'static str| ToCoordinator::Status { body: Bytes::from_static(text.as_bytes()) };
+    session.set_status(Bytes::from_static(b"under way"), false);
+    assert_eq!(sent(&mut session, at(10)), [status("under way")]);
+    session.set_status(Bytes::from_static(b"done"), true);
+    session.set_status(Bytes::from_static(b"done, and more"), false);
+    assert_eq!(sent(&mut session, at(11)), []);
+    let soon = 10 + STATUS_PAUSE_URGENT_MILLISECONDS;
+    assert_eq!(session.deadline_milliseconds(true), soon);
+    assert_eq!(sent(&mut session, at(soon)), [status("done, and more")]);
+    session.set_status(Bytes::from_static(b"later"), false);
+    assert_eq!(session.deadline_milliseconds(true), soon + STATUS_PAUSE_MILLISECONDS, "urgency is not inherited");
 }
 
 #[test]
