@@ -14,6 +14,7 @@
 //! The coordinator's loop keeps a [`Fleet`] coherent by watching the record, hears from machines through `wire`, asks the plans, and
 //! carries out what they say. Whatever it remembers can be rebuilt from the record and the machines.
 
+pub mod acknowledgement;
 mod act;
 pub mod delivery;
 pub mod enrollment;

@@ -14,7 +14,7 @@ use super::{Shared, enrollment_kind};
 use crate::delivery::machine_kind;
 use crate::events::Occurrence;
 use crate::liveness::Mark;
-use crate::profile_status;
+use crate::{acknowledgement, profile_status};
 
 /// Machines whose news go into one transaction: bounds what one failing row holds up, and what memory it takes.
 const MACHINES_PER_BATCH_MAX: usize = 256;
@@ -26,6 +26,11 @@ const RETRY_SECONDS: u64 = 1;
 const OCCURRENCES_MAX: usize = 1_000;
 /// How long, in seconds, the condition `DuplicateKey` stays after the last sign of it.
 pub(crate) const DUPLICATE_KEEP_SECONDS: i64 = 600;
+
+/// The most units, conditions, and disks or interfaces of one status: what an honest agent says at most.
+const UNITS_MAX: usize = 500;
+const CONDITIONS_MAX: usize = 16;
+const FACTS_LISTED_MAX: usize = 64;
 
 /// What is to be written of one machine.
 #[derive(Clone, Debug, Default)]
@@ -193,6 +198,12 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     let mut after = news.status.clone().unwrap_or_else(|| old.clone());
     if news.status.is_some() {
         keep_own(&mut after, &old);
+        bound(&mut after);
+        let fleet = shared.admission.fleet();
+        let words = std::mem::take(&mut after.acknowledgements);
+        let key = machine.spec.key.parse();
+        after.acknowledgements =
+            key.map_or_else(|_| Vec::new(), |key| acknowledgement::verified(words, &old.acknowledgements, &fleet, &key));
     }
     let occurrence = |warning, reason: &str, message: String, time| Occurrence {
         about: key.clone(),
@@ -246,6 +257,16 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
         after.events_taken = Some(taken.max(*last));
     }
     Some(Update { before, after, occurrences })
+}
+
+/// A machine may say what it likes of itself, and not without end.
+fn bound(status: &mut MachineStatus) {
+    status.units.truncate(UNITS_MAX);
+    status.conditions.truncate(CONDITIONS_MAX);
+    if let Some(facts) = &mut status.facts {
+        facts.disks.truncate(FACTS_LISTED_MAX);
+        facts.interfaces.truncate(FACTS_LISTED_MAX);
+    }
 }
 
 /// What the machine does not write itself is carried over.
