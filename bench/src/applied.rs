@@ -78,7 +78,8 @@ pub(crate) async fn acknowledged(watch: &mut Watch, sequence: u64) -> Result<Ins
             }
         }
     };
-    let late = |_| BenchError::step("waiting for an acknowledgement")(format!("none of sequence {sequence} in {APPLIED_LIMIT:?}"));
+    let late =
+        |_| BenchError::step("waiting for an acknowledgement")(format!("none of sequence {sequence} in {APPLIED_LIMIT:?}"));
     tokio::time::timeout(APPLIED_LIMIT, reading).await.map_err(late)?
 }
 
@@ -88,7 +89,9 @@ fn outcome(line: &[u8], sequence: u64) -> Result<Option<String>, BenchError> {
     let list = event.pointer("/object/status/acknowledgements").and_then(Value::as_array);
     let own = |word: &&Value| {
         let object = word.get("object").and_then(Value::as_str).unwrap_or_default();
-        object.starts_with("Profile") && object.ends_with(PROFILE) && word.get("sequence").and_then(Value::as_u64) == Some(sequence)
+        object.starts_with("Profile")
+            && object.ends_with(PROFILE)
+            && word.get("sequence").and_then(Value::as_u64) == Some(sequence)
     };
     let word = list.into_iter().flatten().find(own);
     Ok(word.and_then(|word| word.get("outcome")?.as_str().map(str::to_owned)))

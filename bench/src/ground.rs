@@ -5,11 +5,11 @@ use crate::failure::BenchError;
 use crate::http::Http;
 use crate::{binary, process};
 use serde_json::Value;
-use stead_model::Digest;
-use stead_trust::SigningKey;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use stead_model::Digest;
+use stead_trust::SigningKey;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -115,7 +115,8 @@ impl Ground {
         let (server, authority, owner) = (coordinator.value("api")?, coordinator.value("ca")?, self.word("home/owner"));
         self.run(&["login", "--server", server, "--ca-file", authority, "--key", &owner, "--no-kubeconfig"]).await?;
         let role = format!("role={ROLE}");
-        let words = ["ticket", "create", "--key", &owner, "--delegate", "--name-pattern", "m*", "--machines", MACHINES, "--label", &role];
+        let words =
+            ["ticket", "create", "--key", &owner, "--delegate", "--name-pattern", "m*", "--machines", MACHINES, "--label", &role];
         self.run(&words).await
     }
 

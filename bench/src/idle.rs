@@ -34,21 +34,18 @@ pub(crate) fn agent() -> Result<Vec<Samples>, BenchError> {
         let (mut resident, mut private) = (Samples::default(), Samples::default());
         for _ in 0..LOOKS {
             tokio::time::sleep(PAUSE).await;
-            resident.values.push(mib(pid, &["Rss"])?);
-            private.values.push(mib(pid, &["Private_Clean", "Private_Dirty"])?);
+            resident.values.push(mib(pid, "Rss")?);
+            private.values.push(mib(pid, "Private_Dirty")?);
         }
         coordinator.kill().await?;
         Ok(vec![resident, private])
     })
 }
 
-/// The sum of some lines of a process's memory, as proc(5) has them for `smaps_rollup`.
-fn mib(pid: u32, names: &[&str]) -> Result<f64, BenchError> {
+/// A line of a process's memory, as proc(5) has it for `smaps_rollup`.
+fn mib(pid: u32, name: &str) -> Result<f64, BenchError> {
     let path = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
     let text = std::fs::read_to_string(&path).map_err(|source| BenchError::File { path, source })?;
-    let kib = |line: &str| -> Option<f64> {
-        let (name, rest) = line.split_once(':')?;
-        names.contains(&name).then(|| rest.split_whitespace().next()?.parse().ok())?
-    };
-    Ok(text.lines().filter_map(kib).sum::<f64>() / 1024.0)
+    let kib = |line: &str| -> Option<f64> { line.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next()?.parse().ok() };
+    Ok(text.lines().find_map(kib).unwrap_or(f64::NAN) / 1024.0)
 }

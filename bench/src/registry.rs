@@ -66,7 +66,12 @@ pub(crate) const BENCHES: &[Bench] = &[
     },
     Bench {
         budgets: &[
-            budget("wire_overhead_percent", "%", Limit::AtMost(10.0), "a request in a session over a raw iroh stream, p50, one at a time"),
+            budget(
+                "wire_overhead_percent",
+                "%",
+                Limit::AtMost(10.0),
+                "a request in a session over a raw iroh stream, p50, one at a time",
+            ),
             budget("wire_overhead_cpu_percent", "%", Limit::AtMost(30.0), "the same, CPU of both sides with many at once"),
         ],
         run: wire::overhead,
@@ -93,7 +98,12 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         budgets: &[
             budget("agent_idle_rss_mib", "MiB", Limit::AtMost(16.0), "Rss of a joined agent with one profile applied, settled"),
-            budget("agent_idle_private_mib", "MiB", Limit::AtMost(6.0), "Private_Clean and Private_Dirty of the same"),
+            budget(
+                "agent_idle_private_mib",
+                "MiB",
+                Limit::AtMost(6.0),
+                "Private_Dirty of the same: what is neither shared nor on disk; whether the code counts as shared depends on who else runs it",
+            ),
         ],
         run: idle::agent,
     },
