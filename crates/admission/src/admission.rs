@@ -25,6 +25,9 @@ const ATTEMPTS_MAX: usize = 128;
 /// How long, in seconds, a statement of the online key may take to be admitted: it is admitted where it is signed.
 const ONLINE_ADMIT_WITHIN_SECONDS: i64 = 60;
 
+/// Whose turn it is.
+type Turn = tokio::sync::RwLock<()>;
+
 /// Who asks for a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -83,6 +86,9 @@ pub enum OpenError {
 pub struct Admission {
     store: Store,
     chain: Arc<RwLock<Arc<RootChain>>>,
+    /// Held together by Changes from their check to the record, and alone by a new version of the trust root: what is admitted under
+    /// a root enters the record before the next one.
+    turn: Arc<Turn>,
     online: Arc<dyn Signer + Send + Sync>,
     environment: Environment,
 }
@@ -108,7 +114,7 @@ impl Admission {
             return Err(OpenError::NoRoot);
         }
         let chain = Arc::new(RwLock::new(Arc::new(RootChain::verify(&fleet, &versions)?)));
-        Ok(Self { store, chain, online, environment })
+        Ok(Self { store, chain, turn: Arc::default(), online, environment })
     }
 
     /// Puts the first version of the trust root into an empty record.
@@ -177,6 +183,7 @@ impl Admission {
         dry_run: bool,
     ) -> Result<Vec<Outcome>, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
+            let _turn = self.turn.read().await;
             let transaction = self.transaction(caller, message, &writes)?;
             let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
             match result {
@@ -212,6 +219,7 @@ impl Admission {
     ///
     /// [`WriteError::Refused`] says which check failed; nothing has happened then.
     pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+        let _turn = self.turn.read().await;
         let now = self.environment.now();
         let snapshot = self.store.snapshot();
         let admitted = stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now)?;
@@ -238,6 +246,7 @@ impl Admission {
     ///
     /// [`WriteError::RootRefused`] says what does not hold.
     pub async fn submit_root(&self, document: Vec<u8>, signatures: Vec<Signature>) -> Result<Object, WriteError> {
+        let _turn = self.turn.write().await;
         let signed = SignedRoot { document, signatures };
         let extended = self.chain().extend(&signed)?;
         let root = root_document(extended.newest().version, &signed);

@@ -16,7 +16,7 @@ use stead_api::{Api, Limits, Server, ServingKeys};
 use stead_control::Control;
 use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
 use stead_store::{Expect, Options, SqliteEngine, Store};
-use stead_trust::{Clock, SignedRoot, Signer as _, SigningKey};
+use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
     Transport as _, relay_token,
@@ -187,7 +187,7 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
         };
         let root = crate::root_file::read(path)?;
         Admission::found(&store, &root, &environment).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
-        write_fleet(&fleet_file, &root)?;
+        write_fleet(&fleet_file, &root.digest())?;
     }
     let fleet = read_fleet(&fleet_file, &store)?;
     let admission =
@@ -199,10 +199,9 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
     Ok(admission)
 }
 
-/// The fleet's id is kept beside the record, so that a record with another chain in it is noticed.
-fn write_fleet(path: &Path, root: &SignedRoot) -> Result<(), Failure> {
-    std::fs::write(path, format!("{}\n", root.digest()))
-        .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))
+/// The fleet's id is kept beside the record, so that a record with another chain in it is noticed. Written whole or not at all.
+fn write_fleet(path: &Path, fleet: &Digest) -> Result<(), Failure> {
+    crate::private_file::write(path, format!("{fleet}\n").as_bytes()).map_err(|error| Failure::of(FailureKind::Config, error))
 }
 
 fn read_fleet(path: &Path, store: &Store) -> Result<Digest, Failure> {
@@ -212,8 +211,7 @@ fn read_fleet(path: &Path, store: &Store) -> Result<Digest, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let first = store.snapshot().root(1).ok_or_else(|| Failure::internal("the record has no first trust root"))?;
             let fleet = Digest::of(&first.document);
-            let written = std::fs::write(path, format!("{fleet}\n"));
-            written.map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))?;
+            write_fleet(path, &fleet)?;
             Ok(fleet)
         }
         Err(error) => Err(Failure::new(FailureKind::Config, format!("{}: {error}", path.display()))),

@@ -31,3 +31,30 @@ async fn a_rotation_counts_at_once_and_survives_a_restart() {
         stead_admission::Admission::open(store, fleet.admission.fleet(), online, fleet.admission.environment().clone()).unwrap();
     assert_eq!(again.root().version, 2);
 }
+
+#[tokio::test]
+async fn what_is_admitted_under_a_root_is_on_record_before_the_next() {
+    let fleet = Fleet::new().await;
+    let new_owner = SigningKey::from_seed(&[5; 32]);
+    let mut next = fleet.admission.root().next_version(now()).unwrap();
+    next.owners.keys = vec![new_owner.public_key().clone()];
+    for role in &mut next.roles {
+        role.keys = vec![new_owner.public_key().clone()];
+    }
+    let root = SignedRoot::sign(&next, &[&fleet.owner, &new_owner]).unwrap();
+    let submit = |name: &str| {
+        let mut wanted = profile("x");
+        wanted.metadata.name = name.to_owned();
+        let (admission, submission) = (fleet.admission.clone(), fleet.signed(&fleet.owner, &wanted, 1));
+        tokio::spawn(async move { admission.submit(&caller(), &submission, false).await })
+    };
+    // All are on their way at once, in this order.
+    let before = submit("before");
+    let admission = fleet.admission.clone();
+    let rotation = tokio::spawn(async move { admission.submit_root(root.document, root.signatures).await });
+    let after = submit("after");
+    before.await.unwrap().unwrap();
+    rotation.await.unwrap().unwrap();
+    let error = after.await.unwrap().unwrap_err();
+    assert!(matches!(error, WriteError::Refused(_)), "{error}");
+}

@@ -1,9 +1,11 @@
 //! Secrets of the coordinator that are no keys: made once, kept, readable by its user only.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::private_file::{self, WriteFileError};
 
 /// Bytes of a secret: as many as nobody guesses.
 const SECRET_BYTES: usize = 32;
@@ -11,8 +13,11 @@ const SECRET_BYTES: usize = 32;
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
-    /// The file failed.
-    #[error("the secret {} cannot be read or written: {source}", .path.display())]
+    /// It cannot be written.
+    #[error("the secret cannot be kept: {0}")]
+    Write(#[source] WriteFileError),
+    /// It cannot be read.
+    #[error("the secret {} cannot be read: {source}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -34,21 +39,17 @@ pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Reads the secret, or makes it.
+/// Reads the secret, or makes it. A start that was cut short leaves a whole one or none.
 pub(crate) fn load_or_create(path: &Path) -> Result<[u8; SECRET_BYTES], SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
-    let mut secret = [0; SECRET_BYTES];
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
+    match fs::read(path) {
+        Ok(bytes) => <[u8; SECRET_BYTES]>::try_from(bytes.as_slice())
+            .map_err(|_| SecretError::Length { path: path.to_owned(), bytes: bytes.len() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut secret = [0; SECRET_BYTES];
             super::random(&mut secret);
-            file.write_all(&secret).and_then(|()| file.sync_all()).map_err(failed)?;
+            private_file::write(path, &secret).map_err(SecretError::Write)?;
             Ok(secret)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut bytes = Vec::new();
-            fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
-            <[u8; SECRET_BYTES]>::try_from(bytes.as_slice())
-                .map_err(|_| SecretError::Length { path: path.to_owned(), bytes: bytes.len() })
         }
         Err(error) => Err(failed(error)),
     }
@@ -64,6 +65,7 @@ mod tests {
         let path = folder.path().join("join.pass");
         let secret = load_or_create(&path).unwrap();
         assert_eq!(load_or_create(&path).unwrap(), secret);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         fs::write(&path, b"short").unwrap();
         assert!(matches!(load_or_create(&path), Err(SecretError::Length { bytes: 5, .. })));
     }

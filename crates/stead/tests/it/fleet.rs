@@ -7,6 +7,7 @@ mod coordinator_starts;
 mod diff;
 mod duplicate_key;
 mod export;
+mod first_starts;
 mod full_disk;
 mod harness;
 mod host_keys;
