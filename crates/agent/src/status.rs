@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{Condition, ConditionStatus, UnitState, UnitStatus, set_condition};
+use stead_model::{Condition, ConditionStatus, MachineStatus, UnitState, UnitStatus, set_condition};
 use stead_trust::Outcome;
 use stead_unit::{Goal, Report, UnitId, UnitReport, UnitState as State};
+use stead_wire::FRAME_BYTES_MAX_UP;
 
 use crate::claims::parse_by;
 
 /// The most units that a status lists; those in trouble come first.
 pub const UNITS_LISTED_MAX: usize = 500;
+/// The longest encoded status: what fits a frame, with room for its header.
+const STATUS_BYTES_MAX: usize = FRAME_BYTES_MAX_UP - 4 * 1024;
 /// The longest message of a unit, in characters: the last lines of a command are among it.
 const MESSAGE_CHARACTERS_MAX: usize = 2_000;
 
@@ -49,6 +52,24 @@ fn unit_status(id: &UnitId, unit: &UnitReport, at: Duration) -> UnitStatus {
         state,
         message: message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
         attempts,
+    }
+}
+
+/// The status as bytes that fit a message. Where there is too much to say, the units in the least trouble go first, then the last of the
+/// acknowledgements: a status that leaves something out is better than none.
+pub(crate) fn encode(mut status: MachineStatus) -> serde_json::Result<Vec<u8>> {
+    loop {
+        let body = serde_json::to_vec(&status)?;
+        let (units, words) = (status.units.len(), status.acknowledgements.len());
+        if body.len() <= STATUS_BYTES_MAX || units + words == 0 {
+            return Ok(body);
+        }
+        tracing::warn!(bytes = body.len(), units, words, "there is too much to say in one status; half of it is left out");
+        if units * 2 > words {
+            status.units.truncate(units / 2);
+        } else {
+            status.acknowledgements.truncate(words / 2);
+        }
     }
 }
 
@@ -136,6 +157,7 @@ pub(crate) fn conditions(present: &mut Vec<Condition>, report: &Report, concerns
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stead_model::{Acknowledgement, Digest};
 
     fn report(units: &[(&str, &str, State)]) -> Report {
         let unit = |by: &str, state: &State| UnitReport {
@@ -171,6 +193,32 @@ mod tests {
         for (index, (report, wanted, expected)) in cases.into_iter().enumerate() {
             let found = outcome("Profile/web", 2, wanted, &report).map(|(outcome, _)| outcome);
             assert_eq!(found, expected, "case {index}");
+        }
+    }
+
+    #[test]
+    fn a_status_with_too_much_to_say_still_fits() {
+        let unit = |number: usize| UnitStatus {
+            unit: format!("file:/{number}"),
+            message: "\u{1}".repeat(MESSAGE_CHARACTERS_MAX),
+            ..UnitStatus::default()
+        };
+        let word = |number: usize| Acknowledgement {
+            object: number.to_string(),
+            document: "x".repeat(1_500),
+            sequence: 1,
+            statement: Digest::of(b""),
+            outcome: "Applied".to_owned(),
+            signature: String::new(),
+        };
+        for (units, words) in [(0, 0), (UNITS_LISTED_MAX, 0), (UNITS_LISTED_MAX, 2_000), (3, 2_000)] {
+            let units: Vec<UnitStatus> = (0..units).map(unit).collect();
+            let status = MachineStatus { units, acknowledgements: (0..words).map(word).collect(), ..MachineStatus::default() };
+            let body = encode(status.clone()).unwrap();
+            assert!(body.len() <= STATUS_BYTES_MAX);
+            let said: MachineStatus = serde_json::from_slice(&body).unwrap();
+            assert_eq!(said.units.first(), status.units.first());
+            assert_eq!(said.acknowledgements.first(), status.acknowledgements.first());
         }
     }
 

@@ -136,7 +136,7 @@ impl Agent {
         self.status.revision = Some(self.standing.revision);
         self.acknowledgements.retain(|key, _| self.memory.as_ref().is_some_and(|memory| memory.held(key).is_some()));
         self.status.acknowledgements = self.acknowledgements.values().cloned().collect();
-        let Ok(body) = serde_json::to_vec(&self.status) else { return Ok(()) };
+        let Ok(body) = status::encode(self.status.clone()) else { return Ok(()) };
         let body = Bytes::from(body);
         let handed = if urgent { self.connection.set_urgent_status(body).await } else { self.connection.set_status(body).await };
         match handed {

@@ -202,6 +202,8 @@ pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) centre: Centre,
     pub(crate) machine: Machine,
+    /// The change that made the machine a member.
+    pub(crate) first: Bytes,
 }
 
 impl World {
@@ -215,9 +217,9 @@ impl World {
         machine.start(Some(fleet.ticket(&centre)));
         let joined = centre.joins(1).await;
         assert_eq!((joined.root_version, joined.revision, joined.held.len()), (0, 0, 0));
-        let mut world = Self { fleet, centre, machine };
-        let own = world.own("graz", 1);
-        world.centre.full(vec![root_bytes(&world.fleet.first)], vec![own]).await;
+        let first = fleet.put(&machine.object("m1", json!({"site": "graz"})), 1);
+        let mut world = Self { fleet, centre, machine, first: first.clone() };
+        world.centre.full(vec![root_bytes(&world.fleet.first)], vec![first]).await;
         world.acknowledged("Machine/m1", 1, "Applied").await;
         world
     }

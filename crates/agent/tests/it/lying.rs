@@ -227,7 +227,7 @@ async fn before(world: &mut World) -> Before {
     world.serve(&file("web-1", "/motd", "two"), 2).await;
     world.acknowledged("Profile/web-1", 2, "Applied").await;
     world.acknowledged("Profile/pair-1", 1, "Applied").await;
-    Before { replaced, own: world.own("graz", 1), second_root, other: Fleet::new(70) }
+    Before { replaced, own: world.first.clone(), second_root, other: Fleet::new(70) }
 }
 
 #[tokio::test]
