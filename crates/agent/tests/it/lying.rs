@@ -285,6 +285,25 @@ async fn of_changes_out_of_order_the_newest_stays() {
 }
 
 #[tokio::test]
+async fn a_flood_of_made_up_names_is_bounded() {
+    /// More than a machine tells apart.
+    const LIES: usize = 200;
+    let mut world = World::start().await;
+    let lie = |number: usize| {
+        let evil = file(&format!("web-{number}"), "/motd", "evil");
+        world.fleet.change().put(&evil, 1).by(&[&world.fleet.stranger]).bytes()
+    };
+    let lies: Vec<Bytes> = (0..LIES).map(lie).chain([world.marker(1)]).collect();
+    world.centre.send(lies).await;
+    world.marked(1).await;
+    world.centre.until("a count", |seen| seen.told("Refused", "more than 64 others")).await;
+    let told = world.centre.seen.events.iter().filter(|event| event.reason == "Refused").count();
+    assert_eq!(told, 65, "each of the first, and one word on the rest");
+    assert_eq!(world.machine.read("/motd"), None);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_machine_does_not_join_another_fleet_or_a_chain_that_is_too_short() {
     let fleet = Fleet::new(10);
     let other = Fleet::new(70);
