@@ -44,7 +44,7 @@ pub(crate) fn overhead() -> Result<Vec<Samples>, BenchError> {
         for round in 0..=ROUNDS {
             let raw_alone = raw.round(1, SEQUENTIAL_REQUESTS).await?;
             let session_alone = session.round(1, SEQUENTIAL_REQUESTS).await?;
-            let raw_many = raw.round(CLIENTS, SATURATED_REQUESTS).await?;
+            let raw_many = raw.pipelined(CLIENTS, SATURATED_REQUESTS).await?;
             let session_many = session.round(CLIENTS, SATURATED_REQUESTS).await?;
             if round > 0 {
                 p50_percent.values.push(percent(session_alone.p50_seconds(), raw_alone.p50_seconds()));
@@ -56,7 +56,10 @@ pub(crate) fn overhead() -> Result<Vec<Samples>, BenchError> {
         raw.close().await;
         session.close().await;
         p50_percent.peer = Some(Peer { name: "raw iroh stream, us p50", value: raw_microseconds.value() });
-        cpu_percent.peer = Some(Peer { name: "raw iroh stream, CPU us a request", value: raw_cpu_microseconds.value() });
+        cpu_percent.peer = Some(Peer {
+            name: "one raw iroh stream with as many requests on their way, CPU us a request",
+            value: raw_cpu_microseconds.value(),
+        });
         Ok(vec![p50_percent, cpu_percent])
     })
 }

@@ -4,6 +4,8 @@ use super::{REQUEST_BYTES, Round, gather, timed};
 use crate::failure::BenchError;
 use iroh::endpoint::{Connection, RecvStream, SendStream, presets};
 use iroh::{Endpoint, RelayMode};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The protocol's name when the connection is made.
 const ALPN: &[u8] = b"stead-bench/echo/1";
@@ -48,6 +50,34 @@ impl Raw {
                     };
                     timed(&mut seconds, request).await?;
                 }
+                Ok(seconds)
+            }
+        })
+        .await
+    }
+
+    /// So many requests at once on one stream, as a session has them, with nothing that tells them apart.
+    pub(super) async fn pipelined(&self, clients: usize, requests: usize) -> Result<Round, BenchError> {
+        gather(1, clients * requests, || {
+            let connection = self.connection.clone();
+            async move {
+                let (mut send, mut receive) = connection.open_bi().await.map_err(BenchError::step("opening a stream"))?;
+                let places = Arc::new(Semaphore::new(clients));
+                let (writing, total) = (Arc::clone(&places), clients * requests);
+                let writer = tokio::spawn(async move {
+                    for _ in 0..total {
+                        writing.acquire().await.map_err(BenchError::step("waiting for a place"))?.forget();
+                        send.write_all(&[7; REQUEST_BYTES]).await.map_err(BenchError::step("writing a request"))?;
+                    }
+                    Ok::<_, BenchError>(send)
+                });
+                let (mut seconds, mut answer) = (Vec::with_capacity(total), [0; REQUEST_BYTES]);
+                for _ in 0..total {
+                    let reading = receive.read_exact(&mut answer);
+                    timed(&mut seconds, reading).await.map_err(BenchError::step("reading an answer"))?;
+                    places.add_permits(1);
+                }
+                writer.await.map_err(BenchError::step("waiting for a client"))??;
                 Ok(seconds)
             }
         })
