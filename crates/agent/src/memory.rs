@@ -90,6 +90,11 @@ impl MemoryStore {
     ///
     /// [`MemoryStoreError`] where it cannot be used.
     pub async fn open(path: &Path) -> Result<Self, MemoryStoreError> {
+        make_private(path).map_err(|error| MemoryStoreError::Database {
+            path: path.to_owned(),
+            doing: "making it",
+            source: sqlx::Error::Io(error),
+        })?;
         let url = format!("sqlite://{}", path.display());
         let failed = |doing| move |source| MemoryStoreError::Database { path: path.to_owned(), doing, source };
         let options = SqliteConnectOptions::from_str(&url)
@@ -114,7 +119,10 @@ impl MemoryStore {
             sqlx::query("PRAGMA user_version").fetch_one(&self.pool).await.map_err(|source| locked(&self.path, source))?;
         match version.get::<i64, _>(0) {
             0 => {
-                let script = format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+                // A memory that is made anew must not count its events from where an earlier one of the same machine began.
+                let start = jiff::Timestamp::now().as_millisecond();
+                let outbox = format!("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', {start});");
+                let script = format!("BEGIN IMMEDIATE; {SCHEMA} {outbox} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
                 self.pool.execute(sqlx::AssertSqlSafe(script)).await.map_err(|source| locked(&self.path, source))?;
                 Ok(())
             }
@@ -252,6 +260,14 @@ impl MemoryStore {
     }
 }
 
+/// Makes the file readable by its user only; SQLite gives the files beside it the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    const MODE: u32 = 0o600;
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(MODE))
+}
+
 fn locked(path: &Path, source: sqlx::Error) -> MemoryStoreError {
     /// SQLITE_BUSY: somebody else holds the lock.
     const BUSY: &str = "5";
@@ -311,12 +327,13 @@ mod tests {
         for body in [b"a", b"b", b"c"] {
             store.push_event(body).await.unwrap();
         }
-        store.taken(3).await.unwrap();
+        let last = store.pending(0, 10).await.unwrap()[2].sequence;
+        store.taken(last).await.unwrap();
         store.close().await;
         let store = MemoryStore::open(&path).await.unwrap();
         store.push_event(b"d").await.unwrap();
         let items = store.pending(0, 10).await.unwrap();
-        assert_eq!(items, [OutboxItem { sequence: 4, body: Bytes::from_static(b"d") }], "a number is never used twice");
+        assert_eq!(items, [OutboxItem { sequence: last + 1, body: Bytes::from_static(b"d") }], "a number is never used twice");
     }
 
     #[tokio::test]

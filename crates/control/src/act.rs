@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use stead_admission::Admission;
-use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, Profile, Revision};
+use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, ObjectKey, Profile, Revision};
 use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchScope};
 use stead_wire::{CoordinatorHandle, HubEvent, PeerKey, Verdict};
 use tokio::sync::{Notify, mpsc};
@@ -41,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) profiles_touched: Mutex<BTreeSet<String>>,
     pub(crate) bundles: Mutex<BundleCache>,
     pub(crate) statuses: Mutex<Statuses>,
+    /// Machines that could not be told because the record could not be read.
+    pub(crate) untold: Mutex<BTreeSet<PeerKey>>,
+    /// Held while a machine enrols, so that one key cannot enrol twice at once.
+    pub(crate) enrolling: tokio::sync::Mutex<()>,
     pub(crate) pass: Vec<u8>,
 }
 
@@ -98,6 +102,8 @@ impl Control {
             profiles_touched: Mutex::default(),
             bundles: Mutex::default(),
             statuses: Mutex::default(),
+            untold: Mutex::default(),
+            enrolling: tokio::sync::Mutex::default(),
             pass,
         });
         let mut control = Self { shared, loaded: Revision::default() };
@@ -166,57 +172,60 @@ impl Control {
                         break;
                     }
                 };
-                let (mut concerned, mut answered) = (BTreeSet::new(), Vec::new());
+                let (mut concerned, mut answered, mut machines) = (BTreeSet::new(), Vec::new(), Vec::new());
                 for event in &group.events {
                     let kind = event.object.kind();
                     if *kind == machine_kind() || *kind == profile_kind() {
-                        concerned.extend(self.concerned(event.kind, event.object.to_object().ok(), wire));
+                        let told = self.concerned(&event.object.key(), wire);
+                        machines.extend((*kind == machine_kind() && !told.is_empty()).then(|| event.object.name().to_owned()));
+                        concerned.extend(told);
                     } else if *kind == enrollment_kind() && event.kind != EventKind::Deleted {
                         answered.extend(event.object.to_object().ok().and_then(|object| self.answer(&object, wire)));
                     }
                 }
                 self.note(answered).await;
                 states::send_to(&self.shared, wire, concerned).await;
+                machines.iter().for_each(|name| self.check_session(name, wire));
             }
         }
     }
 
-    /// The machines that have to hear of an event, by name.
-    fn concerned(&self, kind: EventKind, object: Option<Object>, wire: &CoordinatorHandle) -> Vec<String> {
-        let Some(object) = object else { return Vec::new() };
-        let name = object.metadata.name.clone();
-        let group_kind = object.group_kind();
-        let before: Vec<String> = self
-            .shared
-            .with_fleet(|fleet| if group_kind == profile_kind() { names(fleet.machines_for(&name)) } else { Vec::new() });
-        let signed = self.is_news(&object, kind);
-        self.take(kind, Some(object));
-        if !signed {
+    /// The machines that have to hear of a change of an object, by name; none where only its status moved. What the object is, is
+    /// looked up in the same snapshot as its sequence: an event that is older than the newest sequence must not count as having told it.
+    fn concerned(&self, key: &ObjectKey, wire: &CoordinatorHandle) -> Vec<String> {
+        let snapshot = self.shared.admission.store().snapshot();
+        let object = snapshot.get(key).and_then(|stored| stored.to_object().ok());
+        let sequence = snapshot.sequence(key).map_or(0, |sequence| sequence.sequence);
+        let name = &key.name;
+        let is_machine = key.kind == machine_kind();
+        let meant = |fleet: &Fleet| if is_machine { names(fleet.profiles_of(name)) } else { names(fleet.machines_for(name)) };
+        let before = self.shared.with_fleet(meant);
+        self.shared.change_fleet(|fleet| match &object {
+            Some(object) => put(fleet, object),
+            None => remove(fleet, key),
+        });
+        if !self.shared.sessions().is_new_sequence(key, sequence) {
             return Vec::new();
         }
-        if group_kind == machine_kind() {
-            self.welcome(&name, wire);
-            return vec![name];
+        let after = self.shared.with_fleet(meant);
+        if is_machine {
+            // A machine that comes or goes changes the numbers of its profiles.
+            self.shared.touch_profiles(before.into_iter().chain(after));
+            self.welcome(name, wire);
+            return vec![name.clone()];
         }
         self.shared.touch_profiles([name.clone()]);
-        let key = stead_model::ObjectKey::new(group_kind, "", &name);
-        let holding = self.shared.sessions().holding(&key);
-        let after = self.shared.with_fleet(|fleet| names(fleet.machines_for(&name)));
+        let holding = self.shared.sessions().holding(key);
         before.into_iter().chain(after).chain(holding).collect()
     }
 
-    /// Whether the signed part of the object moved: a status is no news to a machine.
-    fn is_news(&self, object: &Object, kind: EventKind) -> bool {
-        if kind == EventKind::Deleted {
-            return true;
+    /// Ends a session whose key is no longer that of the machine it is served as; the machine comes back as what it is now.
+    fn check_session(&self, name: &str, wire: &CoordinatorHandle) {
+        let Some(peer) = self.shared.sessions().peer_of(name) else { return };
+        let now = self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned));
+        if now.as_deref() != Some(name) {
+            wire.disconnect(peer, "the fleet's owners have given this key another place, or none");
         }
-        let sequence = self.shared.admission.store().snapshot().sequence(&object.key());
-        self.shared.sessions().is_new_sequence(&object.key(), sequence.map_or(0, |sequence| sequence.sequence))
-    }
-
-    fn take(&self, kind: EventKind, object: Option<Object>) {
-        let Some(object) = object else { return };
-        self.shared.change_fleet(|fleet| if kind == EventKind::Deleted { remove(fleet, &object) } else { put(fleet, &object) });
     }
 
     /// A machine that waits outside has become a member.
@@ -295,21 +304,21 @@ fn put(fleet: &mut Fleet, object: &Object) {
     if object.group_kind() == machine_kind() {
         match object.to_typed::<Machine>() {
             Ok(machine) => fleet.put_machine(&machine),
-            Err(_) => remove(fleet, object),
+            Err(_) => remove(fleet, &object.key()),
         }
     } else {
         match object.to_typed::<Profile>() {
             Ok(profile) => fleet.put_profile(&profile),
-            Err(_) => remove(fleet, object),
+            Err(_) => remove(fleet, &object.key()),
         }
     }
 }
 
-fn remove(fleet: &mut Fleet, object: &Object) {
-    if object.group_kind() == machine_kind() {
-        fleet.remove_machine(&object.metadata.name);
+fn remove(fleet: &mut Fleet, key: &ObjectKey) {
+    if key.kind == machine_kind() {
+        fleet.remove_machine(&key.name);
     } else {
-        fleet.remove_profile(&object.metadata.name);
+        fleet.remove_profile(&key.name);
     }
 }
 

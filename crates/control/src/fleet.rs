@@ -80,6 +80,13 @@ impl Fleet {
         self.profiles.iter().filter(|(_, selector)| may_match(selector, labels)).map(|(name, _)| name.as_str())
     }
 
+    /// The profiles that may be meant for a machine of that name.
+    pub fn profiles_of(&self, machine: &str) -> impl Iterator<Item = &str> {
+        let labels = self.machines.get(machine).map(|view| &view.labels);
+        let meant = move |selector: &Selector| labels.is_some_and(|labels| may_match(selector, labels));
+        self.profiles.iter().filter(move |(_, selector)| meant(selector)).map(|(name, _)| name.as_str())
+    }
+
     /// The machines that a selector may mean.
     pub fn machines_matching(&self, selector: &Selector) -> impl Iterator<Item = &str> {
         self.machines.iter().filter(move |(_, view)| may_match(selector, &view.labels)).map(|(name, _)| name.as_str())

@@ -2,13 +2,16 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use stead_trust::{KeyFileError, SigningKey};
 
 /// Permissions of a key file: its owner alone reads it.
 const KEY_FILE_MODE: u32 = 0o600;
+
+/// Permissions of a state directory that is made for it: nobody else looks into it.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +85,7 @@ pub(crate) fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
     let text =
         SigningKey::from_seed(&seed).to_openssh().map_err(|source| IdentityError::Key { path: path.to_owned(), source })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(failed)?;
+    fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(failed)?;
     // Written beside and linked into place, so that the file is whole or not there, and an earlier one is never replaced.
     let new = path.with_extension(format!("new-{}", std::process::id()));
     let written =

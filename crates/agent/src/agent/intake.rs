@@ -21,14 +21,20 @@ pub(super) fn position(memory: Option<&MachineMemory>, standing: Standing) -> Po
         root_version: memory.map_or(0, |memory| memory.roots().newest().version),
         incarnation: standing.incarnation,
         revision: standing.revision,
-        held: memory.map(|memory| memory.entries().map(held).collect()).unwrap_or_default(),
+        held: memory
+            .map(|memory| {
+                // What is there comes first: of tombstones nothing newer is needed, but of what is there its removal is.
+                let (live, gone): (Vec<_>, Vec<_>) = memory.entries().partition(|(_, entry)| entry.object.is_some());
+                live.into_iter().chain(gone).take(HELD_MAX).map(held).collect()
+            })
+            .unwrap_or_default(),
     }
 }
 
-/// Says in a greeting what the machine holds. More than fits is left out: the revision says it then.
+/// Says in a greeting what the machine holds.
 pub(super) fn say_position(hello: &mut Hello, position: Position) {
     (hello.root_version, hello.incarnation, hello.revision) = (position.root_version, position.incarnation, position.revision);
-    hello.held = if position.held.len() > HELD_MAX { Vec::new() } else { position.held };
+    hello.held = position.held;
 }
 
 impl Agent {

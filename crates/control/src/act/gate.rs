@@ -14,6 +14,8 @@ use super::{Shared, enrollment_kind, news, occurrences};
 
 /// Enrollments that wait for an owner at once: a pass that leaked must not fill the record.
 pub const ENROLLMENTS_PENDING_MAX: usize = 1_000;
+/// The most bytes of facts that a machine may show before anybody has approved it.
+const FACTS_BYTES_MAX: usize = 32 * 1024;
 /// The longest host name that is kept, in characters (RFC 1123 section 2.1).
 const HOSTNAME_CHARACTERS_MAX: usize = 253;
 
@@ -46,6 +48,11 @@ impl Gate {
 
     /// Lets a machine in by an owners' delegation. What the machine shows is checked by `trust` when the Change is admitted.
     async fn enrol(&self, peer: PeerKey, body: &[u8]) -> Result<(), String> {
+        let _alone = self.shared.enrolling.lock().await;
+        if self.is_member(&peer) {
+            // It asked twice at once.
+            return Ok(());
+        }
         let request: DelegatedJoin =
             serde_json::from_slice(body).map_err(|error| format!("the request is not well-formed: {error}"))?;
         validate_name(&request.name).map_err(|error| error.to_string())?;
@@ -90,7 +97,8 @@ impl Gate {
             return Ok(refused("too many machines wait for approval; try again later"));
         }
         let now = self.shared.now();
-        let facts: Option<JoinFacts> = serde_json::from_slice(&join.facts).ok();
+        let facts: Option<JoinFacts> =
+            if join.facts.len() > FACTS_BYTES_MAX { None } else { serde_json::from_slice(&join.facts).ok() };
         let hostname: String = join.hostname.chars().take(HOSTNAME_CHARACTERS_MAX).collect();
         let status = EnrollmentStatus {
             phase: EnrollmentPhase::Pending,

@@ -1,6 +1,6 @@
 //! What machines said, gathered until it is written: the latest status of each, and its events once each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,13 @@ const RETRY_SECONDS: u64 = 1;
 const OCCURRENCES_MAX: usize = 1_000;
 /// How long, in seconds, the condition `DuplicateKey` stays after the last sign of it.
 pub(crate) const DUPLICATE_KEEP_SECONDS: i64 = 600;
+
+/// Events of one machine that wait to be written, at most.
+const EVENTS_WAITING_MAX: usize = 1_024;
+/// The longest reason of a machine's event, in characters: one word.
+const REASON_CHARACTERS_MAX: usize = 64;
+/// By how much, in seconds, a machine's event may be older than its arrival to keep its own time: half of what events are kept for.
+const EVENT_AGE_SECONDS_MAX: i64 = crate::events::EVENT_KEEP_SECONDS / 2;
 
 /// The most units, conditions, and disks or interfaces of one status: what an honest agent says at most.
 const UNITS_MAX: usize = 500;
@@ -90,7 +97,9 @@ impl News {
     pub(crate) fn events(&mut self, name: &str, peer: PeerKey, items: Vec<(u64, Option<MachineEvent>)>) {
         let news = self.machines.entry(name.to_owned()).or_default();
         news.peer = Some(peer);
-        news.events.extend(items);
+        // What finds no room is not taken, so the machine keeps it and sends it again.
+        let room = EVENTS_WAITING_MAX.saturating_sub(news.events.len());
+        news.events.extend(items.into_iter().take(room));
     }
 
     pub(crate) fn occurrence(&mut self, occurrence: Occurrence) {
@@ -157,10 +166,10 @@ async fn commit(
 ) -> Result<(), CommitError> {
     let now = shared.now();
     let snapshot = shared.admission.store().snapshot();
-    let (mut ops, mut taken, mut told) = (Vec::new(), Vec::new(), occurrences.to_vec());
+    let (mut ops, mut taken, mut told, mut touched) = (Vec::new(), Vec::new(), occurrences.to_vec(), BTreeSet::new());
     for (name, news) in machines {
         let Some(update) = update(shared, &snapshot, name, news, now) else { continue };
-        shared.touch_profiles(profile_status::touched(update.before.as_ref(), Some(&update.after)));
+        touched.extend(profile_status::touched(update.before.as_ref(), Some(&update.after)));
         if let (Some(peer), Some(sequence)) = (news.peer, news.events.keys().next_back()) {
             taken.push((peer, *sequence));
         }
@@ -175,6 +184,8 @@ async fn commit(
     if !ops.is_empty() {
         shared.admission.store().commit(Transaction::unsigned(now, ops)).await?;
     }
+    // Now, and not before: whoever counts must find what was written.
+    shared.touch_profiles(touched);
     for (peer, sequence) in taken {
         wire.taken(peer, sequence);
     }
@@ -197,8 +208,8 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     let old = before.clone().unwrap_or_default();
     let mut after = news.status.clone().unwrap_or_else(|| old.clone());
     if news.status.is_some() {
-        keep_own(&mut after, &old);
         bound(&mut after);
+        keep_own(&mut after, &old);
         let fleet = shared.admission.fleet();
         let words = std::mem::take(&mut after.acknowledgements);
         let key = machine.spec.key.parse();
@@ -248,8 +259,11 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
             .clone()
             .map(|object| format!("{object}: "))
             .filter(|name| !event.message.starts_with(name.trim_end_matches(": ")));
-        let mut told =
-            occurrence(event.warning, &event.reason, format!("{}{}", about.unwrap_or_default(), event.message), event.time);
+        // A board without a clock says 1970: then the time of arrival is nearer to the truth.
+        let age = now.as_second().saturating_sub(event.time.as_second());
+        let time = if (0..=EVENT_AGE_SECONDS_MAX).contains(&age) { event.time } else { now };
+        let reason: String = event.reason.chars().take(REASON_CHARACTERS_MAX).collect();
+        let mut told = occurrence(event.warning, &reason, format!("{}{}", about.unwrap_or_default(), event.message), time);
         told.component = "agent".to_owned();
         occurrences.push(told);
     }

@@ -9,7 +9,7 @@ use stead_wire::{CoordinatorHandle, Hello, HubEvent, PeerKey};
 use tokio::sync::mpsc;
 
 use super::{Shared, states};
-use crate::delivery::{Held, machine_kind};
+use crate::delivery::{Held, machine_kind, profile_kind};
 use crate::events::Occurrence;
 
 /// One machine's session.
@@ -34,6 +34,8 @@ pub(crate) struct Sessions {
     heard: BTreeMap<String, Timestamp>,
     /// The sequence of each name that was last told of.
     told: BTreeMap<ObjectKey, u64>,
+    /// When two machines were last found under one key, by the machine's name.
+    duplicates: BTreeMap<String, Timestamp>,
 }
 
 impl Sessions {
@@ -44,7 +46,10 @@ impl Sessions {
     }
 
     pub(crate) fn close(&mut self, peer: &PeerKey) {
-        if let Some(session) = self.by_peer.remove(peer) {
+        // The name may be another key's by now.
+        if let Some(session) = self.by_peer.remove(peer)
+            && self.by_name.get(&session.name) == Some(peer)
+        {
             self.by_name.remove(&session.name);
         }
     }
@@ -72,6 +77,14 @@ impl Sessions {
 
     pub(crate) fn heard(&mut self, name: &str, now: Timestamp) {
         self.heard.insert(name.to_owned(), now);
+    }
+
+    pub(crate) fn duplicate(&mut self, name: &str, now: Timestamp) {
+        self.duplicates.insert(name.to_owned(), now);
+    }
+
+    pub(crate) fn last_duplicate(&self, name: &str) -> Option<Timestamp> {
+        self.duplicates.get(name).copied()
     }
 
     pub(crate) fn last_heard(&self, name: &str) -> Option<Timestamp> {
@@ -108,7 +121,10 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
             }
             HubEvent::NeedsState { peer, incarnation, revision } => {
                 if let Some(session) = shared.sessions().get_mut(&peer) {
-                    session.sent.clone_from(&session.confirmed);
+                    // The names stay, so that what was first sent in this session is still followed to its removal.
+                    for (key, sequence) in &mut session.sent {
+                        *sequence = session.confirmed.get(key).copied().unwrap_or(0);
+                    }
                     session.root_version = session.confirmed_root_version;
                     (session.incarnation, session.revision) = (incarnation, revision);
                 }
@@ -147,7 +163,10 @@ async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, h
         wire.disconnect(peer, "this key is no longer a member");
         return;
     };
-    let held: Held = hello.held.iter().map(|held| (held_key(held), held.sequence)).collect();
+    // Only what machines are sent: nobody is told of other kinds by claiming to hold an old one.
+    let ours = |key: &ObjectKey| key.kind == profile_kind() || (key.kind == machine_kind() && key.name == name);
+    let held = hello.held.iter().map(|held| (held_key(held), held.sequence)).filter(|(key, sequence)| *sequence > 0 && ours(key));
+    let held: Held = held.collect();
     let session = Session {
         name: name.clone(),
         confirmed: held.clone(),
@@ -178,6 +197,7 @@ fn duplicate(shared: &Shared, peer: PeerKey, older: &Hello, newer: &Hello) {
         shown(&newer.machine_id)
     );
     tracing::warn!(machine = name, message, "duplicate key");
+    shared.sessions().duplicate(&name, shared.now());
     let occurrence = Occurrence {
         about: ObjectKey::new(machine_kind(), "", &name),
         uid: String::new(),

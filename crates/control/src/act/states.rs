@@ -80,7 +80,8 @@ pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: P
     let (bundles, sent) = match bundles(shared, &snapshot, wanted, &session.name).await {
         Ok(found) => found,
         Err(error) => {
-            tracing::error!(machine = session.name, %error, "the record could not be read; the machine is told with the next change");
+            tracing::error!(machine = session.name, %error, "the record could not be read; it is tried again");
+            shared.untold.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
             return;
         }
     };

@@ -78,7 +78,7 @@ fn seen(shared: &Shared) -> Vec<Seen> {
         Seen {
             heard: sessions.last_heard(&name).or(status.last_seen),
             ready: condition("Ready").map(|condition| condition.status),
-            duplicate_since: duplicate.map(|condition| condition.last_transition_time),
+            duplicate_since: duplicate.map(|condition| sessions.last_duplicate(&name).unwrap_or(condition.last_transition_time)),
             name,
             silent_after_seconds,
         }
@@ -121,13 +121,17 @@ fn count(shared: &Shared, name: &str) -> Option<Op> {
     Some(Op::put_status(key, serde_json::to_value(next).ok()?))
 }
 
-/// Tells every machine of a new version of the trust root.
+/// Tells every machine of a new version of the trust root, and those machines again that the record could not be read for.
 pub(crate) async fn follow_roots(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
     let version = || shared.admission.store().snapshot().newest_root().map_or(0, |root| root.version);
     let mut told = version();
     let mut ticks = period(Duration::from_millis(ROOTS_PERIOD_MILLISECONDS));
     loop {
         ticks.tick().await;
+        let again = std::mem::take(&mut *shared.untold.lock().unwrap_or_else(PoisonError::into_inner));
+        for peer in again {
+            states::send(shared, wire, peer).await;
+        }
         let newest = version();
         if newest != told {
             told = newest;

@@ -16,6 +16,8 @@ const MACHINES: [&str; 3] = ["m1", "m2", "m3"];
 const PROFILES: [&str; 3] = ["p1", "p2", "p3"];
 /// The widest pause between the moment that is waited for and the kill, in milliseconds: about what one change takes.
 const PAUSE_MILLISECONDS_MAX: u64 = 250;
+/// The same where a victim is starting: less than a start takes.
+const STARTING_PAUSE_MILLISECONDS_MAX: u64 = 40;
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,7 +188,8 @@ impl Campaign {
 
     /// Waits for the moment, and a while that the seed chooses.
     fn await_moment(&mut self, wanted: Moment, victim: Victim, agents: &[String]) {
-        let pause = Duration::from_millis(self.random(PAUSE_MILLISECONDS_MAX));
+        let widest = if wanted == Moment::Starting { STARTING_PAUSE_MILLISECONDS_MAX } else { PAUSE_MILLISECONDS_MAX };
+        let pause = Duration::from_millis(self.random(widest));
         match wanted {
             Moment::InFlight => {
                 until("a change on its way", || self.shared.stream().in_flight.then_some(()));
