@@ -252,25 +252,23 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
         set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::False, "OneMachine", "", now);
     }
     let taken = old.events_taken.unwrap_or(0);
-    for (_, event) in news.events.range(taken.saturating_add(1)..) {
-        let Some(event) = event else { continue };
-        let about = event
-            .object
-            .clone()
-            .map(|object| format!("{object}: "))
-            .filter(|name| !event.message.starts_with(name.trim_end_matches(": ")));
-        // A board without a clock says 1970: then the time of arrival is nearer to the truth.
-        let age = now.as_second().saturating_sub(event.time.as_second());
-        let time = if (0..=EVENT_AGE_SECONDS_MAX).contains(&age) { event.time } else { now };
-        let reason: String = event.reason.chars().take(REASON_CHARACTERS_MAX).collect();
-        let mut told = occurrence(event.warning, &reason, format!("{}{}", about.unwrap_or_default(), event.message), time);
-        told.component = "agent".to_owned();
-        occurrences.push(told);
-    }
+    let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
+    occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
     if let Some(last) = news.events.keys().next_back() {
         after.events_taken = Some(taken.max(*last));
     }
     Some(Update { before, after, occurrences })
+}
+
+/// What a machine's event tells.
+fn told(event: &MachineEvent, now: Timestamp, occurrence: &impl Fn(bool, &str, String, Timestamp) -> Occurrence) -> Occurrence {
+    let about = event.object.as_ref().map(ToString::to_string).filter(|name| !event.message.starts_with(name));
+    let message = about.map_or_else(|| event.message.clone(), |name| format!("{name}: {}", event.message));
+    // A board without a clock says 1970: then the time of arrival is nearer to the truth.
+    let age = now.as_second().saturating_sub(event.time.as_second());
+    let time = if (0..=EVENT_AGE_SECONDS_MAX).contains(&age) { event.time } else { now };
+    let reason: String = event.reason.chars().take(REASON_CHARACTERS_MAX).collect();
+    occurrence(event.warning, &reason, message, time)
 }
 
 /// A machine may say what it likes of itself, and not without end.

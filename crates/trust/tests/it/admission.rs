@@ -60,29 +60,34 @@ fn name_of(error: &AdmissionError) -> &'static str {
     }
 }
 
+fn good(fleet: &Fleet) -> Submission {
+    fleet.submission(&[(&profile("web-1"), 1), (&profile("web-2"), 1)], &[&fleet.owner])
+}
+
+fn altered_in(fleet: &Fleet, change: &dyn Fn(&mut Submission)) -> Submission {
+    let mut submission = good(fleet);
+    change(&mut submission);
+    submission
+}
+
+fn refuses(fleet: &Fleet, cases: impl IntoIterator<Item = (&'static str, Submission, &'static str)>) {
+    assert!(admit(&fleet.roots, &good(fleet), &nothing, noon()).is_ok());
+    for (what, submission, expected) in cases {
+        let error = admit(&fleet.roots, &submission, &nothing, noon()).expect_err(what);
+        assert_eq!(name_of(&error), expected, "{what}: {error}");
+    }
+}
+
 #[test]
-fn every_refusal() {
+fn every_refusal_of_statement_and_entries() {
     let fleet = Fleet::new();
-    let salt = Salt::from_bytes([2; 32]);
-    let good = || fleet.submission(&[(&profile("web-1"), 1), (&profile("web-2"), 1)], &[&fleet.owner]);
-    let altered = |change: &dyn Fn(&mut Submission)| {
-        let mut submission = good();
-        change(&mut submission);
-        submission
-    };
-    let person = || Authorship::Person { author: fleet.owner.public_key().clone() };
+    let altered = |change: &dyn Fn(&mut Submission)| altered_in(&fleet, change);
     let timed = |id: Digest, time, admit_before| {
-        let mut builder = StatementBuilder::new(id, ID, time, admit_before, "", person());
-        builder.put(&profile("web-1"), 1, salt).unwrap();
+        let author = Authorship::Person { author: fleet.owner.public_key().clone() };
+        let mut builder = StatementBuilder::new(id, ID, time, admit_before, "", author);
+        builder.put(&profile("web-1"), 1, Salt::from_bytes([2; 32])).unwrap();
         builder.build().unwrap().sign(&[&fleet.owner]).unwrap()
     };
-    let online = |object: &stead_model::Object, signer: &dyn Signer| {
-        let mut builder = fleet.online_builder();
-        builder.put(object, 1, salt).unwrap();
-        builder.build().unwrap().sign(&[signer]).unwrap()
-    };
-    let by = |signers: &[&dyn Signer], name: &str| fleet.submission(&[(&profile(name), 1)], signers);
-    let instance = object("Instance", "vm", json!({}), json!({}));
     let cases = [
         ("an altered statement", altered(&|change| change.statement.document[30] ^= 1), "verify"),
         (
@@ -119,6 +124,22 @@ fn every_refusal() {
         ),
         ("another object", altered(&|change| change.entries[0].object = Some(b"{}".to_vec())), "entries"),
         ("no object", altered(&|change| change.entries[0].object = None), "entries"),
+    ];
+    refuses(&fleet, cases);
+}
+
+#[test]
+fn every_refusal_of_who_signed() {
+    let fleet = Fleet::new();
+    let altered = |change: &dyn Fn(&mut Submission)| altered_in(&fleet, change);
+    let online = |object: &stead_model::Object, signer: &dyn Signer| {
+        let mut builder = fleet.online_builder();
+        builder.put(object, 1, Salt::from_bytes([2; 32])).unwrap();
+        builder.build().unwrap().sign(&[signer]).unwrap()
+    };
+    let by = |signers: &[&dyn Signer], name: &str| fleet.submission(&[(&profile(name), 1)], signers);
+    let instance = object("Instance", "vm", json!({}), json!({}));
+    let cases = [
         ("a stranger", by(&[&key(99)], "web-1"), "no role"),
         ("one of two", by(&[&fleet.owner], "pair-1"), "too few"),
         (
@@ -133,13 +154,9 @@ fn every_refusal() {
         ("an online key writes an owner's kind", online(&profile("web-1"), &fleet.online), "owners' kind"),
         ("a sequence ahead", fleet.submission(&[(&profile("web-1"), 2)], &[&fleet.owner]), "sequence ahead"),
     ];
-    assert!(admit(&fleet.roots, &good(), &nothing, noon()).is_ok());
     assert!(admit(&fleet.roots, &by(&[&fleet.owner, &fleet.second], "pair-1"), &nothing, noon()).is_ok());
     assert!(admit(&fleet.roots, &online(&instance, &fleet.online), &nothing, noon()).is_ok());
-    for (what, submission, expected) in cases {
-        let error = admit(&fleet.roots, &submission, &nothing, noon()).expect_err(what);
-        assert_eq!(name_of(&error), expected, "{what}: {error}");
-    }
+    refuses(&fleet, cases);
 }
 
 #[test]

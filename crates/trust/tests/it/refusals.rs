@@ -54,25 +54,39 @@ fn for_another_fleet(fleet: &Fleet) -> Bundle {
     fleet.bundle_of(&builder.build().unwrap().sign(&[&fleet.owner]).unwrap())
 }
 
-/// Each case breaks one thing; the check that is named is the one for it.
-#[test]
-fn every_check_refuses() {
-    let fleet = Fleet::new();
+/// A machine that holds `web-1` at sequence 3.
+fn holding(fleet: &Fleet) -> MachineMemory {
     let mut memory = fleet.memory(Some("graz"));
     let held = fleet.bundle(&[(&profile("web-1"), 3)], &[&fleet.owner]);
     let accepted = judge(&memory, &held).unwrap();
     memory.accept(&held, &accepted);
-    let good = || fleet.bundle(&[(&profile("web-1"), 4), (&profile("web-2"), 1)], &[&fleet.owner]);
-    assert!(judge(&memory, &good()).is_ok());
-    let altered = |change: &dyn Fn(&mut Bundle)| {
-        let mut bundle = good();
-        change(&mut bundle);
-        bundle
-    };
+    memory
+}
+
+fn good(fleet: &Fleet) -> Bundle {
+    fleet.bundle(&[(&profile("web-1"), 4), (&profile("web-2"), 1)], &[&fleet.owner])
+}
+
+fn altered_in(fleet: &Fleet, change: &dyn Fn(&mut Bundle)) -> Bundle {
+    let mut bundle = good(fleet);
+    change(&mut bundle);
+    bundle
+}
+
+/// Each case breaks one thing; the check that is named is the one for it.
+fn refuses(fleet: &Fleet, cases: impl IntoIterator<Item = (&'static str, Bundle, Check)>) {
+    let memory = holding(fleet);
+    assert!(judge(&memory, &good(fleet)).is_ok());
+    for (what, bundle, expected) in cases {
+        assert_eq!(check_of(&memory, &bundle), expected, "{what}");
+    }
+}
+
+#[test]
+fn every_check_of_who_signed_refuses() {
+    let fleet = Fleet::new();
+    let altered = |change: &dyn Fn(&mut Bundle)| altered_in(&fleet, change);
     let by = |signers: &[&dyn Signer], name: &str| fleet.bundle(&[(&profile(name), 1)], signers);
-    let received =
-        |time, online| fleet.bundle_received(&fleet.submission(&[(&profile("web-2"), 1)], &[&fleet.owner]), time, online);
-    let other_receipt = |digest| SignedReceipt::sign(fleet.id(), digest, Revision(1), noon(), &fleet.online).unwrap();
     let cases = [
         ("a byte of the statement", altered(&|bundle| bundle.statement[20] ^= 1), Check::Signature),
         ("no signature", altered(&|bundle| bundle.signatures.clear()), Check::Signature),
@@ -104,6 +118,18 @@ fn every_check_refuses() {
         ),
         ("one of two", by(&[&fleet.owner], "pair-1"), Check::Threshold),
         ("one of two, twice", by(&[&fleet.owner, &fleet.owner], "pair-1"), Check::Threshold),
+    ];
+    refuses(&fleet, cases);
+}
+
+#[test]
+fn every_check_of_what_was_signed_refuses() {
+    let fleet = Fleet::new();
+    let altered = |change: &dyn Fn(&mut Bundle)| altered_in(&fleet, change);
+    let received =
+        |time, online| fleet.bundle_received(&fleet.submission(&[(&profile("web-2"), 1)], &[&fleet.owner]), time, online);
+    let other_receipt = |digest| SignedReceipt::sign(fleet.id(), digest, Revision(1), noon(), &fleet.online).unwrap();
+    let cases = [
         ("another place", altered(&|bundle| bundle.entries[0].index = 1), Check::Proof),
         ("a place outside", altered(&|bundle| bundle.entries[0].index = 2), Check::Proof),
         ("an altered proof", altered(&|bundle| bundle.entries[0].proof[0][0] ^= 1), Check::Proof),
@@ -146,9 +172,7 @@ fn every_check_refuses() {
         ),
         ("an altered receipt", altered(&|bundle| bundle.receipt[30] ^= 1), Check::Receipt),
     ];
-    for (what, bundle, expected) in cases {
-        assert_eq!(check_of(&memory, &bundle), expected, "{what}");
-    }
+    refuses(&fleet, cases);
 }
 
 /// With everything broken from one check on, that check is the one that is named.
