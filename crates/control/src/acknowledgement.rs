@@ -67,7 +67,7 @@ mod tests {
         let (key, other, fleet) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]), Digest::of(b"fleet"));
         let machine = key.machine_key().unwrap();
         let good = word(&key, machine, fleet);
-        assert_eq!(verified(vec![good.clone()], &[], &fleet, &machine), [good.clone()]);
+        assert_eq!(verified(vec![good.clone()], &[], &fleet, &machine), std::slice::from_ref(&good));
         for bad in [
             word(&other, machine, fleet),
             word(&other, other.machine_key().unwrap(), fleet),

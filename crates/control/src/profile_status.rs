@@ -10,16 +10,22 @@ pub const CONFLICTS_LISTED_MAX: usize = 20;
 
 /// The status of a profile.
 ///
-/// `machines` are those it is meant for, with what each says; `sequence` is that of its newest statement.
+/// `machines` are those it is meant for, with what each says; `sequence` is that of its newest statement, `generation` that of its spec.
 pub fn plan<'a>(
     profile: &str,
     sequence: u64,
+    generation: i64,
     machines: impl IntoIterator<Item = (&'a str, Option<&'a MachineStatus>)>,
     present: &ProfileStatus,
     now: Timestamp,
 ) -> ProfileStatus {
     let source = format!("Profile/{profile}");
-    let mut status = ProfileStatus { sequence, conditions: present.conditions.clone(), ..ProfileStatus::default() };
+    let mut status = ProfileStatus {
+        sequence,
+        observed_generation: generation,
+        conditions: present.conditions.clone(),
+        ..ProfileStatus::default()
+    };
     let mut conflicts = BTreeSet::new();
     for (name, machine) in machines {
         status.machines = status.machines.saturating_add(1);
@@ -131,13 +137,13 @@ mod tests {
         };
         let failed = MachineStatus { acknowledgements: vec![word(2, "Failed")], units: vec![unit], ..MachineStatus::default() };
         let machines = [("a", Some(&done)), ("b", Some(&old)), ("c", Some(&failed)), ("d", None)];
-        let status = plan("web", 2, machines, &ProfileStatus::default(), at);
-        assert_eq!((status.machines, status.converged, status.failed), (4, 1, 1));
+        let status = plan("web", 2, 7, machines, &ProfileStatus::default(), at);
+        assert_eq!((status.machines, status.converged, status.failed, status.observed_generation), (4, 1, 1, 7));
         assert_eq!(status.conflicts, [ProfileConflict { path: "/a".into(), with: "Profile/db".into(), machine: "c".into() }]);
         assert_eq!(touched(Some(&old), Some(&done)), ["web".to_owned()].into());
         assert_eq!(touched(Some(&done), Some(&failed)), ["db".to_owned(), "web".to_owned()].into());
         assert!(touched(Some(&done), Some(&done)).is_empty());
-        let status = plan("web", 2, [("a", Some(&done))], &status, at);
+        let status = plan("web", 2, 7, [("a", Some(&done))], &status, at);
         assert!(
             status.conditions.iter().any(|condition| condition.kind == "Converged" && condition.status == ConditionStatus::True)
         );

@@ -170,7 +170,11 @@ impl KindInfo {
             causes = (self.validate)(&object);
         }
         // Whoever mends the file wants to know all that is wrong with it.
-        if causes.is_empty() { Ok((object, unknown)) } else { Err(self.error(&name, causes.into_iter().chain(unknown).collect())) }
+        if causes.is_empty() {
+            Ok((object, unknown))
+        } else {
+            Err(self.error(&name, causes.into_iter().chain(unknown).collect()))
+        }
     }
 
     fn check_identity(&self, object: &Object) -> Vec<Cause> {

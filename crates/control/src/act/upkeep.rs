@@ -114,7 +114,7 @@ fn count(shared: &Shared, name: &str) -> Option<Op> {
     drop(read);
     let present = profile.status.clone().unwrap_or_default();
     let said = statuses.iter().map(|(status, name)| (name.as_str(), status.as_deref()));
-    let next = profile_status::plan(name, sequence, said, &present, shared.now());
+    let next = profile_status::plan(name, sequence, profile.metadata.generation, said, &present, shared.now());
     if profile.status.as_ref() == Some(&next) {
         return None;
     }

@@ -138,6 +138,8 @@ pub struct ProfileStatus {
     pub failed: u64,
     /// The sequence that these numbers speak of.
     pub sequence: u64,
+    /// The generation that these numbers speak of: `kubectl wait` waits for it.
+    pub observed_generation: i64,
     /// Paths that another profile claims as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ProfileConflict>,

@@ -63,6 +63,12 @@ impl FromStr for Awaited {
     }
 }
 
+/// Whether a status that says which generation it speaks of speaks of the newest one; `kubectl wait` asks the same.
+fn speaks_of_newest(object: &Value) -> bool {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+    number("/status/observedGeneration").is_none_or(|observed| observed >= number("/metadata/generation").unwrap_or_default())
+}
+
 impl Awaited {
     /// Whether it is true of an object that is there.
     fn holds(&self, object: &Value) -> bool {
@@ -71,7 +77,11 @@ impl Awaited {
             Self::Condition { kind, status } => {
                 let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
                 let is = |condition: &Value, name: &str, value: &str| condition.get(name).and_then(Value::as_str) == Some(value);
-                conditions.into_iter().flatten().any(|condition| is(condition, "type", kind) && is(condition, "status", status))
+                let met = conditions
+                    .into_iter()
+                    .flatten()
+                    .any(|condition| is(condition, "type", kind) && is(condition, "status", status));
+                met && speaks_of_newest(object)
             }
             Self::Field { path, value } => {
                 let found = path.iter().try_fold(object, |place, name| match place {
@@ -162,6 +172,16 @@ mod tests {
         }
         for bad in ["", "condition=", "status", "jsonpath={.status.phase}Approved", "a..b"] {
             assert!(bad.parse::<Awaited>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_condition_of_an_earlier_generation_does_not_count() {
+        let awaited: Awaited = "condition=Converged".parse().unwrap();
+        for (observed, expected) in [(1, false), (2, true), (3, true)] {
+            let object = serde_json::json!({"metadata": {"generation": 2}, "status": {"observedGeneration": observed,
+                "conditions": [{"type": "Converged", "status": "True"}]}});
+            assert_eq!(awaited.holds(&object), expected, "{observed}");
         }
     }
 }
