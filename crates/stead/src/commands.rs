@@ -72,7 +72,8 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         _ => {}
     }
     let settings = Settings::load(&cli.settings)?;
-    logging::start(&settings, terminal)?;
+    let daemon = matches!(cli.command, Command::Coordinator(_) | Command::Agent(_));
+    logging::start(&settings, terminal, daemon)?;
     let context = Context { settings, terminal };
     // A coordinator uses every core; all else has one thing to do at a time, and an agent should be small.
     let mut builder = match &cli.command {

@@ -94,7 +94,8 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         value_type: ValueType::Filter,
         default: "warn",
         several: false,
-        doc: "What is logged to standard error: error, warn, info, debug, trace, or a filter such as stead_wire=debug",
+        doc: "What is logged to standard error: error, warn, info, debug, trace, or a filter such as stead_wire=debug. A coordinator and \
+              an agent say what they do (info) unless this is set",
     },
     Setting {
         name: "log_format",
