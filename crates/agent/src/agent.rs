@@ -1,5 +1,6 @@
 //! The agent: what it is told is verified, kept, carried out and reported. This is the loop that ties the parts together.
 
+mod addresses;
 mod arrears;
 mod intake;
 mod telling;
@@ -16,8 +17,8 @@ use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, Mach
 use stead_trust::{MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
 use stead_unit::{Settings, UnitId, converge};
 use stead_wire::{
-    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, RelayAddress, Ticket,
-    Transport as _,
+    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, PeerAddress, RelayAddress,
+    Ticket, Transport as _,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -176,7 +177,9 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
 
     let standing = store.setting("standing").await?.unwrap_or_default();
     let transport = Arc::new(bind(&options, &ticket).await?);
-    let config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
+    let mut config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
+    let known: Vec<PeerAddress> = store.setting(addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
+    config.coordinators = addresses::merge(&known, &ticket.coordinators);
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
     let mut agent = Agent {
         key: options.key,
@@ -278,6 +281,7 @@ impl Agent {
                 tracing::warn!(reason, "the coordinator refuses this machine");
                 Ok(())
             }
+            AgentEvent::Coordinators { coordinators } => self.find_coordinators(coordinators).await,
             AgentEvent::State(state) => self.take(state).await,
             AgentEvent::Plan { id, body } => self.plan(id, &body).await,
             AgentEvent::ClockOffset { offset_milliseconds, .. } => {

@@ -114,11 +114,12 @@ async fn serve(
     let transport = IrohTransport::bind(config).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
     let transport = Arc::new(transport);
     let fleet = admission.fleet();
-    let wire_config = CoordinatorConfig::new(*fleet.as_bytes(), Arc::new(unix_milliseconds));
+    let address = public_address(args, &transport, relay.as_ref());
+    let mut wire_config = CoordinatorConfig::new(*fleet.as_bytes(), Arc::new(unix_milliseconds));
+    wire_config.coordinators = vec![address.clone()];
     let (wire, events) = Coordinator::spawn(Arc::clone(&transport), wire_config, control.gate());
 
     let keys = ServingKeys::open(&state_dir.join("tls"), &args.name).map_err(|error| Failure::of(FailureKind::Config, error))?;
-    let address = public_address(args, &transport, relay.as_ref());
     let desk = Desk::new(admission.clone(), control.clone(), wire.clone(), address, pass.to_vec());
     let api = Api::new(admission, Arc::new(desk), keys.token_key(), Limits::default(), stop.clone());
     let server = bind(args.listen, Some(&keys), &api).await?;

@@ -12,7 +12,7 @@ pub use self::session::{
     AgentOutput, AgentSession, CONNECT_MILLISECONDS_MAX, EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX, GREETING_MILLISECONDS_MAX,
     PENDING_MILLISECONDS_MAX, Position, SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS,
 };
-use crate::State;
+use crate::{PeerAddress, State};
 
 /// What happens to an agent's connection.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,11 @@ pub enum AgentEvent {
         coordinator: usize,
         /// The incarnation of the record there.
         incarnation: u64,
+    },
+    /// Where the coordinators are, as the one that was reached says. Call [`AgentHandle::set_coordinators`] with those to try from now on.
+    Coordinators {
+        /// At most [`crate::TICKET_COORDINATORS_MAX`], each with at most [`crate::TICKET_ADDRESSES_MAX`] addresses.
+        coordinators: Vec<PeerAddress>,
     },
     /// The session is over, or could not be opened.
     Disconnected {

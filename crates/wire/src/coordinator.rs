@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{session::run_session, shared::Shared};
 use crate::{
-    Connection, Counters, Hello, HubConfig, HubEvent, Incoming, Join, PeerKey, Refusal, SendStateError, State, Transport,
-    UnixClock, Verdict, hub::BEAT_SECONDS_DEFAULT,
+    Connection, Counters, Hello, HubConfig, HubEvent, Incoming, Join, PeerAddress, PeerKey, Refusal, SendStateError, State,
+    Transport, UnixClock, Verdict, hub::BEAT_SECONDS_DEFAULT,
 };
 
 /// Events that may wait for the coordinator; with more, sessions are no longer read.
@@ -57,12 +57,14 @@ pub struct CoordinatorConfig {
     pub beat_seconds: u32,
     /// The coordinator's clock.
     pub unix_clock: UnixClock,
+    /// Where machines find the coordinators; they are told at the start of every session, and keep it.
+    pub coordinators: Vec<PeerAddress>,
 }
 
 impl CoordinatorConfig {
     /// The usual configuration for a fleet.
     pub fn new(fleet: [u8; 32], unix_clock: UnixClock) -> Self {
-        Self { fleet, beat_seconds: BEAT_SECONDS_DEFAULT, unix_clock }
+        Self { fleet, beat_seconds: BEAT_SECONDS_DEFAULT, unix_clock, coordinators: Vec::new() }
     }
 }
 
@@ -103,7 +105,7 @@ impl Coordinator {
         admission: impl Admission,
     ) -> (CoordinatorHandle, mpsc::Receiver<HubEvent>) {
         let (events, receiver) = mpsc::channel(HUB_EVENTS_WAITING_MAX);
-        let hub = HubConfig { fleet: config.fleet, beat_seconds: config.beat_seconds.max(1) };
+        let hub = HubConfig { fleet: config.fleet, beat_seconds: config.beat_seconds.max(1), coordinators: config.coordinators };
         let shared = Arc::new(Shared::new(hub, config.unix_clock, events));
         let stop = CancellationToken::new();
         let handle = CoordinatorHandle { shared: Arc::clone(&shared), stop: stop.clone() };

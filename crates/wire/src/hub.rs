@@ -13,7 +13,7 @@ pub use self::outgoing::{PLANS_WAITING_MAX, STATE_PART_BYTES, SendStateError};
 pub use self::output::{Effect, HubEvent, SessionId, Verdict};
 use self::session::{Phase, Session};
 use crate::{
-    Counters, Hello, Join, Now, PeerKey, Refusal, State, ToAgent, ToCoordinator,
+    Counters, Hello, Join, Now, PeerAddress, PeerKey, Refusal, State, ToAgent, ToCoordinator,
     message::{HELD_MAX, ProcessNonce},
 };
 
@@ -52,6 +52,8 @@ pub struct HubConfig {
     pub fleet: [u8; 32],
     /// How often machines should beat.
     pub beat_seconds: u32,
+    /// Where machines find the coordinators, as they are told at the start of every session.
+    pub coordinators: Vec<PeerAddress>,
 }
 
 #[derive(Debug, Default)]
@@ -282,6 +284,7 @@ impl Hub {
             incarnation,
             beat_seconds: self.config.beat_seconds,
             time_milliseconds: now.unix_milliseconds,
+            coordinators: self.config.coordinators.clone(),
         });
         let Some(hello) = session.hello.as_deref().cloned() else {
             return;

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::PeerAddress;
+
 /// The protocol and its version, as negotiated when the connection is made.
 pub const SESSION_ALPN: &[u8] = b"stead/session/1";
 
@@ -155,6 +157,8 @@ pub enum ToAgent {
         beat_seconds: u32,
         /// The coordinator's clock, Unix time.
         time_milliseconds: u64,
+        /// Where the fleet's coordinators are now; empty where this one does not know better than the ticket.
+        coordinators: Vec<PeerAddress>,
     },
     /// The coordinator does not know this key: `Join`, or go.
     Unknown,

@@ -65,6 +65,7 @@ enum Command {
     PlanAnswer(u64, Bytes),
     OutboxChanged,
     Position(Position),
+    Coordinators(Vec<PeerAddress>),
     Close(oneshot::Sender<()>),
 }
 
@@ -108,6 +109,14 @@ impl AgentHandle {
     /// What the agent holds on its disk now.
     pub async fn set_position(&self, position: Position) -> Result<(), AgentStopped> {
         self.command(Command::Position(position)).await
+    }
+
+    /// The coordinators to try from the next connection on; an empty list changes nothing.
+    pub async fn set_coordinators(&self, coordinators: Vec<PeerAddress>) -> Result<(), AgentStopped> {
+        if coordinators.is_empty() {
+            return Ok(());
+        }
+        self.command(Command::Coordinators(coordinators)).await
     }
 
     /// Closes the connection and stops.
@@ -251,6 +260,10 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
             Command::PlanAnswer(id, body) => self.session.answer_plan(id, body),
             Command::OutboxChanged => self.session.outbox_changed(),
             Command::Position(position) => self.session.set_position(position),
+            Command::Coordinators(coordinators) => {
+                self.session.set_coordinators(coordinators.len());
+                self.coordinators = coordinators;
+            }
             Command::Close(_) => {}
         }
     }

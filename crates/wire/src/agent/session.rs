@@ -12,6 +12,7 @@ use crate::{
     AgentEvent, Held, Hello, Join, Now, OutboxItem, State, ToAgent, ToCoordinator,
     backoff::{self, Jitter},
     message::HELD_MAX,
+    ticket::{TICKET_ADDRESSES_MAX, TICKET_COORDINATORS_MAX},
 };
 
 pub use self::events::{EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX};
@@ -122,6 +123,12 @@ impl AgentSession {
         session
     }
 
+    /// The list of coordinators has so many entries from now on.
+    pub fn set_coordinators(&mut self, coordinators: usize) {
+        self.coordinators = coordinators.max(1);
+        self.coordinator %= self.coordinators;
+    }
+
     /// The next thing for the driver to do.
     pub fn take_output(&mut self) -> Option<AgentOutput> {
         self.outputs.pop_front()
@@ -217,9 +224,13 @@ impl AgentSession {
         match (self.phase, message) {
             (
                 Phase::Greeting { .. } | Phase::Pending { .. },
-                ToAgent::Welcome { incarnation, beat_seconds, time_milliseconds: _ },
+                ToAgent::Welcome { incarnation, beat_seconds, time_milliseconds: _, coordinators },
             ) => {
                 self.welcome(incarnation, beat_seconds, now);
+                let sound = coordinators.iter().all(|coordinator| coordinator.addresses.len() <= TICKET_ADDRESSES_MAX);
+                if sound && (1..=TICKET_COORDINATORS_MAX).contains(&coordinators.len()) {
+                    self.outputs.push_back(AgentOutput::Event(AgentEvent::Coordinators { coordinators }));
+                }
             }
             (Phase::Greeting { .. }, ToAgent::Unknown) => self.unknown(now),
             (Phase::Greeting { .. } | Phase::Pending { .. }, ToAgent::Pending { reason }) => {

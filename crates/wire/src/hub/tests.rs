@@ -10,7 +10,7 @@ fn at(milliseconds: u64) -> Now {
 }
 
 fn hub() -> Hub {
-    Hub::new(HubConfig { fleet: FLEET, beat_seconds: 5 })
+    Hub::new(HubConfig { fleet: FLEET, beat_seconds: 5, coordinators: Vec::new() })
 }
 
 fn hello(process: u8) -> ToCoordinator {

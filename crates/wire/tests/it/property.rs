@@ -68,7 +68,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let now = Now::default();
-        let hub = HubConfig { fleet: FLEET, beat_seconds: 5 };
+        let hub = HubConfig { fleet: FLEET, beat_seconds: 5, coordinators: Vec::new() };
         Self {
             now,
             agent: AgentSession::new(Hello::new(FLEET, [0; 16]), None, 1, 0, now),

@@ -21,7 +21,34 @@ fn sent(session: &mut AgentSession, now: Now) -> Vec<ToCoordinator> {
 }
 
 fn welcome() -> ToAgent {
-    ToAgent::Welcome { incarnation: 1, beat_seconds: 5, time_milliseconds: 0 }
+    ToAgent::Welcome { incarnation: 1, beat_seconds: 5, time_milliseconds: 0, coordinators: Vec::new() }
+}
+
+#[test]
+fn where_the_coordinators_are_is_passed_on_and_followed() {
+    let mut session = session(false);
+    outputs(&mut session);
+    session.connected(at(0));
+    let address =
+        crate::PeerAddress { key: crate::PeerKey([5; 32]), addresses: vec![], relay: Some("http://r.example".to_owned()) };
+    let coordinators = vec![address.clone()];
+    session.received(ToAgent::Welcome { incarnation: 1, beat_seconds: 5, time_milliseconds: 0, coordinators }, at(0));
+    assert!(
+        outputs(&mut session).contains(&AgentOutput::Event(AgentEvent::Coordinators { coordinators: vec![address.clone()] }))
+    );
+    session.set_coordinators(1);
+    for second in 1..4 {
+        session.broke("gone", at(second * 1_000));
+        session.tick(at(second * 1_000_000));
+        let tried = outputs(&mut session).into_iter().any(|output| output == AgentOutput::Connect { coordinator: 0 });
+        assert!(tried, "only the one that there is");
+    }
+    // More than a ticket may name is no list of coordinators.
+    let mut session = super::tests::session(false);
+    session.connected(at(0));
+    let coordinators = vec![address; crate::TICKET_COORDINATORS_MAX + 1];
+    session.received(ToAgent::Welcome { incarnation: 1, beat_seconds: 5, time_milliseconds: 0, coordinators }, at(0));
+    assert!(!outputs(&mut session).iter().any(|output| matches!(output, AgentOutput::Event(AgentEvent::Coordinators { .. }))));
 }
 
 fn steady(join: bool) -> AgentSession {
