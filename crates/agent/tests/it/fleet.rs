@@ -208,9 +208,13 @@ impl World {
         Self::start_with(Machine::new(40)).await
     }
 
-    pub(crate) async fn start_with(mut machine: Machine) -> Self {
+    pub(crate) async fn start_with(machine: Machine) -> Self {
         let fleet = Fleet::new(10);
-        let mut centre = Centre::start(&fleet.online, fleet.id()).await;
+        let centre = Centre::start(&fleet.online, fleet.id()).await;
+        Self::join(fleet, centre, machine).await
+    }
+
+    pub(crate) async fn join(fleet: Fleet, mut centre: Centre, mut machine: Machine) -> Self {
         machine.start(Some(fleet.ticket(&centre)));
         let joined = centre.joins(1).await;
         assert_eq!((joined.root_version, joined.revision, joined.held.len()), (0, 0, 0));

@@ -13,6 +13,8 @@ mod honest;
 #[cfg(test)]
 mod lying;
 #[cfg(test)]
+mod moved;
+#[cfg(test)]
 mod trouble;
 #[cfg(test)]
 mod units;

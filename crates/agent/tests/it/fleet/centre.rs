@@ -1,5 +1,6 @@
 //! The lying coordinator: it lets everybody in, checks nothing, and serves whatever a test hands it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,11 +61,18 @@ pub(crate) struct Centre {
 
 impl Centre {
     pub(crate) async fn start(online: &SigningKey, fleet: Digest) -> Self {
-        let bind = vec!["127.0.0.1:0".parse().unwrap()];
+        Self::start_at(online, fleet, "127.0.0.1:0".parse().unwrap(), None).await
+    }
+
+    /// One at a place, which says that it is (also) somewhere else.
+    pub(crate) async fn start_at(online: &SigningKey, fleet: Digest, at: SocketAddr, also: Option<SocketAddr>) -> Self {
+        let bind = vec![at];
         let config = IrohConfig { secret_key: *online.seed().unwrap(), bind, ..IrohConfig::default() };
         let transport = Arc::new(IrohTransport::bind(config).await.unwrap());
         let clock = Arc::new(|| u64::try_from(Timestamp::now().as_millisecond()).unwrap());
-        let config = CoordinatorConfig::new(*fleet.as_bytes(), clock);
+        let mut config = CoordinatorConfig::new(*fleet.as_bytes(), clock);
+        let addresses = transport.bound_addresses().into_iter().chain(also).collect();
+        config.coordinators = vec![PeerAddress { key: transport.local_key(), addresses, relay: None }];
         let (handle, heard) = Coordinator::spawn(Arc::clone(&transport), config, Everybody);
         Self { seen: Seen::default(), handle, heard, transport, peer: None, revision: 0 }
     }
