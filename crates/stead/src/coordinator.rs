@@ -18,7 +18,7 @@ use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
 use stead_store::{Expect, Options, SqliteEngine, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
-    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
+    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress, RelayLimits,
     Transport as _, relay_token,
 };
 use tokio_util::sync::CancellationToken;
@@ -248,7 +248,7 @@ async fn start_relay(args: &CoordinatorArgs, control: &Control, pass: &[u8]) -> 
     // Members by their key; whoever has a ticket by its pass.
     let access: RelayAccess =
         Arc::new(move |peer: &PeerKey, shown: Option<&str>| shown == Some(token.as_str()) || control.is_member(peer));
-    let relay = Relay::spawn(args.listen_relay, access).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let relay = Relay::spawn(args.listen_relay, access, RelayLimits::default()).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
     Ok(Some(relay))
 }
 
