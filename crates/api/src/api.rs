@@ -25,7 +25,7 @@ use crate::query::Query;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::token::TokenKey;
-use crate::{documents, serve};
+use crate::{documents, metrics, metrics::ApiMetrics, serve};
 
 /// What only the running coordinator knows: the floors beside this one stand behind it.
 pub trait Fleet: Send + Sync {
@@ -34,6 +34,12 @@ pub trait Fleet: Send + Sync {
 
     /// Asks machines what they would do.
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+
+    /// How the coordinator is doing, for `stead status`.
+    fn status(&self) -> Value;
+
+    /// Its metrics, in the OpenMetrics text format.
+    fn metrics(&self) -> String;
 }
 
 /// The API. Cheap to clone; all clones are the same.
@@ -49,6 +55,7 @@ struct Inner {
     nonces: Mutex<Nonces>,
     limits: Limits,
     counters: Counters,
+    metrics: Arc<ApiMetrics>,
     gate: Gate,
     shutdown: CancellationToken,
 }
@@ -88,12 +95,18 @@ impl Api {
         let mut nonce_key = [0; 64];
         (admission.environment().random)(&mut nonce_key);
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
-        Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, gate, shutdown }) }
+        let metrics = Arc::default();
+        Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, metrics, gate, shutdown }) }
     }
 
     /// What the port has seen and refused since the start.
     pub fn counters(&self) -> CountersSnapshot {
         self.inner.counters.snapshot()
+    }
+
+    /// What it answered, and how long that took.
+    pub fn metrics(&self) -> Arc<ApiMetrics> {
+        Arc::clone(&self.inner.metrics)
     }
 
     /// A token for a key, as a login gives it: for the coordinator's own use, such as a demonstration's `kubectl`.
@@ -136,6 +149,7 @@ impl Api {
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         self.count().requests.add();
         let head = request.method() == Method::HEAD;
+        let (class, begun) = (metrics::class(request.method(), request.uri().query()), tokio::time::Instant::now());
         let mut answer = match self.admit(peer, request).await {
             Ok((call, route)) => dispatch(call, route).await,
             Err(error) => Err(error),
@@ -150,6 +164,7 @@ impl Api {
             answer = Ok(response::refusal(error));
         }
         let mut answer = answer.unwrap_or_else(|error| response::refusal(&error));
+        self.inner.metrics.answered(class, answer.status(), begun.elapsed());
         if head {
             *answer.body_mut() = response::ResponseBody::Whole(None);
         }

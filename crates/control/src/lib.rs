@@ -22,6 +22,8 @@ pub mod events;
 mod fleet;
 pub mod liveness;
 pub mod profile_status;
+mod tally;
 
 pub use act::{Control, ENROLLMENTS_PENDING_MAX, Gate, PLAN_SECONDS_MAX};
 pub use fleet::{Fleet, MachineView};
+pub use tally::{Tally, tally};

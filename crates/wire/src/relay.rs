@@ -108,11 +108,16 @@ impl Relay {
         let metrics = Arc::new(Metrics::default());
         let gate = Gate { access, door: Arc::clone(&door) };
         let cache = KeyCache::new(KEY_CACHE_ENTRIES);
-        let service =
-            RelayService::new(handlers(), http::HeaderMap::new(), None, cache, Arc::new(gate), Arc::clone(&metrics));
+        let service = RelayService::new(handlers(), http::HeaderMap::new(), None, cache, Arc::new(gate), Arc::clone(&metrics));
         let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
         let relay = Self { service, door, metrics, address, stop, connections };
-        tokio::spawn(accept(listener, relay.service.clone(), Arc::clone(&relay.door), relay.stop.clone(), relay.connections.clone()));
+        tokio::spawn(accept(
+            listener,
+            relay.service.clone(),
+            Arc::clone(&relay.door),
+            relay.stop.clone(),
+            relay.connections.clone(),
+        ));
         Ok(relay)
     }
 
@@ -128,11 +133,18 @@ impl Relay {
 
     /// What it has seen and refused since the start.
     pub fn counters(&self) -> RelayCounters {
-        let mut counters = self.door.counters();
-        counters.bytes_sent = self.metrics.bytes_sent.get();
-        counters.bytes_received = self.metrics.bytes_recv.get();
-        counters.packets_dropped = self.metrics.send_packets_dropped.get();
-        counters
+        (self.counter())()
+    }
+
+    /// Tells [`Relay::counters`] for as long as somebody asks.
+    pub fn counter(&self) -> Arc<dyn Fn() -> RelayCounters + Send + Sync> {
+        let (door, metrics) = (Arc::clone(&self.door), Arc::clone(&self.metrics));
+        Arc::new(move || RelayCounters {
+            bytes_sent: metrics.bytes_sent.get(),
+            bytes_received: metrics.bytes_recv.get(),
+            packets_dropped: metrics.send_packets_dropped.get(),
+            ..door.counters()
+        })
     }
 
     /// Stops it: no connection is taken any more, and those that are open are closed.

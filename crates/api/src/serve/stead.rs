@@ -1,4 +1,4 @@
-//! `/stead/v1/…`: login, the fleet's trust roots, sequences to sign for, tickets and plans.
+//! `/stead/v1/…`: login, the fleet's trust roots, how the coordinator is doing, sequences to sign for, tickets and plans.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::GET, "login") => challenge(&call),
         (&Method::POST, "login") => login(&call),
         (&Method::GET, "fleet") => Ok(fleet(&call)),
+        (&Method::GET, "status") => Ok(response::json(StatusCode::OK, &call.api.fleet().status())),
         (&Method::POST, "sequences") => sequences(&call),
         (&Method::POST, "ticket") => {
             let answer = call.api.fleet().ticket(body::json(&call.body)?).await;
@@ -29,7 +30,7 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
             let answer = call.api.fleet().plan(body::json(&call.body)?).await;
             answered(answer)
         }
-        (_, "login" | "fleet" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
+        (_, "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::no_such_path()),
     }
 }

@@ -45,6 +45,14 @@ impl Fleet for NoMachines {
     fn plan(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(async { Err("no machine is connected".to_owned()) })
     }
+
+    fn status(&self) -> Value {
+        Value::Null
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }
 
 /// What a test wants of its coordinator.
