@@ -11,10 +11,12 @@ use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
     Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
 };
+use tracing::{Instrument as _, Span};
 
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
+use crate::metrics::AdmissionMetrics;
 use crate::rule::Rule;
 use crate::{change_object, root_object};
 
@@ -91,6 +93,7 @@ pub struct Admission {
     turn: Arc<Turn>,
     online: Arc<dyn Signer + Send + Sync>,
     environment: Environment,
+    metrics: Arc<AdmissionMetrics>,
 }
 
 impl Admission {
@@ -114,7 +117,8 @@ impl Admission {
             return Err(OpenError::NoRoot);
         }
         let chain = Arc::new(RwLock::new(Arc::new(RootChain::verify(&fleet, &versions)?)));
-        Ok(Self { store, chain, turn: Arc::default(), online, environment })
+        let metrics = Arc::new(AdmissionMetrics::new());
+        Ok(Self { store, chain, turn: Arc::default(), online, environment, metrics })
     }
 
     /// Puts the first version of the trust root into an empty record.
@@ -170,12 +174,12 @@ impl Admission {
         self.chain().newest().is_persons_key(key)
     }
 
-    /// Commits plain writes together, at one revision. What the trust root leaves to the online keys is signed here.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`]; nothing has happened then.
-    pub async fn write(
+    /// What was let in and what was not.
+    pub fn metrics(&self) -> Arc<AdmissionMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    pub(crate) async fn write_plain(
         &self,
         caller: &Caller,
         message: &str,
@@ -185,11 +189,18 @@ impl Admission {
         for _ in 0..ATTEMPTS_MAX {
             let _turn = self.turn.read().await;
             let transaction = self.transaction(caller, message, &writes)?;
-            let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
+            let result = if dry_run {
+                self.store.preview(transaction)
+            } else {
+                let span = commit_span(&transaction, true);
+                self.store.commit(transaction).instrument(span).await
+            };
             match result {
                 Ok(Committed { objects, .. }) => return Ok(objects),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
-                Err(stead_store::CommitError::SequenceTaken { .. }) => {}
+                Err(stead_store::CommitError::SequenceTaken { .. }) => {
+                    self.metrics.overtaken.inc();
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -213,16 +224,18 @@ impl Admission {
         committed.objects.into_iter().next().ok_or_else(|| invalid(&key, "the record gave no answer for it"))
     }
 
-    /// Admits a Change that owners signed.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Refused`] says which check failed; nothing has happened then.
-    pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+    pub(crate) async fn submit_signed(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
         let _turn = self.turn.read().await;
         let now = self.environment.now();
         let snapshot = self.store.snapshot();
-        let admitted = stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now)?;
+        let verify = || stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now);
+        let admitted = tracing::info_span!("verify").in_scope(verify)?;
+        self.metrics.signatures_verified.inc_by(submission.statement.signatures.len() as u64);
         let ops = self.ops_of(&snapshot, &admitted)?;
         let id = admitted.statement.statement.id.clone();
         let change = self.signed_change(&admitted, submission)?;
@@ -231,7 +244,9 @@ impl Admission {
         if dry_run {
             return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
         }
-        let committed = self.store.commit(transaction).await?;
+        let span = commit_span(&transaction, false);
+        let committed = self.store.commit(transaction).instrument(span).await?;
+        tracing::info!(change = %id, revision = committed.revision.0, "committed");
         let reference = stead_store::ChangeReference::Id(id);
         let change = match self.store.change(reference).await? {
             Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),
@@ -254,6 +269,7 @@ impl Admission {
         let transaction = Transaction { time: self.environment.now(), ops: Vec::new(), change: None, root: Some(root) };
         self.store.commit(transaction).await?;
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(extended);
+        self.metrics.roots.inc();
         tracing::info!(object = %object.metadata.name, "a new version of the trust root");
         Ok(object)
     }
@@ -381,6 +397,16 @@ impl Admission {
             seal: Box::new(seal),
         })
     }
+}
+
+/// The span of what the record does with a transaction; none where it holds no Change. A Change that the coordinator signs itself
+/// begins with the request around it, which is told so.
+fn commit_span(transaction: &Transaction, begins: bool) -> Span {
+    let Some(change) = &transaction.change else { return Span::none() };
+    if begins {
+        Span::current().record("change", &change.id).record("root", true);
+    }
+    tracing::info_span!("commit", change = %change.id)
 }
 
 enum Sorted {

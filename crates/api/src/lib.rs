@@ -40,6 +40,7 @@ mod path;
 mod protobuf;
 mod query;
 mod render;
+mod request_id;
 mod resource;
 mod response;
 mod serve;

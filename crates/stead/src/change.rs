@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stead_model::{Digest, Object, ObjectKey, registry};
 use stead_trust::{Authorship, Salt, Signer, StatementBuilder, Submission};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use ulid::Ulid;
 
 use crate::cli::Signing;
@@ -69,10 +71,14 @@ pub(crate) async fn sign_and_send_with(
     signing: &Signing,
 ) -> Result<Sent, Failure> {
     let fleet = fleet(settings)?;
-    let sequences = sequences(client, draft).await?;
-    let now = Timestamp::now();
-    let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
-    send(client, &submission, now, signing.dry_run).await
+    let work = async {
+        let sequences = sequences(client, draft).await?;
+        let now = Timestamp::now();
+        let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
+        send(client, &submission, now, signing.dry_run).instrument(tracing::info_span!("submit")).await
+    };
+    // The first span of the Change's trace. Its id is known when the statement is made.
+    work.instrument(tracing::info_span!("change", change = Empty, root = true)).await
 }
 
 /// The sequence of each name's last signed change, 0 where there was none.
@@ -104,6 +110,7 @@ fn submission(
     let (first, _) = signers.split_first().ok_or_else(|| Failure::user("there is no key to sign with; name one with --key"))?;
     let authorship = Authorship::Person { author: first.public_key().clone() };
     let id = change_id(now)?;
+    tracing::Span::current().record("change", &id);
     let mut builder = StatementBuilder::new(fleet, &id, now, signing.admit_within.after(now), &signing.message, authorship);
     let build = |error: stead_trust::BuildError| Failure::of(FailureKind::User, error);
     let next = |key: &ObjectKey| sequences.get(key).copied().unwrap_or_default().saturating_add(1);
@@ -115,7 +122,10 @@ fn submission(
     }
     let unsigned = builder.build().map_err(build)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
-    unsigned.sign(&signers).map_err(|error| Failure::of(FailureKind::User, error))
+    let sign = || unsigned.sign(&signers).map_err(|error| Failure::of(FailureKind::User, error));
+    let signed = tracing::info_span!("sign").in_scope(sign)?;
+    tracing::info!(change = id, "signed");
+    Ok(signed)
 }
 
 async fn send(client: &Client, submission: &Submission, now: Timestamp, dry_run: bool) -> Result<Sent, Failure> {

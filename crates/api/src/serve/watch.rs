@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
 use crate::limits::WATCH_SECONDS_MAX;
+use crate::metrics::InFlight;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
 use crate::render::Renderer;
@@ -50,7 +51,8 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
     let watcher = store.watch(after, scope);
     let seconds = options.timeout_seconds.unwrap_or(WATCH_SECONDS_MAX).min(WATCH_SECONDS_MAX);
     let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
-    let teller = Teller { api: call.api.clone(), renderer, sender, chunk: Vec::new(), first: true };
+    let open = call.api.metrics().enter("watch");
+    let teller = Teller { api: call.api.clone(), renderer, sender, chunk: Vec::new(), first: true, _open: open };
     let plan = Plan {
         bookmarks: options.bookmarks,
         end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
@@ -86,6 +88,7 @@ struct Teller {
     chunk: Vec<u8>,
     /// Whether a table's columns have not been told yet.
     first: bool,
+    _open: InFlight,
 }
 
 /// The client is gone, or was told why the watch ends.
