@@ -62,4 +62,4 @@ pub use limits::{
 pub use metrics::{ApiMetrics, ClassLabels, RequestLabels};
 pub use server::{BindError, Server};
 pub use tls::{KeysError, ServingKeys};
-pub use token::{TOKEN_SECONDS, TokenKey};
+pub use token::TOKEN_SECONDS;
