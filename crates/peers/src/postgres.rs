@@ -141,6 +141,11 @@ impl TempPostgres {
         self.url_of(NAME)
     }
 
+    /// Where its socket is.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Makes another empty database, and says where to connect to.
     ///
     /// # Panics

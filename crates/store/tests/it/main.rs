@@ -10,6 +10,7 @@ mod coordinators;
 mod durability;
 mod failure;
 mod list;
+mod lost;
 mod property;
 mod support;
 mod watch;

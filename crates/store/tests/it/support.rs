@@ -17,6 +17,7 @@ use stead_store::{
 use tempfile::TempDir;
 
 pub(crate) mod flaky;
+pub(crate) mod proxy;
 
 /// A record that outlives the stores which open it.
 pub(crate) struct Record {
@@ -51,6 +52,12 @@ impl Record {
     /// Where a record in PostgreSQL is.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A store whose way to the server leads through a proxy.
+    pub(crate) async fn open_through(&self, proxy: &proxy::Proxy) -> Store {
+        let engine = PostgresEngine::open(&proxy.url(&self.url)).await.unwrap();
+        Store::open(engine, Options::default()).await.unwrap()
     }
 
     pub(crate) async fn engine(&self) -> Arc<dyn Engine> {
