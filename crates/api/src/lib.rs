@@ -9,8 +9,8 @@
 //! # Non-goals
 //!
 //! No SQL, no decision about machines, no rule about who may write what: reads come from the store's view, and every write goes
-//! through [`stead_admission::Admission`]. Server-side apply, watches of Changes and access control beyond "owners of the trust root"
-//! are not here yet.
+//! through [`stead_admission::Admission`], and reviews (`kubectl auth can-i`) are answered with its rules. Server-side apply and
+//! watches of Changes are not here yet.
 //!
 //! # How the pieces interact
 //!
@@ -19,6 +19,7 @@
 //! their limits, and hands each request to the API, which admits it (route, token, the client's share), reads its body, and answers.
 //! A watch is a place in the store's ring of events: a client that falls out of the ring is told 410 and never skips.
 
+mod access;
 mod api;
 mod body;
 mod counters;

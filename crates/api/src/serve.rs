@@ -5,6 +5,7 @@ mod documents;
 mod read;
 mod refused;
 mod remove;
+mod reviews;
 pub(crate) mod stead;
 mod update;
 mod watch;
@@ -26,6 +27,9 @@ use crate::table::IncludeObject;
 pub(crate) async fn objects(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     if route.resource.is_document() {
         return documents::serve(call, route).await;
+    }
+    if route.resource.is_review() {
+        return reviews::serve(&call, &route);
     }
     match (&route.name, route.subresource.as_deref()) {
         (None, _) => collection(call, route).await,

@@ -277,6 +277,18 @@ pub fn registry() -> &'static Registry {
     &REGISTRY
 }
 
+/// The kinds that are asked and answered, and never stored: no Change can hold one, and there is nothing to list.
+pub fn reviews() -> &'static Registry {
+    static REVIEWS: LazyLock<Registry> = LazyLock::new(|| Registry {
+        kinds: vec![
+            KindInfo::of::<kinds::review::SelfSubjectAccessReview>(),
+            KindInfo::of::<kinds::review::SelfSubjectRulesReview>(),
+            KindInfo::of::<kinds::review::SelfSubjectReview>(),
+        ],
+    });
+    &REVIEWS
+}
+
 fn schema_of<K: Kind>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -363,7 +375,7 @@ mod tests {
 
     #[test]
     fn every_schema_is_structural_and_documented() {
-        for info in registry().iter() {
+        for info in registry().iter().chain(reviews().iter()) {
             let text = info.schema.to_string();
             for word in ["\"$ref\"", "\"anyOf\"", "\"null\""] {
                 assert!(!text.contains(word), "{}: {word} in {text}", info.kind);

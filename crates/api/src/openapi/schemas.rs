@@ -30,7 +30,9 @@ pub(super) fn definitions(resources: &[Resource], reference: impl Fn(&str) -> Va
             },
             "x-kubernetes-group-version-kind": [group_version_kind(*resource, "List")],
         });
-        definitions.insert(format!("{name}List"), list);
+        if !resource.is_review() {
+            definitions.insert(format!("{name}List"), list);
+        }
         if let Some(members) = schema.as_object_mut() {
             members.insert("x-kubernetes-group-version-kind".to_owned(), json!([group_version_kind(*resource, "")]));
         }
@@ -59,6 +61,8 @@ pub(super) fn definition_name(resource: Resource) -> String {
         "" => format!("io.k8s.api.core.{version}.{kind}"),
         "coordination.k8s.io" => format!("io.k8s.api.coordination.{version}.{kind}"),
         EVENTS_GROUP => format!("io.k8s.api.events.{version}.{kind}"),
+        "authorization.k8s.io" => format!("io.k8s.api.authorization.{version}.{kind}"),
+        "authentication.k8s.io" => format!("io.k8s.api.authentication.{version}.{kind}"),
         group => {
             let reversed: Vec<&str> = group.rsplit('.').collect();
             format!("{}.{version}.{kind}", reversed.join("."))
