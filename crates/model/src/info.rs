@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::field::SelectableField;
 use crate::kinds;
 use crate::name::{validate_label_key, validate_label_value, validate_name};
 use crate::schema::{Cause, CauseReason, check_schema};
@@ -38,6 +39,8 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema {
     const READ_ONLY: bool = false;
     /// The columns after the name and before the age.
     const COLUMNS: &'static [Column];
+    /// Fields by which objects can be selected, beside their name and namespace.
+    const SELECTABLE: &'static [SelectableField] = &[];
 
     /// Checks what a schema cannot say.
     fn validate(&self) -> Vec<Cause> {
@@ -69,6 +72,8 @@ pub struct KindInfo {
     pub read_only: bool,
     /// The columns after the name and before the age.
     pub columns: &'static [Column],
+    /// Fields by which objects can be selected, beside their name and namespace.
+    pub selectable: &'static [SelectableField],
     /// JSON schema of a whole object, with every reference in place and `null` left out (a null counts as absent).
     pub schema: Value,
     validate: fn(&Object) -> Vec<Cause>,
@@ -114,6 +119,7 @@ impl KindInfo {
             has_status: K::HAS_STATUS,
             read_only: K::READ_ONLY,
             columns: K::COLUMNS,
+            selectable: K::SELECTABLE,
             schema: schema_of::<K>(),
             validate: |object| match object.to_typed::<K>() {
                 Ok(typed) => typed.validate(),

@@ -41,13 +41,14 @@ impl<'a> Follower<'a> {
     ) -> Result<Self, Failure> {
         let namespace = if scope.all_namespaces { "" } else { namespace_of(info, &scope.namespace) };
         // One name is a selector that the coordinator looks up; several are picked out here.
-        let fields = if let [name] = names.as_slice() { format!("metadata.name={name}") } else { String::new() };
+        let named = if let [name] = names.as_slice() { format!("metadata.name={name}") } else { String::new() };
+        let fields = [named, scope.field_selector.clone()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
         let mut follower = Self {
             client,
             info,
             namespace: namespace.to_owned(),
             labels: scope.selector.as_ref().map(ToString::to_string).unwrap_or_default(),
-            fields,
+            fields: fields.join(","),
             names,
             objects: BTreeMap::new(),
             revision: String::new(),

@@ -35,6 +35,9 @@ pub(super) fn definitions(resources: &[Resource], reference: impl Fn(&str) -> Va
         }
         if let Some(members) = schema.as_object_mut() {
             members.insert("x-kubernetes-group-version-kind".to_owned(), json!([group_version_kind(*resource, "")]));
+            if !resource.info.selectable.is_empty() {
+                members.insert("x-kubernetes-selectable-fields".to_owned(), selectable_fields(*resource));
+            }
         }
         definitions.insert(name, schema);
     }
@@ -47,6 +50,11 @@ pub(super) fn definitions(resources: &[Resource], reference: impl Fn(&str) -> Va
     }});
     definitions.insert(LIST_META.to_owned(), list_meta);
     definitions
+}
+
+/// The extension that says by which fields a kind can be selected, beside its name and namespace.
+fn selectable_fields(resource: Resource) -> Value {
+    resource.info.selectable.iter().map(|field| json!({"fieldPath": format!(".{}", field.path)})).collect()
 }
 
 /// The extension that says which kind a schema or an operation is about.

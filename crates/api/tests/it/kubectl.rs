@@ -99,6 +99,9 @@ async fn discovers_explains_and_gets() {
         kubectl.has(&kubectl.run(&["get", "profile", "web", "-o", "yaml"]).await, &["kind: Profile", "/etc/motd"]);
         kubectl.has(&kubectl.run(&["get", "profile", "-l", "role=web", "-o", "name"]).await, &["profile.stead.dev/web"]);
         assert_eq!(kubectl.run(&["get", "profile", "-l", "role=db", "-o", "name"]).await, "");
+        kubectl.has(&kubectl.run(&["get", "ns", "--field-selector=status.phase=Active"]).await, &["default"]);
+        let refused = kubectl.fail(&["get", "machines", "--field-selector=spec.size=1"]).await;
+        kubectl.has(&refused, &["field label not supported: spec.size", "status.conditions.Ready"]);
         kubectl.has(&kubectl.run(&["get", "changes"]).await, &["REVISION", "create Profile/web"]);
         kubectl.has(&kubectl.run(&["get", "trustroots"]).await, &["v1", "VERSION"]);
         kubectl.has(&kubectl.run(&["get", "profiles", "--chunk-size=1", "--show-labels"]).await, &["role=web"]);

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod field_selectors;
 mod fixture;
 mod kubectl;
 mod limits;
