@@ -2,6 +2,7 @@
 
 mod create;
 mod documents;
+mod parts;
 mod read;
 mod refused;
 mod remove;
@@ -55,7 +56,7 @@ async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     match call.method {
         Method::GET => {
             let options = call.query.list_options()?;
-            if options.watch { watch::serve(call, &route, options) } else { read::get(&call, &route) }
+            if options.watch { watch::serve(call, &route, options) } else { read::get(&call, &route, &options).await }
         }
         Method::PUT => update::put(&call, &route).await,
         Method::PATCH => update::patch(&call, &route).await,
@@ -66,7 +67,7 @@ async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
 
 async fn status(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     match call.method {
-        Method::GET => read::get(&call, &route),
+        Method::GET => read::get(&call, &route, &call.query.list_options()?).await,
         Method::PUT => update::put_status(&call, &route).await,
         Method::PATCH => update::patch_status(&call, &route).await,
         _ => Err(ApiError::method_not_allowed()),

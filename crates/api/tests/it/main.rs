@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod fairness;
 mod field_selectors;
 mod fixture;
 mod kubectl;
@@ -16,4 +17,5 @@ mod paging;
 mod python;
 mod requests;
 mod rust_client;
+mod watchers;
 mod watches;

@@ -21,7 +21,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    async fn start(fixture: &Fixture, query: &str, accept: &str) -> Self {
+    pub(crate) async fn start(fixture: &Fixture, query: &str, accept: &str) -> Self {
         Self::open(fixture, &format!("{LEASES}?watch=true&{query}"), accept).await
     }
 
