@@ -87,6 +87,12 @@ pub(super) fn paths(resource: Resource) -> (String, String) {
     (collection, item)
 }
 
+/// The path of a kind's objects in all namespaces, where they live in some.
+pub(super) fn everywhere(resource: Resource) -> Option<String> {
+    let prefix = if resource.group.is_empty() { "/api" } else { "/apis" };
+    resource.info.namespaced.then(|| format!("{prefix}/{}/{}", resource.api_version(), resource.info.plural))
+}
+
 /// Takes out what neither version of OpenAPI has: boolean schemas and constants.
 fn tidy(schema: &mut Value) {
     if schema.is_boolean() {

@@ -13,6 +13,7 @@ mod fixture;
 mod kubectl;
 mod limits;
 mod login;
+mod openapi;
 mod paging;
 mod python;
 mod requests;
