@@ -18,13 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::{Counters, CountersSnapshot};
 use crate::gate::{Class, Gate, Permit};
+use crate::lanes::Lanes;
 use crate::limits::{ANONYMOUS_BODY_BYTES_MAX, LARGE_SUBMISSIONS_MAX, Limits, SUBMISSION_BYTES_MAX, URI_BYTES_MAX};
+use crate::lines::Lines;
 use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::token::{self, Bearer, Checked};
+use crate::turns::Turns;
 use crate::{documents, metrics, metrics::ApiMetrics, serve};
 
 /// What only the running coordinator knows: the floors beside this one stand behind it.
@@ -57,6 +60,9 @@ struct Inner {
     counters: Counters,
     metrics: Arc<ApiMetrics>,
     gate: Gate,
+    lanes: Lanes,
+    turns: Turns,
+    lines: Lines,
     shutdown: CancellationToken,
 }
 
@@ -89,20 +95,10 @@ impl Api {
         let mut nonce_key = [0; 64];
         (admission.environment().random)(&mut nonce_key);
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
-        let metrics = Arc::default();
-        Self {
-            inner: Arc::new(Inner {
-                admission,
-                fleet,
-                tokens: Mutex::default(),
-                nonces,
-                limits,
-                counters,
-                metrics,
-                gate,
-                shutdown,
-            }),
-        }
+        let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
+        let (lanes, metrics, tokens) = (Lanes::new(limits.lists_per_client_max), Arc::default(), Mutex::default());
+        let inner = Inner { admission, fleet, tokens, nonces, limits, counters, metrics, gate, lanes, turns, lines, shutdown };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What the port has seen and refused since the start.
@@ -140,6 +136,21 @@ impl Api {
 
     pub(crate) fn count(&self) -> &Counters {
         &self.inner.counters
+    }
+
+    /// Lanes for each client's large lists.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
+    }
+
+    /// Turns at the parts of large lists.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.inner.turns
+    }
+
+    /// Lines that watches share.
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.inner.lines
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {

@@ -7,12 +7,16 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod fairness;
+mod field_selectors;
 mod fixture;
 mod kubectl;
 mod limits;
 mod login;
+mod openapi;
 mod paging;
 mod python;
 mod requests;
 mod rust_client;
+mod watchers;
 mod watches;
