@@ -4,10 +4,11 @@ use super::Finding;
 use super::tree::{File, Tree};
 
 /// The house, by floor: a crate uses only those on lower floors.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("stead-model", 1),
     ("stead-trust", 2),
     ("stead-store", 2),
+    ("stead-fields", 2),
     ("stead-admission", 3),
     ("stead-wire", 3),
     ("stead-unit", 3),

@@ -55,6 +55,7 @@ pub struct Event {
 /// Names an object from another one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ObjectReference {
     /// Its kind.
     #[serde(skip_serializing_if = "String::is_empty")]
