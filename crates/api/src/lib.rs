@@ -9,7 +9,7 @@
 //! # Non-goals
 //!
 //! No SQL, no decision about machines, no rule about who may write what: reads come from the store's view, and every write goes
-//! through [`stead_admission::Admission`]. Server-side apply, watches of Changes and access control beyond "owners of the trust root"
+//! through [`stead_admission::Admission`], and who manages which field is worked out in `stead-fields`. Watches of Changes and access control beyond "owners of the trust root"
 //! are not here yet.
 //!
 //! # How the pieces interact
@@ -24,6 +24,7 @@ mod body;
 mod counters;
 mod discovery;
 mod documents;
+mod field_manager;
 mod fields;
 #[cfg(test)]
 mod fuzz;
@@ -33,6 +34,7 @@ mod limits;
 mod media;
 mod nonce;
 mod openapi;
+mod ownership;
 mod page_token;
 mod patch;
 mod path;

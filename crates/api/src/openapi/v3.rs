@@ -49,10 +49,16 @@ fn operation(resource: Resource, action: &str, parameters: &[&str], body: &[&str
 
 /// Options of a write. `fieldValidation` promises that the server validates, so that clients leave it to it.
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+/// A server-side apply may also be forced.
+const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
 const LIST: &[&str] = &["labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "watch"];
-const PATCHES: &[&str] = &["application/json-patch+json", "application/merge-patch+json"];
-const PATCHES_OF_BUILT_IN_KINDS: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: &[&str] = &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+const PATCHES_OF_BUILT_IN_KINDS: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 fn path_parameters(resource: Resource, item: bool) -> Value {
     let names = resource.info.namespaced.then_some("namespace").into_iter().chain(item.then_some("name"));
@@ -72,7 +78,7 @@ fn item_path(resource: Resource) -> Value {
     if let (false, Some(members)) = (resource.is_document(), path.as_object_mut()) {
         let patches = if resource.takes_strategic_patch() { PATCHES_OF_BUILT_IN_KINDS } else { PATCHES };
         members.insert("put".to_owned(), operation(resource, "put", WRITE, &["application/json"]));
-        members.insert("patch".to_owned(), operation(resource, "patch", WRITE, patches));
+        members.insert("patch".to_owned(), operation(resource, "patch", PATCH, patches));
         members.insert("delete".to_owned(), operation(resource, "delete", &["dryRun", "propagationPolicy"], &[]));
     }
     path

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod apply;
+mod apply_clients;
 mod fixture;
 mod kubectl;
 mod limits;
