@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stead_model::{Digest, GroupKind, Object, ObjectKey};
+use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
     CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
     Transaction,
@@ -18,7 +18,7 @@ use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_s
 use crate::environment::Environment;
 use crate::error::WriteError;
 use crate::rule::Rule;
-use crate::{change_object, root_object};
+use crate::{change_object, root_object, signed_fields};
 
 /// How often a write by the online key is tried again when others change the same object in between: at 64 writers on one object the
 /// last of them has had its turn by then.
@@ -218,7 +218,7 @@ impl Admission {
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Writes the status of an object, which stands outside Changes.
+    /// Writes the status of an object, which stands outside Changes, and who manages what of it.
     ///
     /// # Errors
     ///
@@ -227,10 +227,12 @@ impl Admission {
         &self,
         key: ObjectKey,
         status: Value,
+        managed_fields: Vec<ManagedFields>,
         expect: Expect,
         dry_run: bool,
     ) -> Result<Outcome, WriteError> {
-        let transaction = Transaction::unsigned(self.environment.now(), vec![Op::PutStatus { key: key.clone(), status, expect }]);
+        let op = Op::PutStatus { key: key.clone(), status, managed_fields: Some(managed_fields), expect };
+        let transaction = Transaction::unsigned(self.environment.now(), vec![op]);
         let committed = if dry_run { self.store.preview(transaction)? } else { self.store.commit(transaction).await? };
         committed.objects.into_iter().next().ok_or_else(|| invalid(&key, "the record gave no answer for it"))
     }
@@ -383,12 +385,15 @@ impl Admission {
             self.check_namespace(snapshot, &entry.key)?;
             check_kind(object)?;
             // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
-            let mut object = object.clone();
-            if let Some(present) = snapshot.get(&entry.key) {
-                let present = present.to_object().map_err(|error| invalid(&entry.key, &error.to_string()))?;
-                keep_unsigned(&mut object, &present);
+            let present = snapshot.get(&entry.key).map(|present| present.to_object()).transpose();
+            let present = present.map_err(|error| invalid(&entry.key, &error.to_string()))?;
+            let mut kept = object.clone();
+            if let Some(present) = &present {
+                keep_unsigned(&mut kept, present);
             }
-            ops.push(Op::put(object));
+            let fields = signed_fields::of(object, present.as_ref(), &kept, self.environment.now());
+            kept.metadata.managed_fields = fields.map_err(|error| invalid(&entry.key, &error.to_string()))?;
+            ops.push(Op::put(kept));
         }
         Ok(ops)
     }

@@ -24,6 +24,7 @@ mod environment;
 mod error;
 mod root_object;
 mod rule;
+mod signed_fields;
 
 pub use admission::{Admission, Caller, OpenError, Submitted, Write};
 pub use change_object::change_object;

@@ -9,8 +9,8 @@
 //! # Non-goals
 //!
 //! No SQL, no decision about machines, no rule about who may write what: reads come from the store's view, and every write goes
-//! through [`stead_admission::Admission`], and reviews (`kubectl auth can-i`) are answered with its rules. Server-side apply and
-//! watches of Changes are not here yet.
+//! through [`stead_admission::Admission`], who manages which field is worked out in `stead-fields`, and reviews (`kubectl auth can-i`)
+//! are answered with the admission's rules. Watches of Changes are not here yet.
 //!
 //! # How the pieces interact
 //!
@@ -27,6 +27,7 @@ mod body;
 mod counters;
 mod discovery;
 mod documents;
+mod field_manager;
 mod fields;
 #[cfg(test)]
 mod fuzz;
@@ -39,6 +40,7 @@ mod media;
 mod metrics;
 mod nonce;
 mod openapi;
+mod ownership;
 mod page_token;
 mod patch;
 mod path;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use stead_model::{Object, ObjectKey, Revision};
+use stead_model::{ManagedFields, Object, ObjectKey, Revision};
 
 use crate::ring::Event;
 use crate::rows::{Operation, Sequence};
@@ -115,7 +115,7 @@ impl Step<'_> {
     fn apply(&mut self, op: Op) -> Result<Outcome, CommitError> {
         match op {
             Op::Put { object, expect } => self.put(*object, &expect),
-            Op::PutStatus { key, status, expect } => self.put_status(&key, status, &expect),
+            Op::PutStatus { key, status, managed_fields, expect } => self.put_status(&key, status, managed_fields, &expect),
             Op::Delete { key, expect } => self.delete(&key, &expect),
         }
     }
@@ -149,11 +149,21 @@ impl Step<'_> {
         self.write(&key, object)
     }
 
-    fn put_status(&mut self, key: &ObjectKey, status: Value, expect: &Expect) -> Result<Outcome, CommitError> {
+    fn put_status(
+        &mut self,
+        key: &ObjectKey,
+        status: Value,
+        managed_fields: Option<Vec<ManagedFields>>,
+        expect: &Expect,
+    ) -> Result<Outcome, CommitError> {
         let current = self.existing(key, expect)?;
         let mut object = current.to_object()?;
-        if *object.status() == status {
+        let same_managers = managed_fields.as_ref().is_none_or(|fields| *fields == object.metadata.managed_fields);
+        if *object.status() == status && same_managers {
             return Ok(Outcome::Unchanged(current));
+        }
+        if let Some(managed_fields) = managed_fields {
+            object.metadata.managed_fields = managed_fields;
         }
         if status.is_null() {
             object.fields.remove("status");

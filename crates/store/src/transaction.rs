@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stead_model::{Object, ObjectKey, Revision};
+use stead_model::{ManagedFields, Object, ObjectKey, Revision};
 
 use crate::engine::EngineError;
 use crate::rows::{Operation, RootDocument};
@@ -45,12 +45,14 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
-    /// Writes `status` and nothing else.
+    /// Writes `status`, and who manages what of it.
     PutStatus {
         /// The object, which must exist.
         key: ObjectKey,
         /// The whole status; null removes it.
         status: Value,
+        /// Who manages which field of the object from now on; `None` leaves that as it is.
+        managed_fields: Option<Vec<ManagedFields>>,
         /// What must hold.
         expect: Expect,
     },
@@ -81,7 +83,7 @@ impl Op {
 
     /// A status for whatever is there now.
     pub fn put_status(key: ObjectKey, status: Value) -> Self {
-        Self::PutStatus { key, status, expect: Expect::Any }
+        Self::PutStatus { key, status, managed_fields: None, expect: Expect::Any }
     }
 }
 

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod apply;
+mod apply_clients;
 mod fairness;
 mod field_selectors;
 mod fixture;
