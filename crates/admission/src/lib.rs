@@ -26,6 +26,7 @@ mod error;
 mod metrics;
 mod root_object;
 mod rule;
+mod signed_fields;
 
 pub use admission::{Admission, Caller, OpenError, Submitted, Write};
 pub use change_object::change_object;

@@ -127,7 +127,8 @@ impl AgentMetrics {
     pub(crate) fn count(&self, report: &Report) {
         for kind in KINDS {
             for state in STATES {
-                let fits = |(id, unit): &(&UnitId, &stead_unit::UnitReport)| kind_of(id) == kind && state_word(&unit.state) == state;
+                let fits =
+                    |(id, unit): &(&UnitId, &stead_unit::UnitReport)| kind_of(id) == kind && state_word(&unit.state) == state;
                 let number = report.units.iter().filter(fits).count();
                 self.units.get_or_create(&UnitLabels { kind, state }).set(i64::try_from(number).unwrap_or(i64::MAX));
             }

@@ -62,7 +62,7 @@ impl Query {
         self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    fn flag(&self, name: &str) -> ApiResult<Option<bool>> {
+    pub(crate) fn flag(&self, name: &str) -> ApiResult<Option<bool>> {
         match self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str()) {
             None => Ok(None),
             Some("" | "true" | "1" | "True" | "t") => Ok(Some(true)),

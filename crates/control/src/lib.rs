@@ -17,11 +17,13 @@
 pub mod acknowledgement;
 mod act;
 pub mod delivery;
+pub mod election;
 pub mod enrollment;
 pub mod events;
 mod fleet;
 pub mod liveness;
 mod metrics;
+pub mod presence;
 pub mod profile_status;
 mod tally;
 

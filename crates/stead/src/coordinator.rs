@@ -128,7 +128,7 @@ async fn serve(
     let keys = ServingKeys::open(&state_dir.join("tls"), &args.name).map_err(|error| Failure::of(FailureKind::Config, error))?;
     let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), address, pass.to_vec()));
     let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
-    let api = Api::new(admission.clone(), fleet_of_api, keys.token_key(), Limits::default(), stop.clone());
+    let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
     let counted: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>> = match &relay {
         Some(relay) => Some(relay.counter()),
         None => None,

@@ -22,11 +22,7 @@ pub(crate) fn start(settings: &Settings, terminal: Terminal, daemon: bool, trace
     let unset = settings.resolved("log_level").is_none_or(|resolved| resolved.origin == Origin::Default);
     let filter = EnvFilter::new(if daemon && unset { DAEMON_FILTER } else { settings.log_level() });
     let log = tracing_subscriber::fmt::layer::<Registry>().with_writer(std::io::stderr).with_ansi(terminal.stderr_colour());
-    let log = if settings.log_json() {
-        log.fmt_fields(JsonFields::new()).event_format(JsonLines).boxed()
-    } else {
-        log.boxed()
-    };
+    let log = if settings.log_json() { log.fmt_fields(JsonFields::new()).event_format(JsonLines).boxed() } else { log.boxed() };
     let traces = traces.map(|layer| {
         let takes = filter_fn(TraceLayer::takes).with_max_level_hint(tracing::level_filters::LevelFilter::DEBUG);
         layer.with_filter(takes)

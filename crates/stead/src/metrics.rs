@@ -95,7 +95,8 @@ impl ProcessMetrics {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The name of the program is in brackets and may hold anything; what follows is numbers.
         let numbers: Vec<&str> = stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| rest.split_whitespace().collect());
-        let number = |field: usize| numbers.get(field.saturating_sub(3)).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let number =
+            |field: usize| numbers.get(field.saturating_sub(3)).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
         let [user, system, start] = [14, 15, 22].map(number);
         self.cpu_seconds.set(user.saturating_add(system) / TICKS_PER_SECOND);
         let booted = std::fs::read_to_string("/proc/stat").unwrap_or_default();

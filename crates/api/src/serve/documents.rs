@@ -11,6 +11,7 @@ use stead_trust::{Signature, Submission};
 
 use crate::api::Call;
 use crate::body;
+use crate::fields::FieldMatcher;
 use crate::page_token::PageToken;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
@@ -81,16 +82,12 @@ async fn list(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     }
     let (objects, token) = if route.resource.is_change() { changes(call, route, &options).await? } else { (roots(call)?, None) };
     let objects = objects.iter().map(value_of).collect::<ApiResult<Vec<_>>>()?;
-    let wanted: Vec<Value> = objects.into_iter().filter(|object| wanted(object, &options)).collect();
+    let fields = FieldMatcher::new(route.resource, &options.fields)?;
+    let fits = |object: &Value| fields.as_ref().is_none_or(|fields| fields.matches_value(object));
+    let unlabelled = options.labels.matches(&std::collections::BTreeMap::new());
+    let wanted: Vec<Value> = objects.into_iter().filter(|object| unlabelled && fits(object)).collect();
     let meta = ListMeta { revision: call.api.admission().store().revision(), continue_token: token, remaining: None };
     Ok(response::json_bytes(StatusCode::OK, renderer.list_of_values(&wanted, &meta)?))
-}
-
-/// Documents have no labels; of their fields, only the name selects.
-fn wanted(object: &Value, options: &ListOptions) -> bool {
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let named = |(field, equal, value): &(String, bool, String)| field != "metadata.name" || (name == value) == *equal;
-    options.labels.matches(&std::collections::BTreeMap::new()) && options.fields.requirements.iter().all(named)
 }
 
 /// A page of Changes, newest first.

@@ -87,10 +87,13 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::ChangeExists { id, .. } => {
             ApiError::new(StatusCode::CONFLICT, "AlreadyExists", error.to_string()).about(resource, id)
         }
-        CommitError::RootVersion { .. } => ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string()),
+        CommitError::RootVersion { .. } | CommitError::RootMoved { .. } | CommitError::Deposed { .. } => {
+            ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string())
+        }
         CommitError::InvalidKey { key } => {
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.name", CauseReason::Invalid, error.to_string())])
         }
+        CommitError::NulCharacter { .. } => ApiError::new(StatusCode::BAD_REQUEST, "BadRequest", error.to_string()),
         CommitError::TooLarge { .. } => ApiError::too_large(error.to_string()),
         CommitError::Engine(_) | CommitError::Closed => ApiError::unavailable(error.to_string()),
         CommitError::Unknown(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", error.to_string()),

@@ -76,7 +76,8 @@ fn login(call: &Call) -> ApiResult<Answer> {
     if !call.api.nonces().use_up(&claim.nonce, call.now()) {
         return Err(stale());
     }
-    let (token, until) = call.api.issue_token(&key);
+    let issued = call.api.issue_token(&key);
+    let (token, until) = issued.map_err(|error| ApiError::internal(error.to_string()))?;
     tracing::info!(key = %key.fingerprint(), "login");
     Ok(response::json(StatusCode::OK, &json!({"token": token, "expirationTimestamp": crate::instant::spell(until, false)})))
 }

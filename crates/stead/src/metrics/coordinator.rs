@@ -176,6 +176,8 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         unauthorized,
         stalled,
         watches_behind,
+        list_parts: _,
+        lists_too_slow,
     } = *counters;
     let reasons = [
         ("Full", "there was no room for more connections", connections_refused),
@@ -188,6 +190,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         ("Unauthorized", "there was no good token, or the login was refused", unauthorized),
         ("Stalled", "the client took nothing of what it was sent", stalled),
         ("WatchBehind", "a watch had fallen too far behind", watches_behind),
+        ("ListTooSlow", "a large list took too long", lists_too_slow),
     ];
     reasons.into_iter().map(|(label, words, number)| (label.to_owned(), words.to_owned(), number)).collect()
 }

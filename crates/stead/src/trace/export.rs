@@ -49,10 +49,8 @@ impl Exporting {
         let builder = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_timeout(limit);
         // OTLP/HTTP, "Endpoint URLs for OTLP/HTTP": the signal's path is added to the base.
         let builder = builder.with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')));
-        let mut exporter = builder
-            .with_http_client(client.build().map_err(|error| wrong(&error))?)
-            .build()
-            .map_err(|error| wrong(&error))?;
+        let mut exporter =
+            builder.with_http_client(client.build().map_err(|error| wrong(&error))?).build().map_err(|error| wrong(&error))?;
         let resource = Resource::builder_empty().with_attributes([
             KeyValue::new("service.namespace", "stead"),
             KeyValue::new("service.name", service),

@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) submissions: Vec<Submission>,
     /// Another change that comes in between sequences and submission: object's path and the object.
     pub(crate) intruder: Option<(String, Value)>,
-    /// Lines that a watch sends before it ends.
+    /// Lines that each watch sends before it ends.
     pub(crate) watch: Vec<Value>,
     /// Objects that come, one after each watch of their kind that was refused.
     pub(crate) arrivals: Vec<(String, Value)>,
@@ -127,7 +127,7 @@ impl Server {
                 status(405, "MethodNotAllowed", "changes are not watched")
             }
             ("GET", _) if query.contains("watch=true") => {
-                let lines = std::mem::take(&mut self.record.lock().unwrap().watch);
+                let lines = self.record.lock().unwrap().watch.clone();
                 (200, lines.iter().map(|line| format!("{line}\n")).collect())
             }
             ("GET", _) => self.read(path),
