@@ -4,9 +4,11 @@
 
 mod apt;
 mod kubectl;
+mod prometheus;
 mod python;
 mod rust;
 mod sources;
+mod unpacked;
 
 use crate::command;
 use crate::failure::{Failure, Outcome};
@@ -18,6 +20,7 @@ pub(crate) struct Tools {
     kubectl_120: PathBuf,
     kubectl_132: PathBuf,
     python: PathBuf,
+    prometheus: PathBuf,
     nextest: PathBuf,
     deny: PathBuf,
 }
@@ -31,6 +34,7 @@ impl Tools {
             kubectl_120: kubectl.old,
             kubectl_132: kubectl.new,
             python: python::install()?,
+            prometheus: prometheus::install()?,
             nextest: rust::install(&rust::NEXTEST)?,
             deny: rust::install(&rust::DENY)?,
         })
@@ -54,8 +58,13 @@ impl Tools {
     }
 
     /// What the tests are told: one variable a peer.
-    fn peers(&self) -> [(&'static str, &PathBuf); 3] {
-        [("STEAD_KUBECTL_120", &self.kubectl_120), ("STEAD_KUBECTL_132", &self.kubectl_132), ("STEAD_PYTHON", &self.python)]
+    fn peers(&self) -> [(&'static str, &PathBuf); 4] {
+        [
+            ("STEAD_KUBECTL_120", &self.kubectl_120),
+            ("STEAD_KUBECTL_132", &self.kubectl_132),
+            ("STEAD_PYTHON", &self.python),
+            ("STEAD_PROMETHEUS", &self.prometheus),
+        ]
     }
 }
 

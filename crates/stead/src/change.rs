@@ -133,7 +133,7 @@ async fn send(client: &Client, submission: &Submission, now: Timestamp, dry_run:
     let path = format!("/apis/stead.dev/v1/changes{query}");
     let answer: Value = client.post(&path, submission).await.map_err(refused)?;
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    tracing::info!(change = name, time = %now, dry_run, "the change was admitted");
+    tracing::info!(change = name.to_ascii_uppercase(), time = %now, dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
 }
 

@@ -30,8 +30,6 @@ mod watch;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
@@ -96,13 +94,10 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
     let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal(format!("the runtime cannot start: {error}")))?;
     runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let exporting = exporting.map(|exporting: trace::Exporting| tokio::spawn(exporting.run(stop.clone())));
+        let exporting = exporting.map(trace::Exporting::start);
         let outcome = dispatch(&context, cli.command).await;
-        stop.cancel();
         if let Some(exporting) = exporting {
-            // It ends within its limit; what broke it down has been told of by its panic.
-            let _ = exporting.await;
+            exporting.finish().await;
         }
         outcome
     })

@@ -35,6 +35,26 @@ pub enum Refusal {
     Duplicate,
 }
 
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 14] = [
+        Self::Handshake,
+        Self::HandshakesBusy,
+        Self::TooManyUnknown,
+        Self::TooManySessions,
+        Self::TooManyOfOneKey,
+        Self::Silent,
+        Self::Oversized,
+        Self::Garbage,
+        Self::OutOfTurn,
+        Self::OtherFleet,
+        Self::HelloTooLong,
+        Self::NotAdmitted,
+        Self::Refused,
+        Self::Duplicate,
+    ];
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

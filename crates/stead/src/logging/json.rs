@@ -40,7 +40,13 @@ struct Fields<'a>(&'a mut Map<String, Value>);
 
 impl Fields<'_> {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
+        let name = match field.name() {
+            // What came through the crate `log`: its own place, where others have theirs. Lines of a library's source say nothing.
+            "log.target" => "target",
+            "log.file" | "log.line" | "log.module_path" => return,
+            name => name,
+        };
+        self.0.insert(name.to_owned(), value.into());
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stead_admission::Admission;
 use stead_api::{Api, CountersSnapshot};
 use stead_control::Control;
-use stead_wire::{CoordinatorHandle, Counters, RelayCounters};
+use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters, RelayRefusal};
 
 use super::{Metrics, ProcessMetrics, set};
 use crate::trace::TraceMetrics;
@@ -218,6 +218,10 @@ fn sessions(group: &SessionMetrics, counters: &Counters) {
     group.state_parts.set(counters.state_parts);
     group.states_dropped.set(counters.states_dropped);
     group.duplicate_keys.set(counters.duplicates);
+    // All of them from the start, so that the first refusal is seen as a rise.
+    for refusal in Refusal::ALL {
+        group.refused.get_or_create(&Reason { reason: format!("{refusal:?}") });
+    }
     count(&group.refused, refusals(&counters.refused));
 }
 
@@ -228,6 +232,9 @@ fn relay(group: &RelayMetrics, counters: &RelayCounters) {
     group.bytes_sent.set(counters.bytes_sent);
     group.bytes_received.set(counters.bytes_received);
     group.packets_dropped.set(counters.packets_dropped);
+    for refusal in RelayRefusal::ALL {
+        group.refused.get_or_create(&Reason { reason: format!("{refusal:?}") });
+    }
     count(&group.refused, refusals(&counters.refused));
 }
 

@@ -33,7 +33,36 @@ pub(crate) struct Exporting {
     works: bool,
 }
 
+/// An exporter at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    task: tokio::task::JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Sends what waits, within a limit, and ends.
+    pub(crate) async fn finish(self) {
+        self.stop.cancel();
+        let abort = self.task.abort_handle();
+        match tokio::time::timeout(Duration::from_secs(FLUSH_SECONDS_MAX), self.task).await {
+            // What broke it down has been told of by its panic.
+            Ok(_) => {}
+            Err(_) => {
+                abort.abort();
+                tracing::warn!("the last spans of this process could not be sent in time");
+            }
+        }
+    }
+}
+
 impl Exporting {
+    /// Begins to send.
+    pub(crate) fn start(self) -> Running {
+        let stop = CancellationToken::new();
+        Running { task: tokio::spawn(self.run(stop.clone())), stop }
+    }
+
     pub(super) fn new(
         endpoint: &str,
         service: &'static str,
@@ -61,38 +90,39 @@ impl Exporting {
         Ok(Self { exporter, endpoint: endpoint.to_owned(), spans, metrics, works: true })
     }
 
-    /// Sends spans as they end, until `stop`; then those that wait, within a limit.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let _ = stop.run_until_cancelled(self.send_on()).await;
-        self.spans.close();
-        let flush = async {
-            loop {
-                let mut batch = Vec::with_capacity(BATCH_SPANS_MAX);
-                if self.spans.recv_many(&mut batch, BATCH_SPANS_MAX).await == 0 {
-                    return;
-                }
+    /// Sends spans as they end, until `stop`; then those that wait.
+    async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let mut batch = Vec::with_capacity(BATCH_SPANS_MAX);
+            self.gather(&stop, &mut batch).await;
+            if !batch.is_empty() {
                 self.send(batch).await;
             }
-        };
-        if tokio::time::timeout(Duration::from_secs(FLUSH_SECONDS_MAX), flush).await.is_err() {
-            tracing::warn!("the last spans of this process could not be sent in time");
+        }
+        self.spans.close();
+        loop {
+            let mut batch = Vec::with_capacity(BATCH_SPANS_MAX);
+            if self.spans.recv_many(&mut batch, BATCH_SPANS_MAX).await == 0 {
+                return;
+            }
+            self.send(batch).await;
         }
     }
 
-    async fn send_on(&mut self) {
-        loop {
-            let mut batch = Vec::with_capacity(BATCH_SPANS_MAX);
-            let gather = tokio::time::sleep(Duration::from_millis(GATHER_MILLISECONDS));
-            tokio::pin!(gather);
-            while batch.len() < BATCH_SPANS_MAX {
-                let room = BATCH_SPANS_MAX - batch.len();
-                tokio::select! {
-                    biased;
-                    taken = self.spans.recv_many(&mut batch, room) => if taken == 0 { return },
-                    () = &mut gather, if !batch.is_empty() => break,
-                }
+    /// Waits for spans, and then for more of them a while.
+    async fn gather(&mut self, stop: &CancellationToken, batch: &mut Vec<SpanData>) {
+        let pause = tokio::time::sleep(Duration::MAX);
+        tokio::pin!(pause);
+        while batch.len() < BATCH_SPANS_MAX {
+            let (was_empty, room) = (batch.is_empty(), BATCH_SPANS_MAX - batch.len());
+            tokio::select! {
+                taken = self.spans.recv_many(batch, room) => if taken == 0 { return },
+                () = &mut pause => return,
+                () = stop.cancelled() => return,
             }
-            self.send(batch).await;
+            if was_empty {
+                pause.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(GATHER_MILLISECONDS));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod coordinator;
 mod fleet;
 mod keys;
 mod manifests;
+mod observability;
 mod security_key;
 mod stand_in;
 mod stead;
