@@ -2,6 +2,7 @@
 
 mod create;
 mod documents;
+mod history;
 mod read;
 mod refused;
 mod remove;

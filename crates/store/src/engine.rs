@@ -1,6 +1,8 @@
 //! What a database must do to hold the record; SQLite does it now, and every engine passes the same tests.
 
-use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::BoxStream;
 use stead_model::{ObjectKey, Revision};
 
@@ -44,6 +46,17 @@ pub trait Engine: Send + Sync + 'static {
     /// For each name its newest entry and that entry's Change, by revision; a name that was never in a Change is left out.
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>>;
 
+    /// The entries of some names at these sequences, each with its Change; one that there never was is left out, and the order is the
+    /// engine's. An engine with an index answers by it; this walks back through the Changes.
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        walk_for_entries(self, wanted).boxed()
+    }
+
+    /// Changes whose id starts like this, at most so many. An engine with an index answers by it; this walks back through the Changes.
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        walk_for_names(self, prefix, limit).boxed()
+    }
+
     /// The newest revision whose steps, with those of all before it, must go to leave at most so many bytes of history.
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>>;
 
@@ -52,6 +65,51 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Lets go of the database, and of the lock that keeps other coordinators off.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Changes of one step of a walk.
+const WALK_CHANGES: usize = 256;
+
+async fn walk_for_entries<E: Engine + ?Sized>(
+    engine: &E,
+    wanted: Vec<(ObjectKey, u64)>,
+) -> Result<Vec<(Change, Entry)>, EngineError> {
+    let mut wanted: BTreeMap<ObjectKey, Vec<u64>> = wanted.into_iter().fold(BTreeMap::new(), |mut names, (key, sequence)| {
+        names.entry(key).or_default().push(sequence);
+        names
+    });
+    let (mut found, mut before) = (Vec::new(), Revision(u64::MAX));
+    while !wanted.is_empty() {
+        let changes = engine.changes_before(before, WALK_CHANGES).await?;
+        let Some(last) = changes.last() else { break };
+        before = last.revision;
+        for change in changes {
+            for entry in engine.entries(change.revision).await? {
+                let Some(sequences) = wanted.get_mut(&entry.key) else { continue };
+                let open = sequences.len();
+                sequences.retain(|sequence| *sequence != entry.sequence);
+                if sequences.is_empty() {
+                    wanted.remove(&entry.key);
+                } else if sequences.len() == open {
+                    continue;
+                }
+                found.push((change.clone(), entry));
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn walk_for_names<E: Engine + ?Sized>(engine: &E, prefix: String, limit: usize) -> Result<Vec<Change>, EngineError> {
+    let (mut found, mut before) = (Vec::new(), Revision(u64::MAX));
+    while found.len() < limit {
+        let changes = engine.changes_before(before, WALK_CHANGES).await?;
+        let Some(last) = changes.last() else { break };
+        before = last.revision;
+        found.extend(changes.into_iter().filter(|change| change.id.starts_with(&prefix)));
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// Why the database did not do what it was asked to.

@@ -1,9 +1,12 @@
 //! Signed Changes: sequences, seals, roots, and what is read back of them.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use stead_model::Revision;
-use stead_store::{ChangeReference, CommitError, Op, Operation, Retention, RootDocument, Sequence, Transaction};
+use stead_store::{ChangeReference, CommitError, Op, Operation, Options, Retention, RootDocument, Sequence, Store, Transaction};
 
+use crate::support::flaky::Flaky;
 use crate::support::{Record, commit, entry, key, put, signed, time, widget};
 
 #[tokio::test]
@@ -37,6 +40,36 @@ async fn a_change_is_kept_with_its_receipt_and_entries() {
     assert_eq!(ids(store.changes(None, 10).await.unwrap()), ["01B", "01A"]);
     assert_eq!(ids(store.changes(None, 1).await.unwrap()), ["01B"]);
     assert_eq!(ids(store.changes(Some(Revision(3)), 10).await.unwrap()), ["01A"]);
+}
+
+#[tokio::test]
+async fn what_was_signed_before_is_found_with_an_index_and_without() {
+    let record = Record::new();
+    let store = record.open().await;
+    let put = |name: &str| vec![Op::put(widget(name, json!({})))];
+    store.commit(signed("01AX", vec![entry("a", 1, Operation::Put)], put("a"))).await.unwrap();
+    store.commit(signed("01AY", vec![entry("a", 2, Operation::Put), entry("b", 1, Operation::Put)], put("b"))).await.unwrap();
+    store.commit(signed("01B", vec![entry("a", 3, Operation::Delete)], vec![Op::delete(key("a"))])).await.unwrap();
+    store.close().await;
+    // The walk is what an engine without an index does: the flaky engine answers neither question itself.
+    let flaky = Flaky { inner: record.engine().await, mode: Arc::default() };
+    let walking = Store::open(flaky, Options::default()).await.unwrap();
+    check_history(&walking).await;
+    walking.close().await;
+    check_history(&record.open().await).await;
+}
+
+async fn check_history(store: &Store) {
+    let wanted = vec![(key("a"), 1), (key("a"), 3), (key("b"), 1), (key("a"), 9), (key("c"), 1)];
+    let mut found: Vec<_> = store.entries_at(wanted).await.unwrap();
+    found.sort_by_key(|(_, entry)| (entry.key.clone(), entry.sequence));
+    let seen: Vec<_> = found.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
+    assert_eq!(seen, [("01AX", "a", 1), ("01B", "a", 3), ("01AY", "b", 1)]);
+    for (prefix, limit, expected) in [("01A", 9, 2), ("01A", 1, 1), ("01AX", 9, 1), ("01", 9, 3), ("02", 9, 0), ("01AXX", 9, 0)] {
+        let found = store.changes_named(prefix, limit).await.unwrap();
+        assert_eq!(found.len(), expected, "{prefix}");
+        assert!(found.iter().all(|change| change.id.starts_with(prefix)), "{prefix}");
+    }
 }
 
 #[tokio::test]
