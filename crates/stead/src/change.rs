@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use stead_model::{Digest, Object, ObjectKey, registry};
 use stead_trust::{Authorship, Salt, Signer, StatementBuilder, Submission};
 use ulid::Ulid;
@@ -14,6 +13,7 @@ use crate::cli::Signing;
 use crate::client::{Client, ClientError};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
+use crate::history;
 use crate::signer::{self, BoxSigner};
 
 /// How many objects are read at once before a change is made.
@@ -24,6 +24,9 @@ const READS_AT_ONCE: usize = 16;
 pub(crate) struct Draft {
     pub(crate) puts: Vec<Object>,
     pub(crate) deletes: Vec<Deletion>,
+    /// The sequences that were read before the objects were looked at: the change is signed on top of these, so that nothing is written
+    /// over that nobody has seen. Names that are missing are asked for when it is signed.
+    pub(crate) sequences: BTreeMap<ObjectKey, u64>,
 }
 
 /// An object that is to go.
@@ -31,6 +34,13 @@ pub(crate) struct Draft {
 pub(crate) struct Deletion {
     pub(crate) api_version: String,
     pub(crate) key: ObjectKey,
+}
+
+impl Draft {
+    /// The names of its objects.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ObjectKey> + '_ {
+        self.puts.iter().map(Object::key).chain(self.deletes.iter().map(|deletion| deletion.key.clone()))
+    }
 }
 
 /// A change that was admitted, or that would be.
@@ -69,28 +79,14 @@ pub(crate) async fn sign_and_send_with(
     signing: &Signing,
 ) -> Result<Sent, Failure> {
     let fleet = fleet(settings)?;
-    let sequences = sequences(client, draft).await?;
+    let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
+    let mut sequences = draft.sequences.clone();
+    if !missing.is_empty() {
+        sequences.extend(history::sequences(client, &missing).await?);
+    }
     let now = Timestamp::now();
     let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
     send(client, &submission, now, signing.dry_run).await
-}
-
-/// The sequence of each name's last signed change, 0 where there was none.
-async fn sequences(client: &Client, draft: &Draft) -> Result<BTreeMap<ObjectKey, u64>, Failure> {
-    #[derive(Deserialize)]
-    struct Sequence {
-        sequence: u64,
-    }
-    let name = |api_version: &str, key: &ObjectKey| json!({"apiVersion": api_version, "kind": key.kind.kind(), "namespace": key.namespace, "name": key.name});
-    let puts = draft.puts.iter().map(|object| (object.api_version.as_str(), object.key()));
-    let deletes = draft.deletes.iter().map(|deletion| (deletion.api_version.as_str(), deletion.key.clone()));
-    let wanted: Vec<(&str, ObjectKey)> = puts.chain(deletes).collect();
-    let names: Vec<Value> = wanted.iter().map(|(api_version, key)| name(api_version, key)).collect();
-    let answers: Vec<Sequence> = client.post("/stead/v1/sequences", &names).await?;
-    if answers.len() != wanted.len() {
-        return Err(Failure::internal(format!("{} sequences were asked for and {} came", wanted.len(), answers.len())));
-    }
-    Ok(wanted.into_iter().map(|(_, key)| key).zip(answers.into_iter().map(|answer| answer.sequence)).collect())
 }
 
 fn submission(

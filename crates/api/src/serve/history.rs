@@ -106,7 +106,8 @@ fn wanted(call: &Call) -> ApiResult<Vec<(ObjectKey, u64)>> {
     if wanted.len() > ENTRIES_MAX {
         return Err(ApiError::too_large(format!("{} entries are asked for; {ENTRIES_MAX} is the limit", wanted.len())));
     }
-    let key = |name: &Wanted| ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
+    let key =
+        |name: &Wanted| ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
     Ok(wanted.iter().map(|name| (key(name), name.sequence)).collect())
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::Scope;
 use crate::commands::label::Label;
 use crate::duration::Span;
+use crate::exit_code::ExitCode;
 
 /// Where manifests come from.
 #[derive(Debug, Args)]
@@ -25,12 +26,17 @@ pub(crate) struct Signing {
     /// How long a coordinator may take to admit the change
     #[arg(long, value_name = "SPAN", default_value = "24h")]
     pub(crate) admit_within: Span,
-    /// Sign it and have it checked, but do not apply it
+    /// Sign it and have it checked, but do not apply it; the exit code tells whether anything would change
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 impl Signing {
+    /// How a command ends that has something to change: a script can tell by a dry run whether there is.
+    pub(crate) const fn outcome(&self) -> ExitCode {
+        if self.dry_run { ExitCode::Changed } else { ExitCode::Success }
+    }
+
     /// A change that a command makes by itself.
     pub(crate) fn with_message(message: String) -> Self {
         /// Sent at once, by a program that waits for the answer.
@@ -145,23 +151,14 @@ pub(crate) struct TicketCreateArgs {
 /// `stead change`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChangeCommand {
-    /// Show a change, and check its signatures here
-    Show(ChangeShowArgs),
     /// Write the files with which OpenSSH checks a change without Stead
     Export(ChangeExportArgs),
-}
-
-/// `stead change show`.
-#[derive(Debug, Args)]
-pub(crate) struct ChangeShowArgs {
-    /// The id of the change, as `stead get changes` shows it
-    pub(crate) id: String,
 }
 
 /// `stead change export`.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeExportArgs {
-    /// The id of the change, as `stead get changes` shows it
+    /// The change: its id or the beginning of it, rev:NUMBER, or latest
     pub(crate) id: String,
     /// A new or empty folder for the files
     #[arg(long, value_name = "DIR")]

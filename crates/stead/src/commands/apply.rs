@@ -8,11 +8,11 @@ use super::Context;
 use crate::change::{self, Draft};
 use crate::cli::ApplyArgs;
 use crate::client::Client;
-use crate::difference::{text_of, unified};
+use crate::difference::ThreeWay;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{Format, json, qualified_name, yaml};
-use crate::{Outcome, manifest};
+use crate::{Outcome, history, manifest};
 
 /// What a manifest does to the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,13 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
     let wanted: Vec<Object> = manifests.into_iter().map(|manifest| manifest.object).collect();
     let client = Client::connect(&context.settings).await?;
     let keys: Vec<ObjectKey> = wanted.iter().map(Object::key).collect();
+    // Before the objects: a change that comes in between is noticed, and not signed over.
+    let sequences = history::sequences(&client, &keys).await?;
     let present = change::on_record(&client, &keys).await?;
     let effects: Vec<Effect> = wanted.iter().map(|object| Effect::of(present.get(&object.key()), object)).collect();
 
     let changed = wanted.iter().zip(&effects).filter(|(_, effect)| **effect != Effect::Unchanged);
-    let draft = Draft { puts: changed.map(|(object, _)| object.clone()).collect(), deletes: Vec::new() };
+    let draft = Draft { puts: changed.map(|(object, _)| object.clone()).collect(), deletes: Vec::new(), sequences };
     if draft.puts.is_empty() {
         report(context, &wanted, &effects, "")?;
         return Ok(ExitCode::Success);
@@ -70,7 +72,7 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
             report(context, &wanted, &effects, &note)?;
         }
     }
-    Ok(ExitCode::Success)
+    Ok(args.signing.outcome())
 }
 
 fn report(context: &Context, wanted: &[Object], effects: &[Effect], note: &str) -> Result<(), Failure> {
@@ -105,22 +107,13 @@ async fn three_ways(
     let mut out = String::new();
     for object in mine {
         let key = object.key();
-        let (base, their) = (text_of(before.get(&key))?, text_of(theirs.get(&key))?);
-        let own = text_of(Some(object))?;
-        out.push_str(&unified(
-            &format!("{key} (as you saw it)"),
-            &format!("{key} (as it is now)"),
-            &base,
-            &their,
-            context.terminal,
-        ));
-        out.push_str(&unified(
-            &format!("{key} (as you saw it)"),
-            &format!("{key} (as you want it)"),
-            &base,
-            &own,
-            context.terminal,
-        ));
+        let difference = ThreeWay {
+            name: key.to_string(),
+            base: ("as you saw it", before.get(&key)),
+            theirs: ("as it is now", theirs.get(&key)),
+            yours: ("as you want it", Some(object)),
+        };
+        out.push_str(&difference.text(context.terminal)?);
     }
     Ok(out)
 }

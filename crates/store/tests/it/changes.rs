@@ -63,7 +63,8 @@ async fn check_history(store: &Store) {
     let wanted = vec![(key("a"), 1), (key("a"), 3), (key("b"), 1), (key("a"), 9), (key("c"), 1)];
     let mut found: Vec<_> = store.entries_at(wanted).await.unwrap();
     found.sort_by_key(|(_, entry)| (entry.key.clone(), entry.sequence));
-    let seen: Vec<_> = found.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
+    let seen: Vec<_> =
+        found.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
     assert_eq!(seen, [("01AX", "a", 1), ("01B", "a", 3), ("01AY", "b", 1)]);
     for (prefix, limit, expected) in [("01A", 9, 2), ("01A", 1, 1), ("01AX", 9, 1), ("01", 9, 3), ("02", 9, 0), ("01AXX", 9, 0)] {
         let found = store.changes_named(prefix, limit).await.unwrap();
