@@ -127,7 +127,7 @@ fn what_is_so_already_is_not_signed() {
     coordinator.record.lock().unwrap().objects.insert(format!("{PROFILES}/web"), profile("same"));
     let ended = home.stead_with(&["apply", "-f", "-"], &manifest("same"));
     assert_eq!(ended.ok(), "profile.stead.dev/web unchanged\n");
-    assert!(!coordinator.was_asked("POST /stead/v1/sequences"));
+    assert!(!coordinator.was_asked("POST /apis/stead.dev/v1/changes"));
 }
 
 #[test]
