@@ -15,6 +15,7 @@ use stead_trust::{
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
+use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
 use crate::{change_object, root_object};
 
@@ -219,19 +220,36 @@ impl Admission {
     ///
     /// [`WriteError::Refused`] says which check failed; nothing has happened then.
     pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+        self.submit_if(caller, submission, &[], dry_run).await
+    }
+
+    /// Admits a Change that owners signed, where what it depends on holds at that moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admission::submit`], and [`WriteError::Precondition`].
+    pub async fn submit_if(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
         let _turn = self.turn.read().await;
         let now = self.environment.now();
         let snapshot = self.store.snapshot();
         let admitted = stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now)?;
-        let ops = self.ops_of(&snapshot, &admitted)?;
+        let mut ops = checks(preconditions)?;
+        ops.extend(self.ops_of(&snapshot, &admitted)?);
         let id = admitted.statement.statement.id.clone();
         let change = self.signed_change(&admitted, submission)?;
         tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
         let transaction = Transaction { time: now, ops, change: Some(change), root: None };
         if dry_run {
-            return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
+            let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
+            return Ok(Submitted { change: None, outcomes: preview.objects });
         }
-        let committed = self.store.commit(transaction).await?;
+        let committed = self.store.commit(transaction).await.map_err(|error| told_apart(error, preconditions))?;
         let reference = stead_store::ChangeReference::Id(id);
         let change = match self.store.change(reference).await? {
             Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),

@@ -11,7 +11,9 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use self::change::{ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, DeleteArgs, DenyArgs, DiffArgs};
+pub(crate) use self::change::{
+    ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, Conditions, DeleteArgs, DenyArgs, DiffArgs, Files,
+};
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
@@ -93,8 +95,11 @@ pub(crate) enum Command {
     /// Sign manifests as one change, and send it
     #[command(
         long_about = "Read manifests (YAML or JSON), sign all objects in them as one change, and send it. The change is applied whole \
-                            or not at all. Objects that are already so are left out.\n\nExamples:\n  stead apply -f web.yaml -m 'a banner'\n  \
-                            stead apply -f fleet/ --dry-run\n  cat web.yaml | stead apply -f -"
+                            or not at all. Objects that are already so are left out. A manifest whose metadata has a resourceVersion is \
+                            meant for that state of its object, and refused for any other.\n\nExamples:\n  stead apply -f web.yaml -m 'a \
+                            banner'\n  stead apply -f fleet/ --dry-run\n  stead apply -f fleet/ -R --set fleet --prune    the folder as it \
+                            is, and nothing else of that set\n  stead apply -f web.yaml --if-sequence profile/base=4\n  cat web.yaml | \
+                            stead apply -f -"
     )]
     Apply(ApplyArgs),
     /// Show what manifests would change, and the steps each machine would take

@@ -4,6 +4,7 @@ mod apply;
 mod approve;
 pub(crate) mod change_export;
 mod completion;
+pub(crate) mod condition;
 mod config_show;
 pub(crate) mod credential;
 mod delete;

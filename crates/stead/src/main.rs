@@ -19,6 +19,7 @@ mod failure;
 mod follow;
 mod history;
 mod identity;
+mod intent;
 mod keyring;
 mod kind_word;
 mod kubeconfig;

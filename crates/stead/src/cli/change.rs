@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Scope;
+use crate::commands::condition::{IfSequence, Named};
 use crate::commands::label::Label;
 use crate::duration::Span;
 use crate::exit_code::ExitCode;
@@ -15,6 +16,32 @@ pub(crate) struct Files {
     /// Manifests: a file, a folder (its .yaml, .yml and .json files), or - for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Read the folders below a folder, too
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// The set that the manifests are: each object gets the label stead.dev/set=NAME, which is signed with it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) set: Option<String>,
+    /// Delete, in the same change, the objects of the set that are on record and no longer in the manifests
+    #[arg(long, requires = "set")]
+    pub(crate) prune: bool,
+    /// Delete them even where there is no manifest left at all
+    #[arg(long, requires = "prune")]
+    pub(crate) prune_all: bool,
+    /// The namespace of objects that live in one and name none
+    #[arg(short = 'n', long, value_name = "NAME", default_value = "default")]
+    pub(crate) namespace: String,
+}
+
+/// What must hold of objects for a change to be admitted.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Conditions {
+    /// Only where the last signed change of an object has this sequence; the change need not write the object. May be given several times
+    #[arg(long, value_name = "KIND/NAME=NUMBER")]
+    pub(crate) if_sequence: Vec<IfSequence>,
+    /// Only where there is no such object. May be given several times
+    #[arg(long, value_name = "KIND/NAME")]
+    pub(crate) if_absent: Vec<Named>,
 }
 
 /// How a change is described and how long it is good for.
@@ -52,9 +79,8 @@ pub(crate) struct ApplyArgs {
     pub(crate) files: Files,
     #[command(flatten)]
     pub(crate) signing: Signing,
-    /// The namespace of objects that live in one and name none
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "default")]
-    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
 }
 
 /// `stead diff`.
@@ -65,9 +91,6 @@ pub(crate) struct DiffArgs {
     /// Show the objects only, without asking machines what they would do
     #[arg(long)]
     pub(crate) no_plan: bool,
-    /// The namespace of objects that live in one and name none
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "default")]
-    pub(crate) namespace: String,
 }
 
 /// `stead delete`.
