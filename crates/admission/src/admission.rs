@@ -17,6 +17,7 @@ use stead_trust::{
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
+use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
 use crate::{change_object, root_object, signed_fields};
 
@@ -243,27 +244,50 @@ impl Admission {
     ///
     /// [`WriteError::Refused`] says which check failed; nothing has happened then.
     pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+        self.submit_if(caller, submission, &[], dry_run).await
+    }
+
+    /// Admits a Change that owners signed, where what it depends on holds at that moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admission::submit`], and [`WriteError::Precondition`].
+    pub async fn submit_if(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (id, transaction) = self.admit(caller, submission, dry_run)?;
+            let (id, transaction) = self.admit(caller, submission, preconditions, dry_run)?;
             if dry_run {
-                return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
+                let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
+                return Ok(Submitted { change: None, outcomes: preview.objects });
             }
             match self.store.commit(transaction).await {
                 Ok(committed) => return self.submitted(id, committed).await,
                 // Another version of the trust root came first: what it says is asked anew.
                 Err(CommitError::RootMoved { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(told_apart(error, preconditions)),
             }
         }
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
     /// A Change as it would enter the record now, with its id.
-    fn admit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<(String, Transaction), WriteError> {
+    fn admit(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<(String, Transaction), WriteError> {
         let now = self.environment.now();
         let (chain, snapshot) = (self.chain(), self.store.snapshot());
         let admitted = stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now)?;
-        let ops = self.ops_of(&snapshot, &admitted)?;
+        let mut ops = checks(preconditions)?;
+        ops.extend(self.ops_of(&snapshot, &admitted)?);
         let id = admitted.statement.statement.id.clone();
         let change = Some(self.signed_change(&admitted, submission)?);
         tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");

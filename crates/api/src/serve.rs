@@ -3,6 +3,7 @@
 mod apply;
 mod create;
 mod documents;
+mod history;
 mod parts;
 mod read;
 mod refused;

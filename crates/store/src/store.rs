@@ -228,6 +228,24 @@ impl Store {
         self.inner.engine.newest_entries(keys).await
     }
 
+    /// The entries of some names at these sequences, each with its Change; one that there never was is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> Result<Vec<(Change, Entry)>, EngineError> {
+        self.inner.engine.entries_at(wanted).await
+    }
+
+    /// Signed Changes whose id starts like this, at most so many.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn changes_named(&self, prefix: &str, limit: usize) -> Result<Vec<Change>, EngineError> {
+        self.inner.engine.changes_named(prefix.to_owned(), limit).await
+    }
+
     /// Forgets history beyond what is to be kept, step by step beside the writers; gives back the revision up to which it is gone.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub enum Expect {
     Revision(Revision),
     /// There is one, and it has this uid.
     Uid(String),
+    /// The last signed change of its name has this sequence; 0 where there never was one.
+    Sequence(u64),
 }
 
 /// One operation on one object.
@@ -53,6 +55,13 @@ pub enum Op {
         status: Value,
         /// Who manages which field of the object from now on; `None` leaves that as it is.
         managed_fields: Option<Vec<ManagedFields>>,
+        /// What must hold.
+        expect: Expect,
+    },
+    /// Writes nothing: the transaction goes ahead only where this holds. It has no [`Outcome`].
+    Check {
+        /// The object, whether the transaction writes it or not.
+        key: ObjectKey,
         /// What must hold.
         expect: Expect,
     },
@@ -195,7 +204,7 @@ impl Outcome {
 pub struct Committed {
     /// Its revision; for a transaction that changed nothing, the revision it saw.
     pub revision: Revision,
-    /// What became of each operation, in their order.
+    /// What became of each operation that writes, in their order.
     pub objects: Vec<Outcome>,
 }
 
@@ -225,6 +234,16 @@ pub enum CommitError {
         expected: Revision,
         /// The revision it has.
         current: Revision,
+    },
+    /// The name's last signed change is another one.
+    #[error("the last signed change of {key} is its sequence {current}, and sequence {expected} was expected")]
+    OtherSequence {
+        /// The object.
+        key: ObjectKey,
+        /// The sequence that was expected.
+        expected: u64,
+        /// The sequence it has.
+        current: u64,
     },
     /// The object has been replaced by another of its name.
     #[error("{key} has uid {current}, not {expected}: it was deleted and made anew")]
