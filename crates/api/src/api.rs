@@ -24,8 +24,8 @@ use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
-use crate::token::TokenKey;
-use crate::{documents, serve};
+use crate::token::{self, Bearer, Checked};
+use crate::{documents, metrics, metrics::ApiMetrics, serve};
 
 /// What only the running coordinator knows: the floors beside this one stand behind it.
 pub trait Fleet: Send + Sync {
@@ -34,6 +34,12 @@ pub trait Fleet: Send + Sync {
 
     /// Asks machines what they would do.
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+
+    /// How the coordinator is doing, for `stead status`.
+    fn status(&self) -> Value;
+
+    /// Its metrics, in the OpenMetrics text format.
+    fn metrics(&self) -> String;
 }
 
 /// The API. Cheap to clone; all clones are the same.
@@ -45,10 +51,11 @@ pub struct Api {
 struct Inner {
     admission: Admission,
     fleet: Arc<dyn Fleet>,
-    token_key: TokenKey,
+    tokens: Mutex<Checked>,
     nonces: Mutex<Nonces>,
     limits: Limits,
     counters: Counters,
+    metrics: Arc<ApiMetrics>,
     gate: Gate,
     shutdown: CancellationToken,
 }
@@ -78,17 +85,24 @@ impl Call {
 
 impl Api {
     /// An API over a record. `shutdown` ends watches and connections when it is cancelled.
-    pub fn new(
-        admission: Admission,
-        fleet: Arc<dyn Fleet>,
-        token_key: TokenKey,
-        limits: Limits,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(admission: Admission, fleet: Arc<dyn Fleet>, limits: Limits, shutdown: CancellationToken) -> Self {
         let mut nonce_key = [0; 64];
         (admission.environment().random)(&mut nonce_key);
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
-        Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, gate, shutdown }) }
+        let metrics = Arc::default();
+        Self {
+            inner: Arc::new(Inner {
+                admission,
+                fleet,
+                tokens: Mutex::default(),
+                nonces,
+                limits,
+                counters,
+                metrics,
+                gate,
+                shutdown,
+            }),
+        }
     }
 
     /// What the port has seen and refused since the start.
@@ -96,12 +110,20 @@ impl Api {
         self.inner.counters.snapshot()
     }
 
+    /// What it answered, and how long that took.
+    pub fn metrics(&self) -> Arc<ApiMetrics> {
+        Arc::clone(&self.inner.metrics)
+    }
+
     /// A token for a key, as a login gives it: for the coordinator's own use, such as a demonstration's `kubectl`.
-    pub fn issue_token(&self, key: &stead_trust::PublicKey) -> (String, Timestamp) {
-        let until =
-            self.now().checked_add(jiff::SignedDuration::from_secs(crate::token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`](stead_admission::WriteError) where the coordinator's key does not sign.
+    pub fn issue_token(&self, key: &stead_trust::PublicKey) -> Result<(String, Timestamp), stead_admission::WriteError> {
+        let until = self.now().checked_add(jiff::SignedDuration::from_secs(token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
         let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
-        (self.inner.token_key.issue(key, until), until)
+        Ok((token::encode(&self.admission().token(key, until)?), until))
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -128,6 +150,10 @@ impl Api {
         self.inner.nonces.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn tokens(&self) -> std::sync::MutexGuard<'_, Checked> {
+        self.inner.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.inner.admission.environment().now()
     }
@@ -136,6 +162,7 @@ impl Api {
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         self.count().requests.add();
         let head = request.method() == Method::HEAD;
+        let (class, begun) = (metrics::class(request.method(), request.uri().query()), tokio::time::Instant::now());
         let mut answer = match self.admit(peer, request).await {
             Ok((call, route)) => dispatch(call, route).await,
             Err(error) => Err(error),
@@ -150,6 +177,7 @@ impl Api {
             answer = Ok(response::refusal(error));
         }
         let mut answer = answer.unwrap_or_else(|error| response::refusal(&error));
+        self.inner.metrics.answered(class, answer.status(), begun.elapsed());
         if head {
             *answer.body_mut() = response::ResponseBody::Whole(None);
         }
@@ -190,11 +218,18 @@ impl Api {
         });
         let token =
             token.ok_or_else(|| ApiError::unauthorized("Unauthorized: there is no bearer token; `stead login` gets one"))?;
-        let key = self.inner.token_key.check(token, self.now());
-        let key = key.map_err(|error| ApiError::unauthorized(format!("Unauthorized: {error}")))?;
+        let checked = self.tokens().check(token, &self.admission().fleet(), self.now());
+        let Bearer { person: key, coordinator } =
+            checked.map_err(|error| ApiError::unauthorized(format!("Unauthorized: {error}")))?;
+        let unknown = |key: &stead_trust::PublicKey| {
+            ApiError::unauthorized(format!("Unauthorized: the trust root no longer names the key {}", key.fingerprint()))
+        };
+        // What this coordinator gave itself is its own word, whether machines would take it or not.
+        if coordinator != *self.admission().online_key() && !self.admission().root().is_online_key(&coordinator) {
+            return Err(unknown(&coordinator));
+        }
         if !self.admission().is_owner(&key) {
-            let message = format!("Unauthorized: the trust root no longer names the key {}", key.fingerprint());
-            return Err(ApiError::unauthorized(message));
+            return Err(unknown(&key));
         }
         Ok(Some(Caller { name: key.fingerprint(), key: Some(key) }))
     }

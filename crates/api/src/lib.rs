@@ -31,6 +31,7 @@ mod gate;
 mod instant;
 mod limits;
 mod media;
+mod metrics;
 mod nonce;
 mod openapi;
 mod page_token;
@@ -58,6 +59,7 @@ pub use limits::{
     SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX, WATCHES_PER_CLIENT_MAX, WRITE_STALL_SECONDS_MAX,
     WRITES_PER_CLIENT_MAX,
 };
+pub use metrics::{ApiMetrics, ClassLabels, RequestLabels};
 pub use server::{BindError, Server};
 pub use tls::{KeysError, ServingKeys};
-pub use token::{TOKEN_SECONDS, TokenKey};
+pub use token::TOKEN_SECONDS;
