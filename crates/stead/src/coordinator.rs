@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use stead_admission::{Admission, Caller, Environment, Rule, Write};
+use stead_admission::{Admission, Caller, Environment, Rule, Write, WriteError};
 use stead_api::{Api, Limits, Server, ServingKeys};
 use stead_control::Control;
 use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
-use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
@@ -31,6 +31,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::identity;
 use crate::metrics::coordinator::Sources;
 use crate::metrics::server::{MetricsServer, run_optional};
+use crate::record::Place;
 
 /// How long connections and watches get to end when the coordinator is stopped, in seconds.
 const GOODBYE_SECONDS: u64 = 3;
@@ -94,7 +95,11 @@ pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
     crate::install_tls()?;
     check_plain(args.listen_plain)?;
     let stop = stop_on_signal()?;
-    let store = open_store(&state_dir).await?;
+    secrets::make_private_dir(&state_dir)
+        .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display())))?;
+    let Some(store) = Place::of(&context.settings)?.open(|line| context.say(line), &stop).await? else {
+        return Ok(ExitCode::Success);
+    };
     let served = serve(context, &args, &state_dir, key, store.clone(), &stop).await;
     store.close().await;
     served?;
@@ -180,14 +185,6 @@ fn check_plain(address: Option<SocketAddr>) -> Result<(), Failure> {
     }
 }
 
-async fn open_store(state_dir: &Path) -> Result<Store, Failure> {
-    let config = |error: std::io::Error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display()));
-    secrets::make_private_dir(state_dir).map_err(config)?;
-    let engine =
-        SqliteEngine::open(&state_dir.join("record.db")).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
-    Store::open(engine, Options::default()).await.map_err(|error| Failure::of(FailureKind::Config, error))
-}
-
 fn random(bytes: &mut [u8]) {
     // Without random bytes nothing may be signed; the kernel gives them for ever once it has started.
     while getrandom::fill(bytes).is_err() {
@@ -204,7 +201,11 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
                 .hint("Make one with `stead trust init`, and start with --trust-root FILE once."));
         };
         let root = crate::root_file::read(path)?;
-        Admission::found(&store, &root, &environment).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+        match Admission::found(&store, &root, &environment).await {
+            // Another coordinator of the same fleet was first; whether it is the same is seen when the chain is verified.
+            Ok(()) | Err(WriteError::Commit(CommitError::RootVersion { .. })) => {}
+            Err(error) => return Err(Failure::of(FailureKind::Config, error)),
+        }
         write_fleet(&fleet_file, &root.digest())?;
     }
     let fleet = read_fleet(&fleet_file, &store)?;
@@ -250,7 +251,8 @@ async fn found_namespace(admission: &Admission) -> Result<(), Failure> {
     let caller = Caller { name: "coordinator".to_owned(), key: None };
     let writes = vec![Write::Put { object, expect: Expect::Absent }];
     match admission.write(&caller, "the namespace that clients take for granted", writes, false).await {
-        Ok(_) => Ok(()),
+        // Another coordinator may have been first.
+        Ok(_) | Err(WriteError::Commit(CommitError::AlreadyExists { .. })) => Ok(()),
         Err(error) => Err(Failure::of(FailureKind::Config, error).hint(
             "If the trust root does not name this coordinator's key, make a new version of it: `stead coordinator --print-key`.",
         )),

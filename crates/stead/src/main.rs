@@ -27,6 +27,7 @@ mod metrics;
 mod online_key;
 mod output;
 mod private_file;
+mod record;
 mod resign;
 mod root_file;
 mod signer;

@@ -13,6 +13,7 @@ mod harness;
 mod host_keys;
 mod kubectl;
 mod liveness;
+mod postgres;
 mod process;
 mod rotation;
 mod status;
