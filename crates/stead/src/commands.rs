@@ -19,6 +19,7 @@ mod man;
 mod plan;
 mod show;
 mod status;
+mod store;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
@@ -116,6 +117,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
+        Command::Store(command) => store::run(context, command).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
         Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),

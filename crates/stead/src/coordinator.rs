@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use stead_admission::{Admission, Caller, Environment, Rule, Write};
+use stead_admission::{Admission, Caller, Environment, Rule, Write, WriteError};
 use stead_api::{Api, Limits, Server, ServingKeys};
 use stead_control::Control;
 use stead_control::presence::{Presence, SYSTEM_NAMESPACE};
 use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
-use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
@@ -32,6 +32,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::identity;
 use crate::metrics::coordinator::Sources;
 use crate::metrics::server::{MetricsServer, run_optional};
+use crate::record::Place;
 
 /// How long connections and watches get to end when the coordinator is stopped, in seconds.
 const GOODBYE_SECONDS: u64 = 3;
@@ -95,8 +96,13 @@ pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
     crate::install_tls()?;
     check_plain(args.listen_plain)?;
     let stop = stop_on_signal()?;
-    let store = open_store(&state_dir).await?;
-    let served = serve(context, &args, &state_dir, key, store.clone(), &stop).await;
+    secrets::make_private_dir(&state_dir)
+        .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display())))?;
+    let place = Place::of(&context.settings)?;
+    let Some(store) = place.open(|line| context.say(line), &stop).await? else {
+        return Ok(ExitCode::Success);
+    };
+    let served = serve(context, &args, &state_dir, key, store.clone(), place.is_shared(), &stop).await;
     store.close().await;
     served?;
     Ok(ExitCode::Success)
@@ -108,6 +114,7 @@ async fn serve(
     state_dir: &Path,
     key: SigningKey,
     store: Store,
+    shared: bool,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let seed = key.seed().ok_or_else(|| Failure::internal("the coordinator's key has no seed"))?;
@@ -142,7 +149,6 @@ async fn serve(
     };
     let api_urls = public_api(args, &server, &address);
     let presence = Presence { address, api: api_urls, authority: keys.authority().to_owned() };
-    let alone = true;
     let metrics = match args.listen_metrics {
         Some(address) => Some(MetricsServer::bind(address).await?),
         None => None,
@@ -151,7 +157,7 @@ async fn serve(
 
     tokio::select! {
         () = stop.cancelled() => {}
-        () = control.clone().run(wire.clone(), events, presence, alone) => return Err(Failure::internal("the controllers ended by themselves")),
+        () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
@@ -186,14 +192,6 @@ fn check_plain(address: Option<SocketAddr>) -> Result<(), Failure> {
     }
 }
 
-async fn open_store(state_dir: &Path) -> Result<Store, Failure> {
-    let config = |error: std::io::Error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display()));
-    secrets::make_private_dir(state_dir).map_err(config)?;
-    let engine =
-        SqliteEngine::open(&state_dir.join("record.db")).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
-    Store::open(engine, Options::default()).await.map_err(|error| Failure::of(FailureKind::Config, error))
-}
-
 fn random(bytes: &mut [u8]) {
     // Without random bytes nothing may be signed; the kernel gives them for ever once it has started.
     while getrandom::fill(bytes).is_err() {
@@ -210,7 +208,11 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
                 .hint("Make one with `stead trust init`, and start with --trust-root FILE once."));
         };
         let root = crate::root_file::read(path)?;
-        Admission::found(&store, &root, &environment).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+        match Admission::found(&store, &root, &environment).await {
+            // Another coordinator of the same fleet was first; whether it is the same is seen when the chain is verified.
+            Ok(()) | Err(WriteError::Commit(CommitError::RootVersion { .. })) => {}
+            Err(error) => return Err(Failure::of(FailureKind::Config, error)),
+        }
         write_fleet(&fleet_file, &root.digest())?;
     }
     let fleet = read_fleet(&fleet_file, &store)?;

@@ -31,6 +31,7 @@ mod metrics;
 mod online_key;
 mod output;
 mod private_file;
+mod record;
 mod resign;
 mod root_file;
 mod signer;
