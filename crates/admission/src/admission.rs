@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use stead_model::{Digest, GroupKind, Object, ObjectKey};
 use stead_store::{
@@ -9,7 +10,7 @@ use stead_store::{
 };
 use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
-    Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
+    SignedToken, Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
 };
 
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
@@ -153,6 +154,15 @@ impl Admission {
     /// The key of this coordinator.
     pub fn online_key(&self) -> &PublicKey {
         self.online.public_key()
+    }
+
+    /// A coordinator's word, good until a moment, that somebody has logged in.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Sign`] where the online key does not sign.
+    pub fn token(&self, person: &PublicKey, until: Timestamp) -> Result<SignedToken, WriteError> {
+        Ok(SignedToken::sign(self.fleet(), person, self.environment.now(), until, self.online.as_ref())?)
     }
 
     /// The world as this admission sees it.

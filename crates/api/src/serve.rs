@@ -1,5 +1,6 @@
 //! Objects: which handler a method and a path mean.
 
+mod changes;
 mod create;
 mod documents;
 mod parts;

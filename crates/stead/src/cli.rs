@@ -79,6 +79,8 @@ pub(crate) enum Command {
                             machines -l role=web -o wide"
     )]
     Get(GetArgs),
+    /// Show how the coordinator is doing: machines, ports, and whom it turned away and why
+    Status,
     /// Show one object with all that is known of it: conditions, units, events
     Describe(DescribeArgs),
     /// Follow objects as they change, until Ctrl-C

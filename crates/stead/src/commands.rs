@@ -16,6 +16,7 @@ pub(crate) mod label;
 mod login;
 mod man;
 mod plan;
+mod status;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
@@ -93,6 +94,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Login(args) => login::run(context, args).await,
         Command::Credential => credential::run(context).await,
         Command::Get(args) => get::run(context, args).await,
+        Command::Status => status::run(context).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::Wait(args) => wait::run(context, args).await,

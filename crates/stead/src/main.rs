@@ -23,6 +23,7 @@ mod kubeconfig;
 mod logging;
 mod login;
 mod manifest;
+mod metrics;
 mod online_key;
 mod output;
 mod private_file;

@@ -45,6 +45,14 @@ impl Fleet for NoMachines {
     fn plan(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(async { Err("no machine is connected".to_owned()) })
     }
+
+    fn status(&self) -> Value {
+        Value::Null
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }
 
 /// What a test wants of its coordinator.
@@ -89,12 +97,12 @@ impl Fixture {
             .unwrap();
         let keys = ServingKeys::open(&directory.path().join("keys"), &[]).unwrap();
         let shutdown = CancellationToken::new();
-        let api = Api::new(admission.clone(), Arc::new(NoMachines), keys.token_key(), wish.limits, shutdown.clone());
+        let api = Api::new(admission.clone(), Arc::new(NoMachines), wish.limits, shutdown.clone());
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(keys.tls()), api.clone()).await.unwrap();
         let plain = Server::bind("127.0.0.1:0".parse().unwrap(), None, api.clone()).await.unwrap();
         let (address, plain_address) = (server.local_address(), plain.local_address());
         let servers = vec![tokio::spawn(server.run()), tokio::spawn(plain.run())];
-        let (token, _) = api.issue_token(owner.public_key());
+        let (token, _) = api.issue_token(owner.public_key()).unwrap();
         let fixture = Self { directory, admission, api, address, plain_address, owner, token, servers, shutdown };
         std::fs::write(fixture.kubeconfig(), fixture.kubeconfig_text()).unwrap();
         fixture
@@ -143,7 +151,7 @@ impl Fixture {
 
     /// A client over plain HTTP with kept-alive connections, and the token of an owner.
     pub(crate) fn client(&self, owner: &SigningKey) -> Client {
-        let (token, _) = self.api.issue_token(owner.public_key());
+        let (token, _) = self.api.issue_token(owner.public_key()).unwrap();
         Client { client: reqwest::Client::new(), server: format!("http://{}", self.plain_address), token }
     }
 

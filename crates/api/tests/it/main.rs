@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod changes;
 mod fairness;
 mod field_selectors;
 mod fixture;

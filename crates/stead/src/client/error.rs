@@ -21,6 +21,8 @@ pub(crate) enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("no coordinator is set")]
+    NoServer,
     #[error("the coordinator's answer to {path} is too large")]
     Large { path: String },
     #[error("the coordinator's answer to {path} cannot be read")]

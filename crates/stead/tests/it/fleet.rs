@@ -15,4 +15,5 @@ mod kubectl;
 mod liveness;
 mod process;
 mod rotation;
+mod status;
 mod withdrawal;

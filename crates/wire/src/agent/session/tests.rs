@@ -36,6 +36,9 @@ fn where_the_coordinators_are_is_passed_on_and_followed() {
     assert!(
         outputs(&mut session).contains(&AgentOutput::Event(AgentEvent::Coordinators { coordinators: vec![address.clone()] }))
     );
+    let elsewhere = crate::PeerAddress { relay: None, ..address.clone() };
+    session.received(ToAgent::Coordinators { coordinators: vec![elsewhere.clone()] }, at(0));
+    assert!(outputs(&mut session).contains(&AgentOutput::Event(AgentEvent::Coordinators { coordinators: vec![elsewhere] })));
     session.set_coordinators(1);
     for second in 1..4 {
         session.broke("gone", at(second * 1_000));
