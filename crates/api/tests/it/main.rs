@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod ansible;
 mod changes;
 mod fairness;
 mod field_selectors;
@@ -14,10 +15,13 @@ mod fixture;
 mod kubectl;
 mod limits;
 mod login;
+mod node;
 mod openapi;
 mod paging;
+mod peers;
 mod python;
 mod requests;
 mod rust_client;
+mod schemathesis;
 mod watchers;
 mod watches;
