@@ -155,7 +155,7 @@ mod tests {
     fn reads_are_open_and_writes_are_as_the_root_says() {
         let cases = [
             ("get", "stead.dev", "machines", Ok(())),
-            ("list", "stead.dev", "changes", Ok(())),
+            ("watch", "stead.dev", "changes", Ok(())),
             ("list", "*", "events", Ok(())),
             ("create", "", "namespaces", Ok(())),
             ("update", "coordination.k8s.io", "leases", Ok(())),

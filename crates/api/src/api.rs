@@ -24,6 +24,7 @@ use crate::lines::Lines;
 use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
+use crate::recent::RecentChanges;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::token::{self, Bearer, Checked};
@@ -63,6 +64,7 @@ struct Inner {
     lanes: Lanes,
     turns: Turns,
     lines: Lines,
+    recent: RecentChanges,
     shutdown: CancellationToken,
 }
 
@@ -97,7 +99,21 @@ impl Api {
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
         let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
         let (lanes, metrics, tokens) = (Lanes::new(limits.lists_per_client_max), Arc::default(), Mutex::default());
-        let inner = Inner { admission, fleet, tokens, nonces, limits, counters, metrics, gate, lanes, turns, lines, shutdown };
+        let inner = Inner {
+            admission,
+            fleet,
+            tokens,
+            nonces,
+            limits,
+            counters,
+            metrics,
+            gate,
+            lanes,
+            turns,
+            lines,
+            recent: RecentChanges::default(),
+            shutdown,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -146,6 +162,11 @@ impl Api {
     /// Turns at the parts of large lists.
     pub(crate) fn turns(&self) -> &Turns {
         &self.inner.turns
+    }
+
+    /// Changes that watches share.
+    pub(crate) fn recent(&self) -> &RecentChanges {
+        &self.inner.recent
     }
 
     /// Lines that watches share.

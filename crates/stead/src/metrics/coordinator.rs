@@ -158,6 +158,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
     let CountersSnapshot {
         connections: _,
         requests: _,
+        list_parts: _,
         connections_refused,
         handshakes_failed,
         handshakes_too_slow,
@@ -167,9 +168,8 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         too_many,
         unauthorized,
         stalled,
-        watches_behind,
-        list_parts: _,
         lists_too_slow,
+        watches_behind,
     } = *counters;
     let reasons = [
         ("Full", "there was no room for more connections", connections_refused),
