@@ -25,6 +25,7 @@ pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
 
 use crate::delivery::{machine_kind, profile_kind};
 use crate::fleet::Fleet;
+use crate::metrics::ControlMetrics;
 use crate::presence::{Presence, Seen};
 use news::News;
 use sessions::Sessions;
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) leads: watch::Sender<Option<u64>>,
     /// The coordinators, as they last said.
     pub(crate) coordinators: RwLock<Vec<Seen>>,
+    pub(crate) metrics: Arc<ControlMetrics>,
 }
 
 impl Shared {
@@ -132,10 +134,18 @@ impl Control {
             me,
             leads: watch::Sender::new(None),
             coordinators: RwLock::default(),
+            metrics: Arc::new(ControlMetrics::new()),
         });
         let mut control = Self { shared, loaded: Revision::default() };
         control.loaded = control.load();
         control
+    }
+
+    /// What the controllers have counted, up to now.
+    pub fn metrics(&self) -> Arc<ControlMetrics> {
+        let waiting = self.shared.news().len();
+        self.shared.metrics.news_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        Arc::clone(&self.shared.metrics)
     }
 
     /// Who is let in: what `wire` asks.
@@ -362,13 +372,16 @@ impl Control {
             self.shared.with_fleet(|fleet| fleet.machine(machine).and_then(|machine| machine.key.parse().ok()))?;
         let limit = std::time::Duration::from_secs(PLAN_SECONDS_MAX);
         let failed = |error: String| MachinePlan { error: Some(error), units: Vec::new() };
-        match wire.request_plan(peer, body.into(), limit).await {
+        let planned = match wire.request_plan(peer, body.into(), limit).await {
             Ok(answer) => Some(
                 serde_json::from_slice(&answer).unwrap_or_else(|error| failed(format!("its answer cannot be read: {error}"))),
             ),
             Err(stead_wire::PlanError::Unavailable { .. }) => None,
             Err(error) => Some(failed(error.to_string())),
-        }
+        };
+        let outcome = |plan: &MachinePlan| if plan.error.is_some() { "failed" } else { "answered" };
+        self.shared.metrics.planned(planned.as_ref().map_or("unavailable", outcome));
+        planned
     }
 
     /// The fleet in a few numbers, as the record has it.

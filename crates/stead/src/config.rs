@@ -160,6 +160,11 @@ impl Settings {
         self.text("log_format") == Some("json")
     }
 
+    /// Where traces are sent, if anywhere.
+    pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
+        self.text("otlp_endpoint")
+    }
+
     /// The folder for what may be lost: tokens.
     pub(crate) fn cache_dir(&self) -> PathBuf {
         location::expand(self.text("cache_dir").unwrap_or_default())

@@ -141,7 +141,8 @@ async fn serve(
         Some(relay) => Some(relay.counter()),
         None => None,
     };
-    desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted }, &api);
+    let traces = Arc::clone(&context.traces);
+    desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
     let plain = match args.listen_plain {
         Some(address) => Some(bind(address, None, &api).await?),

@@ -37,6 +37,7 @@ mod root_file;
 mod signer;
 mod terminal;
 mod token;
+mod trace;
 
 use std::process::ExitCode as ProcessExitCode;
 

@@ -9,8 +9,7 @@ use stead_model::{ConditionStatus, Machine, MachineEvent, MachineStatus, Object,
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
 use stead_wire::{CoordinatorHandle, PeerKey};
 
-use super::occurrences;
-use super::{Shared, enrollment_kind};
+use super::{Shared, enrollment_kind, occurrences, states};
 use crate::delivery::machine_kind;
 use crate::events::Occurrence;
 use crate::liveness::Mark;
@@ -131,6 +130,10 @@ impl News {
         self.occurrences = occurrences.split_off(surplus);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.machines.len()
+    }
+
     fn is_empty(&self) -> bool {
         self.machines.is_empty() && self.occurrences.is_empty()
     }
@@ -147,6 +150,7 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
             continue;
         }
         let Err(error) = commit(shared, wire, &machines, &occurrences, None).await else { continue };
+        shared.metrics.write_failures.inc();
         tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
         if matches!(error, CommitError::Engine(_) | CommitError::Unknown(_)) {
             // Such as a full disk: nothing is wrong with the news, and nobody says them again.
@@ -189,6 +193,7 @@ async fn commit(
     let now = shared.now();
     let snapshot = shared.admission.store().snapshot();
     let (mut ops, mut taken, mut told, mut touched) = (Vec::new(), Vec::new(), occurrences.to_vec(), BTreeSet::new());
+    let mut settled = Vec::new();
     for (name, news) in machines {
         let Some(update) = update(shared, &snapshot, name, news, now) else { continue };
         touched.extend(profile_status::touched(update.before.as_ref(), Some(&update.after)));
@@ -196,6 +201,9 @@ async fn commit(
             taken.push((peer, *sequence));
         }
         told.extend(update.occurrences);
+        let before = update.before.as_ref().map_or(&[][..], |status| &status.acknowledgements);
+        let new = update.after.acknowledgements.iter().filter(|word| !before.contains(word));
+        settled.extend(new.map(|word| (name.clone(), word.clone())));
         if update.before.as_ref() != Some(&update.after)
             && let Ok(status) = serde_json::to_value(&update.after)
         {
@@ -207,9 +215,16 @@ async fn commit(
             ops.push(Op::PutStatus { key, status, managed_fields: None, expect });
         }
     }
+    let statuses = ops.len() as u64;
     ops.extend(occurrences::ops(&snapshot, &told));
     if !ops.is_empty() {
         shared.admission.store().commit(Transaction { fence, ..Transaction::unsigned(now, ops) }).await?;
+        shared.metrics.batch_machines.observe(f64::from(u32::try_from(machines.len()).unwrap_or(u32::MAX)));
+    }
+    shared.metrics.statuses_written.inc_by(statuses);
+    for (machine, word) in settled {
+        shared.metrics.acknowledged(&word.outcome);
+        states::note_taken(shared, &machine, &word);
     }
     // Now, and not before: whoever counts must find what was written.
     shared.touch_profiles(touched);
@@ -240,8 +255,11 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
         let fleet = shared.admission.fleet();
         let words = std::mem::take(&mut after.acknowledgements);
         let key = machine.spec.key.parse();
+        let said = words.len();
         after.acknowledgements =
             key.map_or_else(|_| Vec::new(), |key| acknowledgement::verified(words, &old.acknowledgements, &fleet, &key));
+        let forged = said.saturating_sub(after.acknowledgements.len());
+        shared.metrics.acknowledgements_forged.inc_by(forged as u64);
     }
     let occurrence = |warning, reason: &str, message: String, time| Occurrence {
         about: key.clone(),

@@ -11,6 +11,7 @@ use stead_wire::CoordinatorHandle;
 use super::{Shared, news, states};
 use crate::delivery::profile_kind;
 use crate::liveness::{self, LIVENESS_PERIOD_SECONDS, Mark, Sign};
+use crate::metrics::MarkLabels;
 use crate::{events, profile_status};
 
 /// How often the numbers of touched profiles are counted again, in milliseconds: often enough to watch, rarely enough for ten thousand machines.
@@ -78,6 +79,8 @@ pub(crate) async fn watch_liveness(shared: &Arc<Shared>, wire: &CoordinatorHandl
             let (Mark::Silent { name, .. } | Mark::Ready { name }) = &mark;
             tracing::info!(machine = name, ?mark, "liveness");
             let name = name.clone();
+            let kind = if matches!(mark, Mark::Silent { .. }) { "Silent" } else { "Ready" };
+            shared.metrics.liveness_marks.get_or_create(&MarkLabels { mark: kind }).inc();
             pending.mark(&name, mark);
         }
         for seen in seen.iter().filter(|seen| seen.duplicate_since.is_some_and(over)) {
