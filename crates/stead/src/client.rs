@@ -82,6 +82,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The same client, logged in with a token that it was given just now.
+    pub(crate) fn with_token(self, token: &token::Token) -> Self {
+        Self { token: Some(token.token.clone()), ..self }
+    }
+
     /// A client that is logged in as the holder of a key, whatever the settings and the cache say.
     pub(crate) async fn connect_as(settings: &Settings, key: &dyn Signer) -> Result<Self, Failure> {
         let mut client = Self::anonymous(settings)?;
@@ -98,6 +103,22 @@ impl Client {
     /// Sends a body to a path.
     pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a body to a path of one coordinator, and of no other.
+    pub(crate) async fn post_to<B: Serialize, T: DeserializeOwned>(
+        &self,
+        server: &str,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let sent = self.request(&Method::POST, server, path, Some(body), Some(self.timeout)).send().await;
+        let response = sent.map_err(|source| ClientError::Unreachable { server: server.to_owned(), source })?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response, path).await);
+        }
+        let bytes = self.read(response, path).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })
     }
 
     /// One object; none where there is no such name.

@@ -4,6 +4,7 @@ mod altered_record;
 mod campaign;
 mod campaign_rounds;
 mod coordinator_starts;
+mod coordinators;
 mod diff;
 mod duplicate_key;
 mod export;
