@@ -204,11 +204,24 @@ impl Admission {
         writes: Vec<Write>,
         dry_run: bool,
     ) -> Result<Vec<Outcome>, WriteError> {
+        Ok(self.write_asked(caller, message, &writes, dry_run, None).await?.objects)
+    }
+
+    /// As [`Admission::write`]; `asked` is the request of the database's inbox that is done with it.
+    pub(crate) async fn write_asked(
+        &self,
+        caller: &Caller,
+        message: &str,
+        writes: &[Write],
+        dry_run: bool,
+        asked: Option<&str>,
+    ) -> Result<Committed, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let transaction = self.transaction(caller, message, &writes)?;
+            let mut transaction = self.transaction(caller, message, writes)?;
+            transaction.asked = asked.map(str::to_owned);
             let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
             match result {
-                Ok(Committed { objects, .. }) => return Ok(objects),
+                Ok(committed) => return Ok(committed),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
                 // So it is where another version of the trust root came first.
                 Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {}
@@ -241,13 +254,26 @@ impl Admission {
     ///
     /// [`WriteError::Refused`] says which check failed; nothing has happened then.
     pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+        if dry_run {
+            let (_, transaction) = self.admit(caller, submission, dry_run)?;
+            return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
+        }
+        let (id, committed) = self.submit_asked(caller, submission, None).await?;
+        self.submitted(id, committed).await
+    }
+
+    /// Admits a Change, and gives its id; `asked` is the request of the database's inbox that is done with it.
+    pub(crate) async fn submit_asked(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        asked: Option<&str>,
+    ) -> Result<(String, Committed), WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (id, transaction) = self.admit(caller, submission, dry_run)?;
-            if dry_run {
-                return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
-            }
+            let (id, mut transaction) = self.admit(caller, submission, false)?;
+            transaction.asked = asked.map(str::to_owned);
             match self.store.commit(transaction).await {
-                Ok(committed) => return self.submitted(id, committed).await,
+                Ok(committed) => return Ok((id, committed)),
                 // Another version of the trust root came first: what it says is asked anew.
                 Err(CommitError::RootMoved { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -22,6 +22,7 @@ mod change_object;
 mod encoding;
 mod environment;
 mod error;
+mod inbox;
 mod root_object;
 mod rule;
 

@@ -138,6 +138,7 @@ async fn serve(
         Some(relay) => Some(relay.counter()),
         None => None,
     };
+    let inbox = admission.clone();
     desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
     let plain = match args.listen_plain {
@@ -153,6 +154,8 @@ async fn serve(
     tokio::select! {
         () = stop.cancelled() => {}
         () = control.run(wire.clone(), events) => return Err(Failure::internal("the controllers ended by themselves")),
+        // It ends when the record is closed, and not before.
+        () = inbox.serve_inbox() => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
