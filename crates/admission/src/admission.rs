@@ -209,8 +209,21 @@ impl Admission {
         writes: Vec<Write>,
         dry_run: bool,
     ) -> Result<Vec<Outcome>, WriteError> {
+        Ok(self.write_asked(caller, message, &writes, dry_run, None).await?.objects)
+    }
+
+    /// As [`Admission::write`]; `asked` is the request of the database's inbox that is done with it.
+    pub(crate) async fn write_asked(
+        &self,
+        caller: &Caller,
+        message: &str,
+        writes: &[Write],
+        dry_run: bool,
+        asked: Option<&str>,
+    ) -> Result<Committed, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let transaction = self.transaction(caller, message, &writes)?;
+            let mut transaction = self.transaction(caller, message, writes)?;
+            transaction.asked = asked.map(str::to_owned);
             let result = if dry_run {
                 self.store.preview(transaction)
             } else {
@@ -218,7 +231,7 @@ impl Admission {
                 self.store.commit(transaction).instrument(span).await
             };
             match result {
-                Ok(Committed { objects, .. }) => return Ok(objects),
+                Ok(committed) => return Ok(committed),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
                 // So it is where another version of the trust root came first.
                 Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {
@@ -256,15 +269,29 @@ impl Admission {
         preconditions: &[Precondition],
         dry_run: bool,
     ) -> Result<Submitted, WriteError> {
+        if dry_run {
+            let (_, transaction) = self.admit(caller, submission, preconditions, dry_run)?;
+            let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
+            return Ok(Submitted { change: None, outcomes: preview.objects });
+        }
+        let (id, committed) = self.submit_asked(caller, submission, preconditions, None).await?;
+        self.submitted(id, committed).await
+    }
+
+    /// Admits a Change, and gives its id; `asked` is the request of the database's inbox that is done with it.
+    pub(crate) async fn submit_asked(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        asked: Option<&str>,
+    ) -> Result<(String, Committed), WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (id, transaction) = self.admit(caller, submission, preconditions, dry_run)?;
-            if dry_run {
-                let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
-                return Ok(Submitted { change: None, outcomes: preview.objects });
-            }
+            let (id, mut transaction) = self.admit(caller, submission, preconditions, false)?;
+            transaction.asked = asked.map(str::to_owned);
             let span = commit_span(&transaction, false);
             match self.store.commit(transaction).instrument(span).await {
-                Ok(committed) => return self.submitted(id, committed).await,
+                Ok(committed) => return Ok((id, committed)),
                 // Another version of the trust root came first: what it says is asked anew.
                 Err(CommitError::RootMoved { .. }) => {
                     self.metrics.overtaken.inc();

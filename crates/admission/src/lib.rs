@@ -23,6 +23,7 @@ mod counted;
 mod encoding;
 mod environment;
 mod error;
+mod inbox;
 mod metrics;
 mod precondition;
 mod root_object;

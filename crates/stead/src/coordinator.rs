@@ -141,6 +141,7 @@ async fn serve(
         Some(relay) => Some(relay.counter()),
         None => None,
     };
+    let inbox = admission.clone();
     let traces = Arc::clone(&context.traces);
     desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
@@ -159,6 +160,8 @@ async fn serve(
     tokio::select! {
         () = stop.cancelled() => {}
         () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
+        // It ends when the record is closed, and not before.
+        () = inbox.serve_inbox() => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}

@@ -168,6 +168,8 @@ pub struct Transaction {
     pub root_version: Option<u64>,
     /// The leader term under which it is written; refused where the record has another. What a controller decides carries it.
     pub fence: Option<u64>,
+    /// The request of the database's inbox that is done with it; refused where that does not wait any more.
+    pub asked: Option<String>,
     /// The leader term that begins with it, which is the record's plus one, or it is refused. Belongs to the write of the Lease.
     pub lead: Option<u64>,
 }
@@ -175,7 +177,7 @@ pub struct Transaction {
 impl Transaction {
     /// Operations that are no signed Change: status, Lease, Event.
     pub fn unsigned(time: Timestamp, ops: Vec<Op>) -> Self {
-        Self { time, ops, change: None, root: None, root_version: None, fence: None, lead: None }
+        Self { time, ops, change: None, root: None, root_version: None, fence: None, asked: None, lead: None }
     }
 }
 
@@ -306,6 +308,12 @@ pub enum CommitError {
         term: u64,
         /// The record's term.
         current: u64,
+    },
+    /// The request has been settled, by another coordinator.
+    #[error("the request {id} was settled before")]
+    Settled {
+        /// Its id.
+        id: String,
     },
     /// A text cannot be kept.
     #[error("the {what} of change {id:?} holds a NUL character, which the record cannot keep")]

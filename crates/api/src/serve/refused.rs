@@ -92,9 +92,10 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::ChangeExists { id, .. } => {
             ApiError::new(StatusCode::CONFLICT, "AlreadyExists", error.to_string()).about(resource, id)
         }
-        CommitError::RootVersion { .. } | CommitError::RootMoved { .. } | CommitError::Deposed { .. } => {
-            ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string())
-        }
+        CommitError::RootVersion { .. }
+        | CommitError::RootMoved { .. }
+        | CommitError::Deposed { .. }
+        | CommitError::Settled { .. } => ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string()),
         CommitError::InvalidKey { key } => {
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.name", CauseReason::Invalid, error.to_string())])
         }
