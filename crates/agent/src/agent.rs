@@ -20,6 +20,7 @@ use stead_wire::{
     AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, PeerAddress, RelayAddress,
     Ticket, Transport as _,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::fact_labels::fact_labels;
@@ -56,6 +57,19 @@ pub struct AgentOptions {
     pub observe_period: Duration,
     /// The version of this program.
     pub version: String,
+    /// Where the agent puts what it says of itself, for whoever looks at this process; the latest wins.
+    pub told: watch::Sender<Told>,
+}
+
+/// What an agent says of itself at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Its newest status, as the coordinator is told it.
+    pub status: MachineStatus,
+    /// Whether it reaches a coordinator.
+    pub connected: bool,
+    /// How often it has reached one.
+    pub connections: u64,
 }
 
 /// Why an agent stopped, or did not start.
@@ -135,7 +149,7 @@ struct Agent {
     connection: AgentHandle,
     facts: Facts,
     vitals: Option<Vitals>,
-    updates: tokio::sync::watch::Receiver<Option<u32>>,
+    updates: watch::Receiver<Option<u32>>,
     clock_offset_milliseconds: Option<i64>,
     concerns: Concerns,
     /// Whether a part of the state that is coming in was refused.
@@ -146,7 +160,9 @@ struct Agent {
     acknowledgements: BTreeMap<ObjectKey, Acknowledgement>,
     status: MachineStatus,
     /// The trouble that events have told of, by unit.
-    told: BTreeMap<UnitId, String>,
+    troubles_told: BTreeMap<UnitId, String>,
+    /// What is said of this process to whoever looks at it.
+    told: watch::Sender<Told>,
     /// Whether what an earlier process left has been looked at.
     swept: bool,
 }
@@ -202,7 +218,8 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         wanted: BTreeMap::new(),
         acknowledgements: BTreeMap::new(),
         status: MachineStatus::default(),
-        told: BTreeMap::new(),
+        troubles_told: BTreeMap::new(),
+        told: options.told,
         swept: false,
     };
     if let Some(memory) = &mut agent.memory {
@@ -261,11 +278,16 @@ impl Agent {
         match event {
             AgentEvent::Connected { coordinator, .. } => {
                 tracing::info!(coordinator, "connected");
+                self.told.send_modify(|told| {
+                    told.connected = true;
+                    told.connections = told.connections.saturating_add(1);
+                });
                 self.refused_part = false;
                 self.tell_status().await
             }
             AgentEvent::Disconnected { reason, next_try_milliseconds } => {
                 tracing::info!(reason, next_try_milliseconds, "not connected; everything goes on from memory");
+                self.told.send_modify(|told| told.connected = false);
                 Ok(())
             }
             AgentEvent::Pending { reason } => {
@@ -305,8 +327,8 @@ impl Agent {
 }
 
 /// Counts pending updates beside everything else, since the package manager takes its time.
-fn count_updates(root: PathBuf, stop: CancellationToken) -> tokio::sync::watch::Receiver<Option<u32>> {
-    let (counted, count) = tokio::sync::watch::channel(None);
+fn count_updates(root: PathBuf, stop: CancellationToken) -> watch::Receiver<Option<u32>> {
+    let (counted, count) = watch::channel(None);
     tokio::spawn(async move {
         loop {
             // Nobody listens any more when the agent has ended.

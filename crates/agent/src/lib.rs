@@ -28,7 +28,7 @@ mod units;
 mod updates;
 mod vitals;
 
-pub use agent::{AgentError, AgentOptions, run};
+pub use agent::{AgentError, AgentOptions, Told, run};
 pub use claims::{ClaimError, claims};
 pub use fact_labels::fact_labels;
 pub use facts::{LISTED_MAX, gather, machine_id};

@@ -18,14 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::{Counters, CountersSnapshot};
 use crate::gate::{Class, Gate, Permit};
+use crate::lanes::Lanes;
 use crate::limits::{ANONYMOUS_BODY_BYTES_MAX, LARGE_SUBMISSIONS_MAX, Limits, SUBMISSION_BYTES_MAX, URI_BYTES_MAX};
+use crate::lines::Lines;
 use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
-use crate::token::TokenKey;
-use crate::{documents, serve};
+use crate::token::{self, Bearer, Checked};
+use crate::turns::Turns;
+use crate::{documents, metrics, metrics::ApiMetrics, serve};
 
 /// What only the running coordinator knows: the floors beside this one stand behind it.
 pub trait Fleet: Send + Sync {
@@ -34,6 +37,12 @@ pub trait Fleet: Send + Sync {
 
     /// Asks machines what they would do.
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+
+    /// How the coordinator is doing, for `stead status`.
+    fn status(&self) -> Value;
+
+    /// Its metrics, in the OpenMetrics text format.
+    fn metrics(&self) -> String;
 }
 
 /// The API. Cheap to clone; all clones are the same.
@@ -45,11 +54,15 @@ pub struct Api {
 struct Inner {
     admission: Admission,
     fleet: Arc<dyn Fleet>,
-    token_key: TokenKey,
+    tokens: Mutex<Checked>,
     nonces: Mutex<Nonces>,
     limits: Limits,
     counters: Counters,
+    metrics: Arc<ApiMetrics>,
     gate: Gate,
+    lanes: Lanes,
+    turns: Turns,
+    lines: Lines,
     shutdown: CancellationToken,
 }
 
@@ -78,17 +91,14 @@ impl Call {
 
 impl Api {
     /// An API over a record. `shutdown` ends watches and connections when it is cancelled.
-    pub fn new(
-        admission: Admission,
-        fleet: Arc<dyn Fleet>,
-        token_key: TokenKey,
-        limits: Limits,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(admission: Admission, fleet: Arc<dyn Fleet>, limits: Limits, shutdown: CancellationToken) -> Self {
         let mut nonce_key = [0; 64];
         (admission.environment().random)(&mut nonce_key);
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
-        Self { inner: Arc::new(Inner { admission, fleet, token_key, nonces, limits, counters, gate, shutdown }) }
+        let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
+        let (lanes, metrics, tokens) = (Lanes::new(limits.lists_per_client_max), Arc::default(), Mutex::default());
+        let inner = Inner { admission, fleet, tokens, nonces, limits, counters, metrics, gate, lanes, turns, lines, shutdown };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What the port has seen and refused since the start.
@@ -96,12 +106,20 @@ impl Api {
         self.inner.counters.snapshot()
     }
 
+    /// What it answered, and how long that took.
+    pub fn metrics(&self) -> Arc<ApiMetrics> {
+        Arc::clone(&self.inner.metrics)
+    }
+
     /// A token for a key, as a login gives it: for the coordinator's own use, such as a demonstration's `kubectl`.
-    pub fn issue_token(&self, key: &stead_trust::PublicKey) -> (String, Timestamp) {
-        let until =
-            self.now().checked_add(jiff::SignedDuration::from_secs(crate::token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`](stead_admission::WriteError) where the coordinator's key does not sign.
+    pub fn issue_token(&self, key: &stead_trust::PublicKey) -> Result<(String, Timestamp), stead_admission::WriteError> {
+        let until = self.now().checked_add(jiff::SignedDuration::from_secs(token::TOKEN_SECONDS)).unwrap_or(Timestamp::MAX);
         let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
-        (self.inner.token_key.issue(key, until), until)
+        Ok((token::encode(&self.admission().token(key, until)?), until))
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -120,12 +138,31 @@ impl Api {
         &self.inner.counters
     }
 
+    /// Lanes for each client's large lists.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
+    }
+
+    /// Turns at the parts of large lists.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.inner.turns
+    }
+
+    /// Lines that watches share.
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.inner.lines
+    }
+
     pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.inner.shutdown
     }
 
     pub(crate) fn nonces(&self) -> std::sync::MutexGuard<'_, Nonces> {
         self.inner.nonces.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, Checked> {
+        self.inner.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -136,6 +173,7 @@ impl Api {
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         self.count().requests.add();
         let head = request.method() == Method::HEAD;
+        let (class, begun) = (metrics::class(request.method(), request.uri().query()), tokio::time::Instant::now());
         let mut answer = match self.admit(peer, request).await {
             Ok((call, route)) => dispatch(call, route).await,
             Err(error) => Err(error),
@@ -150,6 +188,7 @@ impl Api {
             answer = Ok(response::refusal(error));
         }
         let mut answer = answer.unwrap_or_else(|error| response::refusal(&error));
+        self.inner.metrics.answered(class, answer.status(), begun.elapsed());
         if head {
             *answer.body_mut() = response::ResponseBody::Whole(None);
         }
@@ -190,11 +229,18 @@ impl Api {
         });
         let token =
             token.ok_or_else(|| ApiError::unauthorized("Unauthorized: there is no bearer token; `stead login` gets one"))?;
-        let key = self.inner.token_key.check(token, self.now());
-        let key = key.map_err(|error| ApiError::unauthorized(format!("Unauthorized: {error}")))?;
+        let checked = self.tokens().check(token, &self.admission().fleet(), self.now());
+        let Bearer { person: key, coordinator } =
+            checked.map_err(|error| ApiError::unauthorized(format!("Unauthorized: {error}")))?;
+        let unknown = |key: &stead_trust::PublicKey| {
+            ApiError::unauthorized(format!("Unauthorized: the trust root no longer names the key {}", key.fingerprint()))
+        };
+        // What this coordinator gave itself is its own word, whether machines would take it or not.
+        if coordinator != *self.admission().online_key() && !self.admission().root().is_online_key(&coordinator) {
+            return Err(unknown(&coordinator));
+        }
         if !self.admission().is_owner(&key) {
-            let message = format!("Unauthorized: the trust root no longer names the key {}", key.fingerprint());
-            return Err(ApiError::unauthorized(message));
+            return Err(unknown(&key));
         }
         Ok(Some(Caller { name: key.fingerprint(), key: Some(key) }))
     }

@@ -91,7 +91,7 @@ pub(crate) fn parse(resource: Resource, value: Value, validation: FieldValidatio
     }
 }
 
-fn check_type(resource: Resource, value: &Value) -> ApiResult<()> {
+pub(crate) fn check_type(resource: Resource, value: &Value) -> ApiResult<()> {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let expected = resource.info.api_version();
     if text("apiVersion") == expected && text("kind") == resource.info.kind {

@@ -1,4 +1,4 @@
-//! Answers that need no record: health, version, discovery, OpenAPI.
+//! Answers that need no record: health, version, discovery, OpenAPI, metrics.
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
@@ -10,6 +10,9 @@ use crate::path::Route;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::{discovery, media};
+
+/// The OpenMetrics text format, as Prometheus asks for it.
+const METRICS_MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves a document.
 pub(crate) fn serve(call: &Call, route: &Route) -> ApiResult<Answer> {
@@ -31,6 +34,9 @@ pub(crate) fn serve(call: &Call, route: &Route) -> ApiResult<Answer> {
         }
         Route::OpenApiV3 => found(Some(openapi::v3_index())),
         Route::OpenApiV3Document(path) => openapi_v3(call, path),
+        Route::Metrics => {
+            Ok(response::typed(StatusCode::OK, HeaderValue::from_static(METRICS_MEDIA_TYPE), call.api.fleet().metrics()))
+        }
         Route::Stead(_) | Route::Objects(_) => Err(ApiError::no_such_path()),
     }
 }

@@ -3,14 +3,15 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
-use stead_trust::{Signer as _, SigningKey};
+use stead_model::Digest;
+use stead_trust::{SignedToken, Signer as _, SigningKey};
 
 use crate::page_token::PageToken;
 use crate::patch::Patch;
 use crate::path::Route;
 use crate::query::{FieldValidation, Query};
 use crate::resource::Resource;
-use crate::token::TokenKey;
+use crate::token::{Checked, encode};
 use crate::{body, instant, media, protobuf};
 
 fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
@@ -62,12 +63,15 @@ fn fuzz_page_token() {
 
 #[test]
 fn fuzz_token() {
-    let key = TokenKey::from_bytes([7; 32]);
-    let person = SigningKey::from_seed(&[1; 32]);
-    let good = key.issue(person.public_key(), jiff::Timestamp::MAX);
+    let (person, coordinator) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[7; 32]));
+    let (fleet, now, until) = (Digest::of(b"fleet"), jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX);
+    let good = encode(&SignedToken::sign(fleet, person.public_key(), now, until, &coordinator).expect("it signs"));
     bolero::check!().for_each(|bytes: &[u8]| {
         let given = text(bytes);
-        assert!(given == good || key.check(&given, jiff::Timestamp::UNIX_EPOCH).is_err());
+        assert!(given == good || Checked::default().check(&given, &fleet, now).is_err());
+        // As a token that only its last part is wrong of.
+        let (head, _) = good.rsplit_once('.').expect("it has three parts");
+        assert!(Checked::default().check(&format!("{head}.{given}"), &fleet, now).is_err());
     });
 }
 

@@ -19,6 +19,7 @@ pub(crate) enum Route {
     OpenApiV2,
     OpenApiV3,
     OpenApiV3Document(String),
+    Metrics,
     /// `/stead/v1/…`: what Kubernetes has no word for.
     Stead(String),
     Objects(ObjectsRoute),
@@ -42,6 +43,7 @@ impl Route {
         match parts.as_slice() {
             ["healthz" | "livez" | "readyz", ..] => Ok(Self::Health),
             ["version"] => Ok(Self::Version),
+            ["metrics"] => Ok(Self::Metrics),
             ["api"] => Ok(Self::CoreVersions),
             ["apis"] => Ok(Self::Groups),
             ["api", version] => Ok(Self::Resources { group: String::new(), version: (*version).to_owned() }),
@@ -60,7 +62,7 @@ impl Route {
     /// Whether everybody may ask: what a client needs before it can log in.
     pub(crate) fn is_anonymous(&self) -> bool {
         match self {
-            Self::Objects(_) => false,
+            Self::Objects(_) | Self::Metrics => false,
             Self::Stead(path) => matches!(path.as_str(), "login" | "fleet"),
             _ => true,
         }
@@ -131,7 +133,7 @@ mod tests {
         {
             assert!(Route::parse(path).unwrap().is_anonymous(), "{path}");
         }
-        for path in ["/api/v1/namespaces", "/stead/v1/ticket", "/apis/stead.dev/v1/machines/a"] {
+        for path in ["/api/v1/namespaces", "/stead/v1/ticket", "/metrics", "/apis/stead.dev/v1/machines/a"] {
             assert!(!Route::parse(path).unwrap().is_anonymous(), "{path}");
         }
     }

@@ -1,4 +1,4 @@
-//! The keys of the port: a certificate authority of the data directory's own, the server's certificate, and the key of tokens.
+//! The keys of the port: a certificate authority of the data directory's own, and the server's certificate.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,8 +14,6 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::token::TokenKey;
-
 /// Names that the certificate always has.
 const OWN_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];
 /// The first and the last year of the certificates. A board without a clock must not lock its owner out.
@@ -26,7 +24,6 @@ const YEARS: (i32, i32) = (2020, 2099);
 pub struct ServingKeys {
     tls: Arc<ServerConfig>,
     authority: String,
-    token_key: TokenKey,
 }
 
 /// Why the keys cannot be used.
@@ -107,7 +104,7 @@ impl ServingKeys {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        Ok(Self { tls: Arc::new(tls), authority, token_key: token_key(&directory.join("token.key"))? })
+        Ok(Self { tls: Arc::new(tls), authority })
     }
 
     /// What the port's TLS runs with.
@@ -118,11 +115,6 @@ impl ServingKeys {
     /// The authority's certificate in PEM: what a client must trust.
     pub fn authority(&self) -> &str {
         &self.authority
-    }
-
-    /// The key of tokens.
-    pub fn token_key(&self) -> TokenKey {
-        self.token_key.clone()
     }
 }
 
@@ -167,19 +159,6 @@ fn key_pair(path: &Path) -> Result<KeyPair, KeysError> {
     }
 }
 
-fn token_key(path: &Path) -> Result<TokenKey, KeysError> {
-    let content = |message: &str| KeysError::Content { path: path.to_owned(), message: message.to_owned() };
-    let mut bytes = [0; 32];
-    match read(path)? {
-        Some(text) => hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| content("expected 64 hexadecimal digits"))?,
-        None => {
-            getrandom::fill(&mut bytes).map_err(|error| content(&error.to_string()))?;
-            write(path, &hex::encode(bytes), 0o600)?;
-        }
-    }
-    Ok(TokenKey::from_bytes(bytes))
-}
-
 fn read(path: &Path) -> Result<Option<String>, KeysError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -214,7 +193,7 @@ mod tests {
         let renamed = ServingKeys::open(directory.path(), &["stead.example".to_owned()]).unwrap();
         assert_eq!(first.authority(), renamed.authority());
         assert_ne!(server, fs::read_to_string(directory.path().join("server.crt")).unwrap());
-        for name in ["authority.key", "server.key", "token.key"] {
+        for name in ["authority.key", "server.key"] {
             let mode = fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
@@ -223,8 +202,8 @@ mod tests {
     #[test]
     fn a_spoilt_file_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("token.key"), "x").unwrap();
+        fs::write(directory.path().join("server.key"), "x").unwrap();
         let error = ServingKeys::open(directory.path(), &[]).unwrap_err().to_string();
-        assert!(error.contains("token.key") && error.contains("64 hexadecimal"), "{error}");
+        assert!(error.contains("server.key") && error.contains("move it away"), "{error}");
     }
 }

@@ -91,7 +91,7 @@ pub struct Control {
 impl Control {
     /// Takes in the record as it is. `pass` is what tickets carry.
     pub fn new(admission: Admission, pass: Vec<u8>) -> Self {
-        let incarnation = incarnation_number(admission.store().incarnation());
+        let incarnation = incarnation_number(&admission.store().incarnation());
         let shared = Arc::new(Shared {
             admission,
             incarnation,
@@ -277,6 +277,23 @@ impl Control {
             Err(stead_wire::PlanError::Unavailable { .. }) => None,
             Err(error) => Some(failed(error.to_string())),
         }
+    }
+
+    /// The fleet in a few numbers, as the record has it.
+    pub fn tally(&self) -> crate::Tally {
+        let snapshot = self.shared.admission.store().snapshot();
+        let names: Vec<String> = self.shared.with_fleet(|fleet| fleet.machines().map(|(name, _)| name.to_owned()).collect());
+        let mut read = self.shared.statuses();
+        let statuses: Vec<_> = names.iter().map(|name| read.of(&snapshot, name)).collect();
+        drop(read);
+        crate::tally(statuses.iter().map(std::option::Option::as_deref))
+    }
+
+    /// Enrollments that wait for an owner's answer.
+    pub fn enrollments_pending(&self) -> u64 {
+        let enrollments = all(&self.shared.admission.store().snapshot(), enrollment_kind());
+        let waits = |object: &&Object| object.status().get("phase").and_then(serde_json::Value::as_str) == Some("Pending");
+        enrollments.iter().filter(waits).count() as u64
     }
 
     /// The machines that a selector may mean, or that hold an object of that name.

@@ -17,11 +17,15 @@
 pub mod acknowledgement;
 mod act;
 pub mod delivery;
+pub mod election;
 pub mod enrollment;
 pub mod events;
 mod fleet;
 pub mod liveness;
+pub mod presence;
 pub mod profile_status;
+mod tally;
 
 pub use act::{Control, ENROLLMENTS_PENDING_MAX, Gate, PLAN_SECONDS_MAX};
 pub use fleet::{Fleet, MachineView};
+pub use tally::{Tally, tally};

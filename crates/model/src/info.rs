@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::field::SelectableField;
 use crate::kinds;
 use crate::name::{validate_label_key, validate_label_value, validate_name};
 use crate::schema::{Cause, CauseReason, check_schema};
@@ -38,6 +39,8 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema {
     const READ_ONLY: bool = false;
     /// The columns after the name and before the age.
     const COLUMNS: &'static [Column];
+    /// Fields by which objects can be selected, beside their name and namespace.
+    const SELECTABLE: &'static [SelectableField] = &[];
 
     /// Checks what a schema cannot say.
     fn validate(&self) -> Vec<Cause> {
@@ -69,6 +72,8 @@ pub struct KindInfo {
     pub read_only: bool,
     /// The columns after the name and before the age.
     pub columns: &'static [Column],
+    /// Fields by which objects can be selected, beside their name and namespace.
+    pub selectable: &'static [SelectableField],
     /// JSON schema of a whole object, with every reference in place and `null` left out (a null counts as absent).
     pub schema: Value,
     validate: fn(&Object) -> Vec<Cause>,
@@ -114,6 +119,7 @@ impl KindInfo {
             has_status: K::HAS_STATUS,
             read_only: K::READ_ONLY,
             columns: K::COLUMNS,
+            selectable: K::SELECTABLE,
             schema: schema_of::<K>(),
             validate: |object| match object.to_typed::<K>() {
                 Ok(typed) => typed.validate(),
@@ -277,6 +283,18 @@ pub fn registry() -> &'static Registry {
     &REGISTRY
 }
 
+/// The kinds that are asked and answered, and never stored: no Change can hold one, and there is nothing to list.
+pub fn reviews() -> &'static Registry {
+    static REVIEWS: LazyLock<Registry> = LazyLock::new(|| Registry {
+        kinds: vec![
+            KindInfo::of::<kinds::review::SelfSubjectAccessReview>(),
+            KindInfo::of::<kinds::review::SelfSubjectRulesReview>(),
+            KindInfo::of::<kinds::review::SelfSubjectReview>(),
+        ],
+    });
+    &REVIEWS
+}
+
 fn schema_of<K: Kind>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -363,7 +381,7 @@ mod tests {
 
     #[test]
     fn every_schema_is_structural_and_documented() {
-        for info in registry().iter() {
+        for info in registry().iter().chain(reviews().iter()) {
             let text = info.schema.to_string();
             for word in ["\"$ref\"", "\"anyOf\"", "\"null\""] {
                 assert!(!text.contains(word), "{}: {word} in {text}", info.kind);

@@ -36,6 +36,7 @@ pub mod canonical;
 mod condition;
 mod digest;
 mod duration;
+mod field;
 mod info;
 mod key;
 mod kinds;
@@ -51,7 +52,8 @@ mod table;
 pub use condition::{Condition, ConditionStatus, set_condition};
 pub use digest::{Digest, DigestError};
 pub use duration::{Age, age};
-pub use info::{Kind, KindInfo, ParseError, Registry, registry};
+pub use field::SelectableField;
+pub use info::{Kind, KindInfo, ParseError, Registry, registry, reviews};
 pub use key::{Generation, GroupKind, ObjectKey, Revision};
 pub use kinds::change::{Change, ChangeEntry, ChangeSpec, ChangeStatus};
 pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus};
@@ -65,6 +67,10 @@ pub use kinds::namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use kinds::profile::{
     COMMAND_TIMEOUT_SECONDS_DEFAULT, COMMAND_TIMEOUT_SECONDS_MAX, Command, Directory, FILE_CONTENT_BYTES_MAX, File, Link,
     PROFILE_ENTRIES_MAX, Profile, ProfileConflict, ProfileSpec, ProfileStatus,
+};
+pub use kinds::review::{
+    AccessAnswer, AccessQuestion, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, RulesAnswer,
+    RulesQuestion, SelfSubjectAccessReview, SelfSubjectAnswer, SelfSubjectReview, SelfSubjectRulesReview, UserInfo,
 };
 pub use kinds::trust_root::{TrustRoot, TrustRootSpec, TrustRootStatus};
 pub use managed_fields::{FieldsV1, ManagedFields};

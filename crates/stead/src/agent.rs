@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use stead_agent::{AgentOptions, run as run_agent};
+use stead_agent::{AgentOptions, Told, run as run_agent};
 use stead_wire::Ticket;
 
 use crate::Outcome;
@@ -13,7 +14,8 @@ use crate::commands::Context;
 use crate::coordinator::stop_on_signal;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
-use crate::identity;
+use crate::metrics::server::MetricsServer;
+use crate::{identity, metrics};
 
 /// `stead agent`.
 #[derive(Debug, Args)]
@@ -42,6 +44,9 @@ pub(crate) struct AgentArgs {
     /// How often what is as it should be is looked at again, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) observe_seconds: u64,
+    /// Serve this agent's metrics (Prometheus) on this address: plain HTTP, for whoever reaches it. Without it nothing listens
+    #[arg(long, value_name = "ADDRESS", env = "STEAD_LISTEN_METRICS")]
+    pub(crate) listen_metrics: Option<SocketAddr>,
 }
 
 /// Runs an agent until it is told to stop.
@@ -51,6 +56,12 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
     let key = if args.identity.is_some() { identity::load(&key_file) } else { identity::load_or_create(&key_file) };
     let key = key.map_err(|error| Failure::of(FailureKind::Config, error))?;
     let ticket = args.join.as_deref().map(read_ticket).transpose()?;
+    let server = match args.listen_metrics {
+        Some(address) => Some(MetricsServer::bind(address).await?),
+        None => None,
+    };
+    let (told, telling) = tokio::sync::watch::channel(Told::default());
+    let metrics = Arc::new(metrics::agent::metrics(telling));
     let stop = stop_on_signal()?;
     let options = AgentOptions {
         root: args.root,
@@ -63,8 +74,15 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
         vitals_period: Duration::from_secs(args.vitals_seconds),
         observe_period: Duration::from_secs(args.observe_seconds),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        told,
     };
-    run_agent(options, stop).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    if let Some(server) = &server {
+        tracing::info!(address = %server.local_address(), "metrics are served");
+    }
+    tokio::select! {
+        ended = run_agent(options, stop) => ended.map_err(|error| Failure::of(FailureKind::Config, error))?,
+        () = metrics::server::run_optional(server, Arc::new(move || metrics.text())) => {}
+    }
     Ok(ExitCode::Success)
 }
 

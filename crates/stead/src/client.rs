@@ -6,6 +6,7 @@ mod path;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -16,7 +17,7 @@ use stead_model::{KindInfo, Object};
 use stead_trust::Signer;
 
 pub(crate) use self::error::{ClientError, StatusError};
-pub(crate) use self::path::{collection, object as object_path};
+pub(crate) use self::path::{collection, object as object_path, query};
 pub(crate) use self::watch::{Watch, WatchEvent};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
@@ -26,11 +27,16 @@ use crate::{login, token};
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long connecting may take; the settings bound the request as a whole.
 const CONNECT_TIMEOUT_SECONDS: u64 = 10;
+/// The same where there is another coordinator to turn to.
+const CONNECT_TIMEOUT_SEVERAL_SECONDS: u64 = 3;
 
-/// A client of one coordinator.
+/// A client of a fleet's coordinators: the first that answers is asked, and asked again.
 pub(crate) struct Client {
     http: reqwest::Client,
-    server: String,
+    /// In the order in which they are asked; never empty.
+    servers: Vec<String>,
+    /// The one that answered last.
+    current: AtomicUsize,
     timeout: Duration,
     token: Option<String>,
     /// The file of a token that came from the cache, to be removed if the coordinator refuses it.
@@ -41,9 +47,11 @@ impl Client {
     /// A client that is not logged in.
     pub(crate) fn anonymous(settings: &Settings) -> Result<Self, Failure> {
         crate::install_tls()?;
+        let servers = settings.servers()?;
+        let connect_seconds = if servers.len() > 1 { CONNECT_TIMEOUT_SEVERAL_SECONDS } else { CONNECT_TIMEOUT_SECONDS };
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("stead/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS))
+            .connect_timeout(Duration::from_secs(connect_seconds))
             .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = settings.ca_file() {
             let unusable = |message: String| {
@@ -58,7 +66,7 @@ impl Client {
         }
         let http = builder.build().map_err(|error| Failure::of(FailureKind::Internal, ClientError::Build(error)))?;
         let timeout = Duration::from_secs(settings.request_timeout_seconds());
-        Ok(Self { http, server: settings.server()?.to_owned(), timeout, token: None, token_file: None })
+        Ok(Self { http, servers, current: AtomicUsize::new(0), timeout, token: None, token_file: None })
     }
 
     /// A client that is logged in: with the token in the cache while it is good, else with a signature.
@@ -124,8 +132,36 @@ impl Client {
         body: Option<&B>,
         timeout: Option<Duration>,
     ) -> Result<reqwest::Response, ClientError> {
-        let url = format!("{}{path}", self.server);
-        let mut request = self.http.request(method, &url).header("accept", "application/json");
+        let first = self.current.load(Ordering::Relaxed);
+        let mut failure = None;
+        for turn in 0..self.servers.len() {
+            let index = first.wrapping_add(turn) % self.servers.len();
+            let Some(server) = self.servers.get(index) else { continue };
+            match self.request(&method, server, path, body, timeout).send().await {
+                Ok(response) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return if response.status().is_success() { Ok(response) } else { Err(self.refusal(response, path).await) };
+                }
+                // Nothing of the request has arrived, or nothing that would change anything: another coordinator may be asked.
+                Err(source) if source.is_connect() || (method == Method::GET && !source.is_timeout()) => {
+                    tracing::debug!(server, error = %source, "a coordinator cannot be reached");
+                    failure.get_or_insert(ClientError::Unreachable { server: server.clone(), source });
+                }
+                Err(source) => return Err(ClientError::Unreachable { server: server.clone(), source }),
+            }
+        }
+        Err(failure.unwrap_or(ClientError::NoServer))
+    }
+
+    fn request<B: Serialize>(
+        &self,
+        method: &Method,
+        server: &str,
+        path: &str,
+        body: Option<&B>,
+        timeout: Option<Duration>,
+    ) -> reqwest::RequestBuilder {
+        let mut request = self.http.request(method.clone(), format!("{server}{path}")).header("accept", "application/json");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -135,12 +171,12 @@ impl Client {
         if let Some(timeout) = timeout {
             request = request.timeout(timeout);
         }
-        let unreachable = |source| ClientError::Unreachable { server: self.server.clone(), source };
-        let response = request.send().await.map_err(unreachable)?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(self.refusal(response, path).await)
+        request
+    }
+
+    /// The coordinator that answered last.
+    fn server(&self) -> String {
+        self.servers.get(self.current.load(Ordering::Relaxed)).cloned().unwrap_or_default()
     }
 
     async fn refusal(&self, response: reqwest::Response, path: &str) -> ClientError {
@@ -158,7 +194,7 @@ impl Client {
         let mut bytes = Vec::new();
         loop {
             let piece = response.chunk().await;
-            match piece.map_err(|source| ClientError::Unreachable { server: self.server.clone(), source })? {
+            match piece.map_err(|source| ClientError::Unreachable { server: self.server(), source })? {
                 Some(piece) if bytes.len() + piece.len() > ANSWER_BYTES_MAX => {
                     return Err(ClientError::Large { path: path.to_owned() });
                 }

@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A setting's values (only `key` may have several) and where they come from.
+/// A setting's values (only `key` and `server` may have several) and where they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolved {
     pub(crate) values: Vec<String>,
@@ -102,13 +102,20 @@ impl Settings {
         self.resolved.get(name)?.values.first().map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// The coordinator's URL without a slash at its end.
+    /// The first coordinator's URL without a slash at its end.
     pub(crate) fn server(&self) -> Result<&str, Failure> {
         let missing = || {
             Failure::new(FailureKind::Config, "no coordinator is set")
                 .hint("Run `stead login --server https://HOST:PORT --ca-file FILE` once, or set STEAD_SERVER.")
         };
         self.text("server").map(|server| server.trim_end_matches('/')).ok_or_else(missing)
+    }
+
+    /// Every coordinator's URL, in the order in which they are asked; never empty.
+    pub(crate) fn servers(&self) -> Result<Vec<String>, Failure> {
+        self.server()?;
+        let values = self.resolved.get("server").map_or(&[][..], |resolved| &resolved.values);
+        Ok(values.iter().map(|server| server.trim_end_matches('/').to_owned()).filter(|server| !server.is_empty()).collect())
     }
 
     pub(crate) fn ca_file(&self) -> Option<PathBuf> {

@@ -19,7 +19,7 @@ use stead_store::{Expect, Options, SqliteEngine, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
-    Transport as _, relay_token,
+    RelayCounters, RelayLimits, Transport as _, relay_token,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ use crate::commands::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::identity;
+use crate::metrics::coordinator::Sources;
+use crate::metrics::server::{MetricsServer, run_optional};
 
 /// How long connections and watches get to end when the coordinator is stopped, in seconds.
 const GOODBYE_SECONDS: u64 = 3;
@@ -57,6 +59,10 @@ pub(crate) struct CoordinatorArgs {
     /// Where the relay for machines without a direct path listens (TCP)
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:6445", env = "STEAD_LISTEN_RELAY")]
     pub(crate) listen_relay: SocketAddr,
+    /// Serve metrics (Prometheus) on an address of their own: plain HTTP, for whoever reaches it. Owners find them at /metrics of
+    /// the API in any case
+    #[arg(long, value_name = "ADDRESS", env = "STEAD_LISTEN_METRICS")]
+    pub(crate) listen_metrics: Option<SocketAddr>,
     /// Run no relay
     #[arg(long, conflicts_with = "listen_relay")]
     pub(crate) no_relay: bool,
@@ -120,20 +126,31 @@ async fn serve(
     let (wire, events) = Coordinator::spawn(Arc::clone(&transport), wire_config, control.gate());
 
     let keys = ServingKeys::open(&state_dir.join("tls"), &args.name).map_err(|error| Failure::of(FailureKind::Config, error))?;
-    let desk = Desk::new(admission.clone(), control.clone(), wire.clone(), address, pass.to_vec());
-    let api = Api::new(admission, Arc::new(desk), keys.token_key(), Limits::default(), stop.clone());
+    let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), address, pass.to_vec()));
+    let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
+    let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
+    let counted: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>> = match &relay {
+        Some(relay) => Some(relay.counter()),
+        None => None,
+    };
+    desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
     let plain = match args.listen_plain {
         Some(address) => Some(bind(address, None, &api).await?),
         None => None,
     };
-    announce(context, &server, plain.as_ref(), &transport, relay.as_ref(), &fleet, state_dir)?;
+    let metrics = match args.listen_metrics {
+        Some(address) => Some(MetricsServer::bind(address).await?),
+        None => None,
+    };
+    announce(context, &server, plain.as_ref(), metrics.as_ref(), &transport, relay.as_ref(), &fleet, state_dir)?;
 
     tokio::select! {
         () = stop.cancelled() => {}
         () = control.run(wire.clone(), events) => return Err(Failure::internal("the controllers ended by themselves")),
         () = server.run() => {}
         () = run_plain(plain) => {}
+        () = run_optional(metrics, Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
     }
     tracing::info!("stopping");
     stop.cancel();
@@ -248,7 +265,9 @@ async fn start_relay(args: &CoordinatorArgs, control: &Control, pass: &[u8]) -> 
     // Members by their key; whoever has a ticket by its pass.
     let access: RelayAccess =
         Arc::new(move |peer: &PeerKey, shown: Option<&str>| shown == Some(token.as_str()) || control.is_member(peer));
-    let relay = Relay::spawn(args.listen_relay, access).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let relay = Relay::spawn(args.listen_relay, access, RelayLimits::default())
+        .await
+        .map_err(|error| Failure::of(FailureKind::Config, error))?;
     Ok(Some(relay))
 }
 
@@ -297,6 +316,7 @@ fn announce(
     context: &Context,
     server: &Server,
     plain: Option<&Server>,
+    metrics: Option<&MetricsServer>,
     transport: &IrohTransport,
     relay: Option<&Relay>,
     fleet: &Digest,
@@ -304,10 +324,11 @@ fn announce(
 ) -> Result<(), Failure> {
     let machines = transport.bound_addresses().first().map_or_else(String::new, ToString::to_string);
     let plain = plain.map_or_else(String::new, |plain| format!(" plain=http://{}", plain.local_address()));
+    let metrics = metrics.map_or_else(String::new, |metrics| format!(" metrics=http://{}/metrics", metrics.local_address()));
     let relay = relay.map_or_else(|| "none".to_owned(), Relay::url);
     let authority = state_dir.join("tls/authority.crt");
     context.print(&format!(
-        "ready api=https://{}{plain} machines={machines} relay={relay} fleet={fleet} ca={}\n",
+        "ready api=https://{}{plain}{metrics} machines={machines} relay={relay} fleet={fleet} ca={}\n",
         server.local_address(),
         authority.display()
     ))

@@ -49,6 +49,7 @@ mod signature;
 mod signer;
 mod sshwire;
 mod statement;
+mod token;
 
 pub use ack::{ACK_DETAIL_BYTES_MAX, Ack, AckError, Outcome, SignedAck};
 pub use admit::{AdmissionError, Admitted, AdmittedEntry, Current, Taken, admit};
@@ -80,3 +81,4 @@ pub use statement::{
     Authorship, BuildError, ChangeStatement, ENTRIES_MAX, MESSAGE_BYTES_MAX, REQUESTED_BY_BYTES_MAX, SignedStatement,
     StatementBuilder, Submission, SubmittedEntry, VerifiedStatement, VerifyError,
 };
+pub use token::{SignedToken, Token, TokenError};

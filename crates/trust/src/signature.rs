@@ -36,6 +36,8 @@ pub enum SignatureNamespace {
     Ack,
     /// A request for a plan.
     Plan,
+    /// A coordinator's word that somebody has logged in.
+    Token,
 }
 
 impl SignatureNamespace {
@@ -49,6 +51,7 @@ impl SignatureNamespace {
             Self::Receipt => "receipt@stead.dev",
             Self::Ack => "ack@stead.dev",
             Self::Plan => "plan@stead.dev",
+            Self::Token => "token@stead.dev",
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct CoordinatorConfig {
     pub beat_seconds: u32,
     /// The coordinator's clock.
     pub unix_clock: UnixClock,
-    /// Where machines find the coordinators; they are told at the start of every session, and keep it.
+    /// Where machines find the coordinators; they are told at the start of every session and when it changes, and keep it.
     pub coordinators: Vec<PeerAddress>,
 }
 
@@ -176,6 +176,11 @@ impl CoordinatorHandle {
     /// Sends a state. Where it cannot follow what the machine was sent, [`HubEvent::NeedsState`] asks for another.
     pub fn send_state(&self, peer: PeerKey, state: State) -> Result<(), SendStateError> {
         self.shared.input(|hub, _| hub.send_state(peer, state))
+    }
+
+    /// Where machines find the coordinators from now on.
+    pub fn set_coordinators(&self, coordinators: Vec<PeerAddress>) {
+        self.shared.input(|hub, _| hub.set_coordinators(coordinators));
     }
 
     /// The machine's events up to `sequence` are on disk.

@@ -6,6 +6,7 @@ mod output;
 mod session;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -52,7 +53,7 @@ pub struct HubConfig {
     pub fleet: [u8; 32],
     /// How often machines should beat.
     pub beat_seconds: u32,
-    /// Where machines find the coordinators, as they are told at the start of every session.
+    /// Where machines find the coordinators: told at the start of every session, and when it changes.
     pub coordinators: Vec<PeerAddress>,
 }
 
@@ -358,6 +359,19 @@ impl Hub {
         }
         self.effects.push_back(Effect::Wake(id));
         result
+    }
+
+    /// Where machines find the coordinators from now on; those that are served are told, where it is news.
+    pub fn set_coordinators(&mut self, coordinators: Vec<PeerAddress>) {
+        if self.config.coordinators == coordinators {
+            return;
+        }
+        let shared: Arc<[PeerAddress]> = coordinators.as_slice().into();
+        self.config.coordinators = coordinators;
+        for (id, session) in self.sessions.iter_mut().filter(|(_, session)| matches!(session.phase, Phase::Served)) {
+            session.out.coordinators(Arc::clone(&shared));
+            self.effects.push_back(Effect::Wake(*id));
+        }
     }
 
     /// Tells the machine that its events up to `sequence` are on disk.

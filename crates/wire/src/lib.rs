@@ -91,7 +91,11 @@ pub use hub::{
 };
 pub use key::{PEER_KEY_BYTES, PeerKey, PeerKeyError};
 pub use message::{HELD_MAX, Held, Hello, Join, OutboxItem, ProcessNonce, SESSION_ALPN, State, ToAgent, ToCoordinator};
-pub use relay::{Relay, RelayAccess, RelayError};
+pub use relay::{
+    RELAY_CONNECTIONS_MAX, RELAY_CONNECTIONS_PER_KEY_MAX, RELAY_ESTABLISH_MILLISECONDS_MAX, RELAY_ESTABLISHING_MAX,
+    RELAY_ESTABLISHING_PER_ADDRESS_MAX, RELAY_HEAD_BYTES_MAX, Relay, RelayAccess, RelayCounters, RelayError, RelayLimits,
+    RelayRefusal,
+};
 pub use stream::{FrameReceiver, FrameSender, Step, StreamError};
 pub use ticket::{
     TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_COORDINATORS_MAX, TICKET_PREFIX, Ticket, TicketError, relay_token,

@@ -198,4 +198,9 @@ pub enum ToAgent {
         /// To be repeated.
         nonce: u64,
     },
+    /// Where the fleet's coordinators are from now on.
+    Coordinators {
+        /// As in `Welcome`.
+        coordinators: Vec<PeerAddress>,
+    },
 }

@@ -1,9 +1,24 @@
 //! The relay that a coordinator runs itself, for machines to which no packet finds a direct way.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+mod counters;
+mod door;
+mod serve;
 
-use iroh_relay::server::{Access, AccessControl, ClientRequest, RelayConfig, Server, ServerConfig};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use iroh::EndpointId;
+use iroh_relay::{
+    KeyCache,
+    server::{
+        Access, AccessControl, ClientRequest, ConnectionId, Metrics,
+        http_server::{Handlers, RelayService},
+    },
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::counters::{RelayCounters, RelayRefusal};
+use self::door::Door;
 use crate::PeerKey;
 
 /// Decides who may use the relay: called with the key that the client proved and the token it showed.
@@ -12,47 +27,98 @@ pub type RelayAccess = Arc<dyn Fn(&PeerKey, Option<&str>) -> bool + Send + Sync>
 /// Keys whose parsed form the relay keeps; four times the machines that one coordinator is meant for would gain nothing.
 const KEY_CACHE_ENTRIES: usize = 16_384;
 
+/// How long the relay's port rests after the system could give it no connection, in milliseconds: it is out of file descriptors then.
+const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
+
+/// Connections at once: every machine of a coordinator at its limit, and as many again that are just coming back.
+pub const RELAY_CONNECTIONS_MAX: usize = 40_000;
+/// Connections at once that have not yet proved who they are; each may take up to [`RELAY_ESTABLISH_MILLISECONDS_MAX`].
+pub const RELAY_ESTABLISHING_MAX: usize = 1_024;
+/// Of these, from one address: a school behind one NAT that comes back after a power cut, and no more.
+pub const RELAY_ESTABLISHING_PER_ADDRESS_MAX: usize = 256;
+/// Connections of one key at once: the old one of a machine whose network has just changed, and one that comes of a restart.
+pub const RELAY_CONNECTIONS_PER_KEY_MAX: usize = 4;
+/// How long a connection may take to prove who it is, in milliseconds.
+pub const RELAY_ESTABLISH_MILLISECONDS_MAX: u64 = 10_000;
+/// Bytes of a request's head; iroh's own has about 500.
+pub const RELAY_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The relay's limits; [`Default`] is what a coordinator uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Connections at once that have not yet proved who they are.
+    pub establishing_max: usize,
+    /// Of these, from one address.
+    pub establishing_per_address_max: usize,
+    /// Connections of one key at once.
+    pub connections_per_key_max: usize,
+    /// How long a connection may take to prove who it is, in milliseconds.
+    pub establish_milliseconds_max: u64,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: RELAY_CONNECTIONS_MAX,
+            establishing_max: RELAY_ESTABLISHING_MAX,
+            establishing_per_address_max: RELAY_ESTABLISHING_PER_ADDRESS_MAX,
+            connections_per_key_max: RELAY_CONNECTIONS_PER_KEY_MAX,
+            establish_milliseconds_max: RELAY_ESTABLISH_MILLISECONDS_MAX,
+        }
+    }
+}
+
 /// Why the relay does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// It could not start.
-    #[error("the relay cannot listen on {address}: {reason}; choose an address of this machine that is free")]
-    Start {
-        /// As given.
-        address: SocketAddr,
-        /// What was wrong.
-        reason: String,
-    },
-    /// It did not stop cleanly.
-    #[error("the relay did not stop cleanly: {reason}")]
-    Stop {
-        /// What was wrong.
-        reason: String,
-    },
+#[error("the relay cannot listen on {address}: {source}; choose an address of this machine that is free")]
+pub struct RelayError {
+    address: SocketAddr,
+    source: io::Error,
 }
 
 /// A running relay; it stops when dropped.
 ///
 /// It speaks plain HTTP: what goes through it is QUIC, encrypted from end to end, and a client proves its key by signing the relay's
 /// challenge. The token it shows opens nothing but a relay (see [`crate::Ticket::relay_token`]).
-#[derive(Debug)]
+///
+/// iroh's relay service does the relaying; who gets as far as to speak to it is decided here: a client is counted, held to
+/// [`RelayLimits`], and cut off where it does not prove its key in time.
 pub struct Relay {
-    server: Server,
+    service: RelayService,
+    door: Arc<Door>,
+    metrics: Arc<Metrics>,
     address: SocketAddr,
+    stop: CancellationToken,
+    connections: TaskTracker,
 }
 
 impl Relay {
-    /// Starts a relay on `address`.
-    pub async fn spawn(address: SocketAddr, access: RelayAccess) -> Result<Self, RelayError> {
-        let mut relay = RelayConfig::new(address);
-        relay.key_cache_capacity = Some(KEY_CACHE_ENTRIES);
-        relay.access = Arc::new(Gate(access));
-        let mut config = ServerConfig::default();
-        config.relay = Some(relay);
-        let failed = |reason: String| RelayError::Start { address, reason };
-        let server = Server::spawn(config).await.map_err(|error| failed(format!("{error:#}")))?;
-        let address = server.http_addr().ok_or_else(|| failed("it has no address".to_owned()))?;
-        Ok(Self { server, address })
+    /// Starts a relay on `address`. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError`] where the address cannot be had.
+    pub async fn spawn(address: SocketAddr, access: RelayAccess, limits: RelayLimits) -> Result<Self, RelayError> {
+        let failed = |source| RelayError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let door = Arc::new(Door::new(limits));
+        let metrics = Arc::new(Metrics::default());
+        let gate = Gate { access, door: Arc::clone(&door) };
+        let cache = KeyCache::new(KEY_CACHE_ENTRIES);
+        let service = RelayService::new(handlers(), http::HeaderMap::new(), None, cache, Arc::new(gate), Arc::clone(&metrics));
+        let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
+        let relay = Self { service, door, metrics, address, stop, connections };
+        tokio::spawn(accept(
+            listener,
+            relay.service.clone(),
+            Arc::clone(&relay.door),
+            relay.stop.clone(),
+            relay.connections.clone(),
+        ));
+        Ok(relay)
     }
 
     /// Where it listens.
@@ -65,13 +131,92 @@ impl Relay {
         format!("http://{}", self.address)
     }
 
-    /// Stops it.
-    pub async fn stop(self) -> Result<(), RelayError> {
-        self.server.shutdown().await.map_err(|error| RelayError::Stop { reason: format!("{error:#}") })
+    /// What it has seen and refused since the start.
+    pub fn counters(&self) -> RelayCounters {
+        (self.counter())()
+    }
+
+    /// Tells [`Relay::counters`] for as long as somebody asks.
+    pub fn counter(&self) -> Arc<dyn Fn() -> RelayCounters + Send + Sync> {
+        let (door, metrics) = (Arc::clone(&self.door), Arc::clone(&self.metrics));
+        Arc::new(move || RelayCounters {
+            bytes_sent: metrics.bytes_sent.get(),
+            bytes_received: metrics.bytes_recv.get(),
+            packets_dropped: metrics.send_packets_dropped.get(),
+            ..door.counters()
+        })
+    }
+
+    /// Stops it: no connection is taken any more, and those that are open are closed.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.connections.close();
+        self.service.shutdown().await;
+        self.connections.wait().await;
     }
 }
 
-struct Gate(RelayAccess);
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Relay").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// What the port answers beside the relaying: clients measure how far away it is.
+fn handlers() -> Handlers {
+    let mut handlers = Handlers::default();
+    let probe = |_, response: http::response::Builder| {
+        let body: Box<http_body_util::Full<bytes::Bytes>> = Box::default();
+        Ok(response.body(body as _)?)
+    };
+    handlers.insert((http::Method::GET, iroh_relay::http::RELAY_PROBE_PATH), Box::new(probe));
+    handlers
+}
+
+async fn accept(
+    listener: TcpListener,
+    service: RelayService,
+    door: Arc<Door>,
+    stop: CancellationToken,
+    connections: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted.and_then(|(stream, peer)| twin(stream).map(|(stream, twin)| (stream, twin, peer))) {
+            Ok((stream, twin, peer)) => {
+                // Whoever is refused is closed by being dropped.
+                let Ok(number) = door.enter(peer.ip(), twin) else { continue };
+                connections.spawn(serve::connection(stream, number, service.clone(), Arc::clone(&door), stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the relay could not take a connection");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS)).await;
+            }
+        }
+    }
+}
+
+/// A second handle of a socket, with which it can be cut off when the first has been given away.
+fn twin(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
+    let stream = stream.into_std()?;
+    let twin = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, twin))
+}
+
+/// Who is let through, once the key is proved.
+struct Gate {
+    access: RelayAccess,
+    door: Arc<Door>,
+}
 
 impl fmt::Debug for Gate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,11 +227,18 @@ impl fmt::Debug for Gate {
 impl AccessControl for Gate {
     async fn on_connect(&self, request: &ClientRequest) -> Access {
         let key = PeerKey(*request.endpoint_id().as_bytes());
-        if (self.0)(&key, request.auth_token().as_deref()) {
-            Access::Allow
-        } else {
-            tracing::info!(%key, "refused at the relay");
-            Access::Deny { reason: Some("this relay serves its fleet only".to_owned()) }
+        let number = serve::number(request.headers());
+        let member = (self.access)(&key, request.auth_token().as_deref());
+        match self.door.admit(number, key, request.connection_id(), member) {
+            Ok(()) => Access::Allow,
+            Err(refusal) => {
+                tracing::info!(%key, %refusal, "refused at the relay");
+                Access::Deny { reason: Some(refusal.to_string()) }
+            }
         }
+    }
+
+    fn on_disconnect(&self, _: EndpointId, connection: ConnectionId) {
+        self.door.left(connection);
     }
 }

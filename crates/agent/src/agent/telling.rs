@@ -103,20 +103,20 @@ impl Agent {
                 UnitState::Kept { reason } => Some(("Kept", reason)),
                 _ => None,
             };
-            match (trouble, self.told.get(id)) {
+            match (trouble, self.troubles_told.get(id)) {
                 (Some((_, reason)), Some(told)) if told == reason => {}
                 (Some((word, reason)), _) => {
-                    self.told.insert(id.clone(), reason.clone());
+                    self.troubles_told.insert(id.clone(), reason.clone());
                     news.push((true, word, format!("{id}: {reason}")));
                 }
                 (None, Some(_)) if unit.state == UnitState::Converged => {
-                    self.told.remove(id);
+                    self.troubles_told.remove(id);
                     news.push((false, "UnitRecovered", format!("{id} is as it should be again")));
                 }
                 (None, _) => {}
             }
         }
-        self.told.retain(|id, _| report.units.contains_key(id));
+        self.troubles_told.retain(|id, _| report.units.contains_key(id));
         for (warning, reason, message) in news {
             self.tell_event(warning, reason, message, None).await;
         }
@@ -136,6 +136,7 @@ impl Agent {
         self.status.revision = Some(self.standing.revision);
         self.acknowledgements.retain(|key, _| self.memory.as_ref().is_some_and(|memory| memory.held(key).is_some()));
         self.status.acknowledgements = self.acknowledgements.values().cloned().collect();
+        self.told.send_modify(|told| told.status.clone_from(&self.status));
         let Ok(body) = status::encode(self.status.clone()) else { return Ok(()) };
         let body = Bytes::from(body);
         let handed = if urgent { self.connection.set_urgent_status(body).await } else { self.connection.set_status(body).await };

@@ -12,7 +12,7 @@ pub(super) fn document() -> Value {
     for resource in &resources {
         let (collection, item) = paths(*resource);
         served.insert(collection, collection_path(*resource));
-        if !resource.is_document() {
+        if !resource.is_document() && !resource.is_review() {
             served.insert(item, item_path(*resource));
         }
     }
@@ -37,6 +37,9 @@ fn operation(resource: Resource, action: &str, parameters: &[&str]) -> Value {
 }
 
 fn collection_path(resource: Resource) -> Value {
+    if resource.is_review() {
+        return json!({"post": operation(resource, "post", WRITE)});
+    }
     json!({
         "get": operation(resource, "list", &["labelSelector", "fieldSelector", "limit", "continue", "watch"]),
         "post": operation(resource, "post", WRITE),

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
-use stead_admission::{bundle_of_change, change_object, root_object};
+use stead_admission::{Precondition, bundle_of_change, change_object, root_object};
 use stead_model::{Object, Revision};
 use stead_store::{Change, ChangeReference, Cursor};
-use stead_trust::{Signature, Submission};
+use stead_trust::{Signature, SignedStatement, Submission, SubmittedEntry};
 
 use crate::api::Call;
 use crate::body;
+use crate::fields::FieldMatcher;
 use crate::page_token::PageToken;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
@@ -81,16 +83,12 @@ async fn list(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     }
     let (objects, token) = if route.resource.is_change() { changes(call, route, &options).await? } else { (roots(call)?, None) };
     let objects = objects.iter().map(value_of).collect::<ApiResult<Vec<_>>>()?;
-    let wanted: Vec<Value> = objects.into_iter().filter(|object| wanted(object, &options)).collect();
+    let fields = FieldMatcher::new(route.resource, &options.fields)?;
+    let fits = |object: &Value| fields.as_ref().is_none_or(|fields| fields.matches_value(object));
+    let unlabelled = options.labels.matches(&std::collections::BTreeMap::new());
+    let wanted: Vec<Value> = objects.into_iter().filter(|object| unlabelled && fits(object)).collect();
     let meta = ListMeta { revision: call.api.admission().store().revision(), continue_token: token, remaining: None };
     Ok(response::json_bytes(StatusCode::OK, renderer.list_of_values(&wanted, &meta)?))
-}
-
-/// Documents have no labels; of their fields, only the name selects.
-fn wanted(object: &Value, options: &ListOptions) -> bool {
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let named = |(field, equal, value): &(String, bool, String)| field != "metadata.name" || (name == value) == *equal;
-    options.labels.matches(&std::collections::BTreeMap::new()) && options.fields.requirements.iter().all(named)
 }
 
 /// A page of Changes, newest first.
@@ -128,12 +126,22 @@ fn roots(call: &Call) -> ApiResult<Vec<Object>> {
     roots.iter().map(object).collect()
 }
 
+/// A signed Change, and what it depends on beside it, which is not signed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submitting {
+    statement: SignedStatement,
+    entries: Vec<SubmittedEntry>,
+    #[serde(default)]
+    preconditions: Vec<Precondition>,
+}
+
 /// Takes a Change that owners signed.
 async fn submit(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
-    let submission: Submission = serde_json::from_slice(&call.body)
+    let Submitting { statement, entries, preconditions } = serde_json::from_slice(&call.body)
         .map_err(|error| ApiError::bad_request(format!("the body of the request is no signed change: {error}")))?;
-    let dry_run = call.query.dry_run()?;
-    let submitted = call.api.admission().submit(call.caller()?, &submission, dry_run).await;
+    let (submission, dry_run) = (Submission { statement, entries }, call.query.dry_run()?);
+    let submitted = call.api.admission().submit_if(call.caller()?, &submission, &preconditions, dry_run).await;
     let submitted = submitted.map_err(|error| super::refused::refused(route.resource, "", &error))?;
     match submitted.change {
         Some(change) => shown(call, route, &change, StatusCode::CREATED),

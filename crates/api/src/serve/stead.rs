@@ -1,4 +1,5 @@
-//! `/stead/v1/…`: login, the fleet's trust roots, sequences to sign for, tickets and plans.
+//! `/stead/v1/…`: login, the fleet's trust roots, how the coordinator is doing, sequences to sign for, what was signed before, tickets
+//! and plans.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -20,6 +21,7 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::GET, "login") => challenge(&call),
         (&Method::POST, "login") => login(&call),
         (&Method::GET, "fleet") => Ok(fleet(&call)),
+        (&Method::GET, "status") => Ok(response::json(StatusCode::OK, &call.api.fleet().status())),
         (&Method::POST, "sequences") => sequences(&call),
         (&Method::POST, "ticket") => {
             let answer = call.api.fleet().ticket(body::json(&call.body)?).await;
@@ -29,7 +31,11 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
             let answer = call.api.fleet().plan(body::json(&call.body)?).await;
             answered(answer)
         }
-        (_, "login" | "fleet" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
+        (&Method::POST, "entries") => super::history::entries(&call).await,
+        (&Method::GET, path) if path.starts_with("changes/") => {
+            super::history::change(&call, path.trim_start_matches("changes/")).await
+        }
+        (_, "entries" | "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::no_such_path()),
     }
 }
@@ -75,7 +81,8 @@ fn login(call: &Call) -> ApiResult<Answer> {
     if !call.api.nonces().use_up(&claim.nonce, call.now()) {
         return Err(stale());
     }
-    let (token, until) = call.api.issue_token(&key);
+    let issued = call.api.issue_token(&key);
+    let (token, until) = issued.map_err(|error| ApiError::internal(error.to_string()))?;
     tracing::info!(key = %key.fingerprint(), "login");
     Ok(response::json(StatusCode::OK, &json!({"token": token, "expirationTimestamp": crate::instant::spell(until, false)})))
 }

@@ -13,6 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
 use crate::limits::WATCH_SECONDS_MAX;
+use crate::lines;
+use crate::media::Form;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
 use crate::render::Renderer;
@@ -50,7 +52,8 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
     let watcher = store.watch(after, scope);
     let seconds = options.timeout_seconds.unwrap_or(WATCH_SECONDS_MAX).min(WATCH_SECONDS_MAX);
     let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
-    let teller = Teller { api: call.api.clone(), renderer, sender, chunk: Vec::new(), first: true };
+    let client = call.permit.client().to_owned();
+    let teller = Teller { api: call.api.clone(), client, renderer, sender, chunk: Vec::new(), only: None, first: true };
     let plan = Plan {
         bookmarks: options.bookmarks,
         end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
@@ -81,9 +84,13 @@ struct Plan {
 /// Writes lines for one client.
 struct Teller {
     api: Api,
+    client: String,
     renderer: Renderer,
     sender: mpsc::Sender<Bytes>,
+    /// Lines that go out together.
     chunk: Vec<u8>,
+    /// The line that goes out where it is the only one: it is shared rather than copied.
+    only: Option<Bytes>,
     /// Whether a table's columns have not been told yet.
     first: bool,
 }
@@ -102,16 +109,7 @@ impl Teller {
 
     async fn tell(&mut self, mut watcher: Watcher, initial: Option<Initial>, plan: Plan) -> Result<(), Ended> {
         if let Some(initial) = initial {
-            let Initial { snapshot, route, mut options, matcher } = initial;
-            options.limit = 0;
-            let page = super::read::page(&snapshot, &route, &options, matcher.as_deref(), None);
-            for stored in &page.objects {
-                self.object("ADDED", stored).await?;
-            }
-            if plan.end_of_initial_events {
-                self.bookmark(snapshot.revision(), true);
-            }
-            self.flush().await?;
+            self.initial(initial, plan.end_of_initial_events).await?;
         }
         let period = Duration::from_millis(self.api.limits().bookmark_milliseconds);
         let mut bookmarks = tokio::time::interval_at(Instant::now() + period, period);
@@ -137,6 +135,32 @@ impl Teller {
         }
     }
 
+    /// Tells what there is, and where it ends.
+    async fn initial(&mut self, initial: Initial, end: bool) -> Result<(), Ended> {
+        let limit = Duration::from_millis(self.api.limits().list_milliseconds_max);
+        let Some(turn) = super::parts::turn(&self.api, &self.client, Instant::now() + limit).await else {
+            return self.refuse(&ApiError::too_many("large lists are being made; watch again later")).await;
+        };
+        let selected = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let Initial { snapshot, route, mut options, matcher } = initial;
+            options.limit = 0;
+            let page = super::read::page(&snapshot, &route, &options, matcher.as_deref(), None);
+            (snapshot.revision(), page.objects)
+        });
+        let Ok((revision, objects)) = selected.await else {
+            return self.refuse(&ApiError::internal("what there is could not be selected")).await;
+        };
+        // Each chunk waits for the client, so that nobody else waits for long.
+        for stored in &objects {
+            self.object("ADDED", stored, false).await?;
+        }
+        if end {
+            self.bookmark(revision, true);
+        }
+        self.flush().await
+    }
+
     /// Tells a group and those that are there already behind it.
     async fn groups(&mut self, watcher: &mut Watcher, first: Result<WatchGroup, WatchError>) -> Result<(), Ended> {
         let mut group = first;
@@ -149,7 +173,7 @@ impl Teller {
                             EventKind::Modified => "MODIFIED",
                             EventKind::Deleted => "DELETED",
                         };
-                        self.object(kind, &object).await?;
+                        self.object(kind, &object, true).await?;
                     }
                 }
                 Err(error) => return self.error(error).await,
@@ -164,46 +188,58 @@ impl Teller {
     async fn error(&mut self, error: WatchError) -> Result<(), Ended> {
         if let WatchError::Gone { revision, oldest } = error {
             self.api.count().watches_behind.add();
-            let status = ApiError::expired(format!("too old resource version: {revision} ({oldest})")).to_status();
-            self.line("ERROR", status.to_string().as_bytes());
+            return self.refuse(&ApiError::expired(format!("too old resource version: {revision} ({oldest})"))).await;
         }
         self.flush().await?;
         Err(Ended)
     }
 
-    async fn object(&mut self, kind: &str, stored: &Stored) -> Result<(), Ended> {
+    /// Ends the watch, and says why.
+    async fn refuse(&mut self, error: &ApiError) -> Result<(), Ended> {
+        self.line(lines::line("ERROR", error.to_status().to_string().as_bytes()).into());
+        self.flush().await?;
+        Err(Ended)
+    }
+
+    /// Tells of an object; what happens just now, in a line that is shared with other watches.
+    async fn object(&mut self, kind: &'static str, stored: &Arc<Stored>, shared: bool) -> Result<(), Ended> {
         self.renderer.now = self.api.now();
-        match self.renderer.event_object(stored, self.first) {
-            Ok(object) => self.line(kind, &object),
-            Err(error) => {
-                self.line("ERROR", error.to_status().to_string().as_bytes());
-                self.flush().await?;
-                return Err(Ended);
-            }
+        let first = std::mem::take(&mut self.first);
+        let line = if shared && !(first && self.renderer.form == Form::Table) {
+            self.api.lines().line(&self.renderer, kind, stored)
+        } else {
+            self.renderer.event_object(stored, first).map(|object| lines::line(kind, &object).into())
+        };
+        match line {
+            Ok(line) => self.line(line),
+            Err(error) => return self.refuse(&error).await,
         }
-        self.first = false;
         if self.chunk.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
     }
 
     fn bookmark(&mut self, revision: Revision, end_of_initial_events: bool) {
         let object = self.renderer.bookmark(revision, end_of_initial_events, self.first);
         self.first = false;
-        self.line("BOOKMARK", &object);
+        self.line(lines::line("BOOKMARK", &object).into());
     }
 
-    fn line(&mut self, kind: &str, object: &[u8]) {
-        self.chunk.extend_from_slice(b"{\"type\":\"");
-        self.chunk.extend_from_slice(kind.as_bytes());
-        self.chunk.extend_from_slice(b"\",\"object\":");
-        self.chunk.extend_from_slice(object);
-        self.chunk.extend_from_slice(b"}\n");
+    fn line(&mut self, line: Bytes) {
+        if self.chunk.is_empty() && self.only.is_none() {
+            self.only = Some(line);
+            return;
+        }
+        if let Some(only) = self.only.take() {
+            self.chunk.extend_from_slice(&only);
+        }
+        self.chunk.extend_from_slice(&line);
     }
 
     async fn flush(&mut self) -> Result<(), Ended> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let chunk = Bytes::from(std::mem::take(&mut self.chunk));
+        let chunk = match self.only.take() {
+            Some(only) => only,
+            None if self.chunk.is_empty() => return Ok(()),
+            None => Bytes::from(std::mem::take(&mut self.chunk)),
+        };
         self.sender.send(chunk).await.map_err(|_| Ended)
     }
 }

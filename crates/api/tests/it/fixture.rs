@@ -45,6 +45,14 @@ impl Fleet for NoMachines {
     fn plan(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(async { Err("no machine is connected".to_owned()) })
     }
+
+    fn status(&self) -> Value {
+        Value::Null
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }
 
 /// What a test wants of its coordinator.
@@ -53,6 +61,8 @@ pub(crate) struct Wish {
     pub(crate) left_to_online: Vec<GroupKind>,
     pub(crate) limits: Limits,
     pub(crate) store: Options,
+    /// Owners beside the first.
+    pub(crate) others: Vec<SigningKey>,
 }
 
 impl Wish {
@@ -72,7 +82,8 @@ impl Fixture {
         let clock = Arc::new(SystemClock);
         let random = Arc::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap());
         let environment = Environment { clock, random };
-        let mut root = Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], Timestamp::now());
+        let owners = std::iter::once(&owner).chain(&wish.others).map(|key| key.public_key().clone()).collect();
+        let mut root = Root::default_for(owners, vec![online.public_key().clone()], Timestamp::now());
         root.online.kinds.extend(wish.left_to_online);
         let first = SignedRoot::sign(&root, &[&owner]).unwrap();
         let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
@@ -86,12 +97,12 @@ impl Fixture {
             .unwrap();
         let keys = ServingKeys::open(&directory.path().join("keys"), &[]).unwrap();
         let shutdown = CancellationToken::new();
-        let api = Api::new(admission.clone(), Arc::new(NoMachines), keys.token_key(), wish.limits, shutdown.clone());
+        let api = Api::new(admission.clone(), Arc::new(NoMachines), wish.limits, shutdown.clone());
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(keys.tls()), api.clone()).await.unwrap();
         let plain = Server::bind("127.0.0.1:0".parse().unwrap(), None, api.clone()).await.unwrap();
         let (address, plain_address) = (server.local_address(), plain.local_address());
         let servers = vec![tokio::spawn(server.run()), tokio::spawn(plain.run())];
-        let (token, _) = api.issue_token(owner.public_key());
+        let (token, _) = api.issue_token(owner.public_key()).unwrap();
         let fixture = Self { directory, admission, api, address, plain_address, owner, token, servers, shutdown };
         std::fs::write(fixture.kubeconfig(), fixture.kubeconfig_text()).unwrap();
         fixture
@@ -138,6 +149,45 @@ impl Fixture {
         self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
     }
 
+    /// A client over plain HTTP with kept-alive connections, and the token of an owner.
+    pub(crate) fn client(&self, owner: &SigningKey) -> Client {
+        let (token, _) = self.api.issue_token(owner.public_key()).unwrap();
+        Client { client: reqwest::Client::new(), server: format!("http://{}", self.plain_address), token }
+    }
+
+    /// Writes many leases at once; each has a holder of its own.
+    pub(crate) async fn write_leases(&self, names: impl IntoIterator<Item = String>) {
+        let put = |name: String| {
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": name, "namespace": "default", "labels": {"half": if name.ends_with(['0', '2', '4', '6', '8']) { "even" } else { "odd" }}},
+                "spec": {"holderIdentity": name},
+            });
+            Write::Put { object: serde_json::from_value(lease).unwrap(), expect: Expect::Any }
+        };
+        let writes: Vec<Write> = names.into_iter().map(put).collect();
+        let caller = Caller { name: "writer".to_owned(), key: None };
+        for part in writes.chunks(2_000) {
+            self.admission.write(&caller, "", part.to_vec(), false).await.unwrap();
+        }
+    }
+
+    /// Writes leases with so much padding each.
+    pub(crate) async fn write_padded_leases(&self, count: usize, padding: &str) {
+        let put = |number: usize| {
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {},
+                "metadata": {"name": format!("padded-{number}"), "namespace": "default", "annotations": {"padding": padding}},
+            });
+            Write::Put { object: serde_json::from_value(lease).unwrap(), expect: Expect::Any }
+        };
+        let caller = Caller { name: "writer".to_owned(), key: None };
+        for number in (0..count).step_by(500) {
+            let writes = (number..count.min(number + 500)).map(put).collect();
+            self.admission.write(&caller, "", writes, false).await.unwrap();
+        }
+    }
+
     /// Submits a manifest as a Change that the owner signed.
     pub(crate) async fn submit_signed(&self, manifest: &Value, sequence: u64) {
         let object: Object = serde_json::from_value(manifest.clone()).unwrap();
@@ -161,6 +211,28 @@ impl Fixture {
         .unwrap();
         let caller = Caller { name: "writer".to_owned(), key: None };
         self.admission.write(&caller, "", vec![Write::Put { object, expect: Expect::Any }], false).await.unwrap();
+    }
+}
+
+/// One client of the plain port.
+#[derive(Clone)]
+pub(crate) struct Client {
+    client: reqwest::Client,
+    server: String,
+    token: String,
+}
+
+impl Client {
+    /// Starts a request; its body is still to come.
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> reqwest::Response {
+        let request = self.client.get(format!("{}{path}", self.server)).bearer_auth(&self.token).header("accept", accept);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path, "application/json").await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.unwrap()
     }
 }
 

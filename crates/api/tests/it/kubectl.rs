@@ -99,6 +99,9 @@ async fn discovers_explains_and_gets() {
         kubectl.has(&kubectl.run(&["get", "profile", "web", "-o", "yaml"]).await, &["kind: Profile", "/etc/motd"]);
         kubectl.has(&kubectl.run(&["get", "profile", "-l", "role=web", "-o", "name"]).await, &["profile.stead.dev/web"]);
         assert_eq!(kubectl.run(&["get", "profile", "-l", "role=db", "-o", "name"]).await, "");
+        kubectl.has(&kubectl.run(&["get", "ns", "--field-selector=status.phase=Active"]).await, &["default"]);
+        let refused = kubectl.fail(&["get", "machines", "--field-selector=spec.size=1"]).await;
+        kubectl.has(&refused, &["field label not supported: spec.size", "status.conditions.Ready"]);
         kubectl.has(&kubectl.run(&["get", "changes"]).await, &["REVISION", "create Profile/web"]);
         kubectl.has(&kubectl.run(&["get", "trustroots"]).await, &["v1", "VERSION"]);
         kubectl.has(&kubectl.run(&["get", "profiles", "--chunk-size=1", "--show-labels"]).await, &["role=web"]);
@@ -268,5 +271,41 @@ async fn built_in_kinds_and_the_rarer_commands() {
         kubectl.run(&["delete", "namespace", "team"]).await;
         assert_eq!(kubectl.run(&["get", "leases", "-A", "-o", "name"]).await, "");
         kubectl.has(&kubectl.fail(&["apply", "-n", "team", "-f", &inside]).await, &["namespaces \"team\" not found"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asks_what_it_may_and_who_it_is() {
+    let fixture = Fixture::start(Wish::default()).await;
+    for kubectl in kubectls() {
+        let kubectl = Kubectl::new(kubectl, &fixture);
+        let can_i = async |words: &[&str]| {
+            let output = kubectl.output(&[&["auth", "can-i"], words].concat()).await;
+            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            (output.status.success(), format!("{out}{err}"))
+        };
+        for (words, allowed, answer) in [
+            (&["get", "machines"][..], true, "yes"),
+            (&["list", "profiles", "-A"], true, "yes"),
+            (&["create", "namespace"], true, "yes"),
+            (&["update", "leases"], true, "yes"),
+            (&["patch", "machine", "--subresource=status"], true, "yes"),
+            (&["create", "profile"], false, "no - must be signed by role owners: stead apply"),
+            (&["delete", "machine/m1"], false, "no - must be signed by role owners: stead delete"),
+            (&["*", "*"], false, "no"),
+            (&["get", "/healthz"], true, "yes"),
+            (&["post", "/healthz"], false, "no"),
+        ] {
+            let (success, said) = can_i(words).await;
+            assert_eq!(success, allowed, "{} {words:?}: {said}", kubectl.name);
+            kubectl.has(&said, &[answer]);
+        }
+        let listed = kubectl.run(&["auth", "can-i", "--list"]).await;
+        kubectl.has(&listed, &["profiles.stead.dev", "machines.stead.dev/status", "leases.coordination.k8s.io", "/healthz"]);
+        if !kubectl.is_old() {
+            let fingerprint = stead_trust::Signer::public_key(&fixture.owner).fingerprint();
+            let who = kubectl.run(&["auth", "whoami"]).await;
+            kubectl.has(&who, &[&fingerprint, "stead.dev:owners", "system:authenticated"]);
+        }
     }
 }

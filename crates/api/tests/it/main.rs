@@ -9,12 +9,16 @@
 
 mod apply;
 mod apply_clients;
+mod fairness;
+mod field_selectors;
 mod fixture;
 mod kubectl;
 mod limits;
 mod login;
+mod openapi;
 mod paging;
 mod python;
 mod requests;
 mod rust_client;
+mod watchers;
 mod watches;

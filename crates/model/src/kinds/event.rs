@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ObjectMeta;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::table::{Column, ColumnFormat};
 
@@ -112,6 +113,26 @@ impl Kind for Event {
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
     const NAMESPACED: bool = true;
     const HAS_STATUS: bool = false;
+    // In both spellings of the kind; what is stored has the older one.
+    const SELECTABLE: &'static [SelectableField] = &[
+        SelectableField::at("involvedObject.kind", "/involvedObject/kind"),
+        SelectableField::at("involvedObject.namespace", "/involvedObject/namespace"),
+        SelectableField::at("involvedObject.name", "/involvedObject/name"),
+        SelectableField::at("involvedObject.uid", "/involvedObject/uid"),
+        SelectableField::at("involvedObject.apiVersion", "/involvedObject/apiVersion"),
+        SelectableField::at("involvedObject.resourceVersion", "/involvedObject/resourceVersion"),
+        SelectableField::at("involvedObject.fieldPath", "/involvedObject/fieldPath"),
+        SelectableField::at("regarding.kind", "/involvedObject/kind"),
+        SelectableField::at("regarding.namespace", "/involvedObject/namespace"),
+        SelectableField::at("regarding.name", "/involvedObject/name"),
+        SelectableField::at("regarding.uid", "/involvedObject/uid"),
+        SelectableField::at("regarding.apiVersion", "/involvedObject/apiVersion"),
+        SelectableField::at("reason", "/reason"),
+        SelectableField::at("reportingComponent", "/reportingComponent"),
+        SelectableField::at("reportingController", "/reportingComponent"),
+        SelectableField::at("source", "/source/component"),
+        SelectableField::at("type", "/type"),
+    ];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Last Seen",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::name::{validate_label_key, validate_label_value, validate_name};
 use crate::schema::{Cause, CauseReason};
@@ -170,6 +171,10 @@ impl Kind for Profile {
     const SINGULAR: &'static str = "profile";
     const SHORT_NAMES: &'static [&'static str] = &["pf"];
     const CATEGORIES: &'static [&'static str] = &["all", "stead"];
+    const SELECTABLE: &'static [SelectableField] = &[
+        SelectableField::condition("status.conditions.Conflict", "Conflict"),
+        SelectableField::at("status.failed", "/status/failed"),
+    ];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Machines",

@@ -46,7 +46,7 @@ impl Client {
         ];
         let path = format!("{}?{}", collection(info, namespace), query(&pairs));
         let response = self.send::<()>(Method::GET, &path, None, None).await?;
-        Ok(Watch { response, server: self.server.clone(), buffered: Vec::new() })
+        Ok(Watch { response, server: self.server(), buffered: Vec::new() })
     }
 }
 

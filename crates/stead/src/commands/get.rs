@@ -35,10 +35,10 @@ pub(super) async fn objects(client: &Client, info: &KindInfo, names: &[String], 
     if names.is_empty() {
         let namespace = if scope.all_namespaces { "" } else { namespace };
         let labels = scope.selector.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Ok(client.list(info, namespace, &labels, "").await?.items);
+        return Ok(client.list(info, namespace, &labels, &scope.field_selector).await?.items);
     }
-    if scope.selector.is_some() {
-        return Err(Failure::user("names and a selector (-l) exclude each other"));
+    if scope.selector.is_some() || !scope.field_selector.is_empty() {
+        return Err(Failure::user("names and a selector (-l, --field-selector) exclude each other"));
     }
     let mut objects = Vec::new();
     for name in names {

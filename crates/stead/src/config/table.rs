@@ -31,8 +31,9 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         env: "STEAD_SERVER",
         value_type: ValueType::Url,
         default: "",
-        several: false,
-        doc: "The coordinator's address, such as https://fleet.example.org:6443. `stead login` writes it down",
+        several: true,
+        doc: "The coordinator's address, such as https://fleet.example.org:6443; several where there are several coordinators: the \
+              first that answers is asked. `stead login` writes down all of the fleet's",
     },
     Setting {
         name: "ca_file",

@@ -1,13 +1,19 @@
-//! What the API asks of the running coordinator: tickets, and the plans of machines.
+//! What the API asks of the running coordinator: tickets, the plans of machines, and how it is doing.
+
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use futures::future::{BoxFuture, join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stead_admission::Admission;
-use stead_api::Fleet;
+use stead_api::{Api, Fleet};
 use stead_control::Control;
 use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile};
 use stead_wire::{CoordinatorHandle, PeerAddress, Ticket};
+
+use crate::metrics::Metrics;
+use crate::metrics::coordinator::{self, Sources};
 
 /// Machines that are asked for a plan at once: a person reads the answer.
 const PLAN_MACHINES_MAX: usize = 200;
@@ -19,6 +25,16 @@ pub(crate) struct Desk {
     wire: CoordinatorHandle,
     address: PeerAddress,
     pass: Vec<u8>,
+    started: Instant,
+    /// There once the API is, which stands on this desk.
+    gauges: OnceLock<Gauges>,
+}
+
+/// What tells how the coordinator is doing.
+struct Gauges {
+    sources: Sources,
+    api: Api,
+    metrics: Metrics,
 }
 
 /// What one machine answered.
@@ -43,7 +59,14 @@ impl Desk {
         address: PeerAddress,
         pass: Vec<u8>,
     ) -> Self {
-        Self { admission, control, wire, address, pass }
+        Self { admission, control, wire, address, pass, started: Instant::now(), gauges: OnceLock::new() }
+    }
+
+    /// Lets it tell how the coordinator is doing, now that there is an API.
+    pub(crate) fn attach(&self, sources: Sources, api: &Api) {
+        let metrics = coordinator::metrics(&sources, api);
+        // There is one API, and this is called once.
+        let _ = self.gauges.set(Gauges { sources, api: api.clone(), metrics });
     }
 
     fn ticket_text(&self) -> String {
@@ -103,5 +126,14 @@ impl Fleet for Desk {
 
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(self.plans(request))
+    }
+
+    fn status(&self) -> Value {
+        let told = |gauges: &Gauges| coordinator::status(&gauges.sources, &gauges.api, self.started.elapsed().as_secs());
+        self.gauges.get().map_or(Value::Null, told)
+    }
+
+    fn metrics(&self) -> String {
+        self.gauges.get().map_or_else(String::new, |gauges| gauges.metrics.text())
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use self::{events::EventStream, outgoing::Outgoing};
 use crate::{
-    AgentEvent, Held, Hello, Join, Now, OutboxItem, State, ToAgent, ToCoordinator,
+    AgentEvent, Held, Hello, Join, Now, OutboxItem, PeerAddress, State, ToAgent, ToCoordinator,
     backoff::{self, Jitter},
     message::HELD_MAX,
     ticket::{TICKET_ADDRESSES_MAX, TICKET_COORDINATORS_MAX},
@@ -104,13 +104,14 @@ pub struct AgentSession {
 }
 
 impl AgentSession {
-    /// A session that will try `coordinators` addresses in turn. `seed` spreads its retries.
+    /// A session that will try `coordinators` addresses in turn. `seed` spreads its retries, and where it begins: machines that all
+    /// know the same coordinators do not all go to the first.
     pub fn new(hello: Hello, join: Option<Join>, coordinators: usize, seed: u64, now: Now) -> Self {
         let mut session = Self {
             hello,
             join,
             coordinators: coordinators.max(1),
-            coordinator: 0,
+            coordinator: usize::try_from(seed % coordinators.max(1) as u64).unwrap_or_default(),
             failures: 0,
             jitter: Jitter::new(seed),
             phase: Phase::Idle { until: now.monotonic_milliseconds },
@@ -227,10 +228,7 @@ impl AgentSession {
                 ToAgent::Welcome { incarnation, beat_seconds, time_milliseconds: _, coordinators },
             ) => {
                 self.welcome(incarnation, beat_seconds, now);
-                let sound = coordinators.iter().all(|coordinator| coordinator.addresses.len() <= TICKET_ADDRESSES_MAX);
-                if sound && (1..=TICKET_COORDINATORS_MAX).contains(&coordinators.len()) {
-                    self.outputs.push_back(AgentOutput::Event(AgentEvent::Coordinators { coordinators }));
-                }
+                self.told_of(coordinators);
             }
             (Phase::Greeting { .. }, ToAgent::Unknown) => self.unknown(now),
             (Phase::Greeting { .. } | Phase::Pending { .. }, ToAgent::Pending { reason }) => {
@@ -266,11 +264,20 @@ impl AgentSession {
         self.read_outbox();
     }
 
+    /// More than a ticket may name is no list of coordinators.
+    fn told_of(&mut self, coordinators: Vec<PeerAddress>) {
+        let sound = coordinators.iter().all(|coordinator| coordinator.addresses.len() <= TICKET_ADDRESSES_MAX);
+        if sound && (1..=TICKET_COORDINATORS_MAX).contains(&coordinators.len()) {
+            self.outputs.push_back(AgentOutput::Event(AgentEvent::Coordinators { coordinators }));
+        }
+    }
+
     fn received_steady(&mut self, message: ToAgent, now: Now) {
         match message {
             ToAgent::State(state) => self.outputs.push_back(AgentOutput::Event(AgentEvent::State(state))),
             ToAgent::Plan { id, body } => self.outputs.push_back(AgentOutput::Event(AgentEvent::Plan { id, body })),
             ToAgent::Ping { nonce } => self.out.pong(nonce),
+            ToAgent::Coordinators { coordinators } => self.told_of(coordinators),
             ToAgent::Taken { event_sequence } => {
                 if let Some(sequence) = self.events.taken(event_sequence) {
                     self.outputs.push_back(AgentOutput::Taken { sequence });
@@ -376,6 +383,7 @@ fn name_of(message: &ToAgent) -> &'static str {
         ToAgent::Plan { .. } => "Plan",
         ToAgent::BeatAnswer { .. } => "BeatAnswer",
         ToAgent::Ping { .. } => "Ping",
+        ToAgent::Coordinators { .. } => "Coordinators",
     }
 }
 

@@ -1,10 +1,10 @@
 //! What waits to be sent to one machine. Everything but a state is one slot or a short queue; a state that cannot follow is asked for anew.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{FRAME_BYTES_MAX_DOWN, Now, PeerKey, State, ToAgent};
+use crate::{FRAME_BYTES_MAX_DOWN, Now, PeerAddress, PeerKey, State, ToAgent};
 
 /// Plan requests that may wait for one machine.
 pub const PLANS_WAITING_MAX: usize = 16;
@@ -49,6 +49,7 @@ pub(super) struct Outgoing {
     beat_answer: Option<u64>,
     taken: Option<u64>,
     plans: VecDeque<(u64, Bytes)>,
+    coordinators: Option<Arc<[PeerAddress]>>,
     state: Option<Box<Rest>>,
     needs_state: bool,
     sent_incarnation: u64,
@@ -79,6 +80,11 @@ impl Outgoing {
 
     pub(super) fn beat_answer(&mut self, sent_at_milliseconds: u64) {
         self.beat_answer = Some(sent_at_milliseconds);
+    }
+
+    /// Where the coordinators are; the latest wins.
+    pub(super) fn coordinators(&mut self, coordinators: Arc<[PeerAddress]>) {
+        self.coordinators = Some(coordinators);
     }
 
     pub(super) fn taken(&mut self, sequence: u64) {
@@ -136,6 +142,9 @@ impl Outgoing {
         }
         if let Some(nonce) = self.ping.take() {
             return Some(ToAgent::Ping { nonce });
+        }
+        if let Some(coordinators) = self.coordinators.take() {
+            return Some(ToAgent::Coordinators { coordinators: coordinators.to_vec() });
         }
         if let Some(sent_at_milliseconds) = self.beat_answer.take() {
             return Some(ToAgent::BeatAnswer { sent_at_milliseconds, time_milliseconds: now.unix_milliseconds });

@@ -235,3 +235,19 @@ fn what_waits_for_a_slow_machine_is_bounded() {
     assert_eq!(said.len(), 2 + PLANS_WAITING_MAX);
     assert!(said.contains(&ToAgent::Taken { event_sequence: 99 }));
 }
+
+#[test]
+fn those_who_are_served_hear_where_the_coordinators_are_once() {
+    let mut hub = hub();
+    let id = served(&mut hub, 1, at(0));
+    let address = PeerAddress { key: PeerKey([5; 32]), addresses: vec![], relay: None };
+    for _ in 0..2 {
+        hub.set_coordinators(vec![address.clone()]);
+    }
+    assert_eq!(sent(&mut hub, id), [ToAgent::Coordinators { coordinators: vec![address.clone()] }]);
+    hub.disconnected(id, "gone");
+    let id = hub.connected(MACHINE, true, at(1)).unwrap();
+    hub.received(id, hello(1), at(1));
+    hub.decide(id, Verdict::Welcome { incarnation: 1 }, at(1));
+    assert!(matches!(&sent(&mut hub, id)[..], [ToAgent::Welcome { coordinators, .. }] if *coordinators == [address]));
+}

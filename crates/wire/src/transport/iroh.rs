@@ -13,8 +13,8 @@ use crate::{PeerKey, SESSION_ALPN};
 /// How often an idle connection says that it lives: as often as iroh's paths do, and below what home routers forget.
 const KEEP_ALIVE_SECONDS: u64 = 5;
 
-/// A connection this long without a packet is dead. Four keep-alives may be lost.
-const IDLE_MILLISECONDS_MAX: u32 = 20_000;
+/// A connection this long without a packet is dead: two keep-alives may be lost. A machine turns to another coordinator then.
+const IDLE_MILLISECONDS_MAX: u32 = 12_000;
 
 /// Streams that a peer may have open in one connection: the session needs one.
 const STREAMS_MAX: u32 = 4;

@@ -65,7 +65,7 @@ async fn directly() {
 async fn through_the_relay_only() {
     let token = relay_token(b"the pass");
     let access: RelayAccess = Arc::new(move |_, shown| shown == Some(&token));
-    let relay = Relay::spawn(loopback(), access).await.unwrap();
+    let relay = Relay::spawn(loopback(), access, RelayLimits::default()).await.unwrap();
     let relays = |pass: &[u8]| vec![RelayAddress { url: relay.url(), token: Some(relay_token(pass)) }];
     let here = bind(1, relays(b"the pass"), true).await;
     let there = bind(2, relays(b"the pass"), true).await;
@@ -83,5 +83,6 @@ async fn through_the_relay_only() {
     for transport in [here, there, stranger] {
         transport.close().await;
     }
-    relay.stop().await.unwrap();
+    assert_eq!((relay.counters().established, relay.counters().refused(RelayRefusal::NotMember) > 0), (0, true));
+    relay.stop().await;
 }

@@ -10,3 +10,5 @@ mod iroh;
 mod memory;
 #[cfg(test)]
 mod property;
+#[cfg(test)]
+mod relay;

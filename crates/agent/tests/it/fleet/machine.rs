@@ -76,6 +76,7 @@ impl Machine {
             vitals_period: Duration::from_secs(1),
             observe_period: Duration::from_millis(200),
             version: "test".to_owned(),
+            told: tokio::sync::watch::Sender::default(),
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Fleet {
     pub(crate) coordinator: Option<Process>,
     pub(crate) agents: BTreeMap<String, Process>,
     ticket: String,
+    /// What the coordinator said when it was there.
+    ready: String,
 }
 
 impl Fleet {
@@ -57,6 +59,7 @@ impl Fleet {
             coordinator: None,
             agents: BTreeMap::new(),
             ticket: String::new(),
+            ready: String::new(),
         };
         fleet.start_coordinator_with(coordinator);
         let words = ["login", "--server", &fleet.server(), "--ca-file", "coordinator/tls/authority.crt"];
@@ -77,6 +80,17 @@ impl Fleet {
         format!("https://127.0.0.1:{}", self.ports.api)
     }
 
+    /// Where the relay listens.
+    pub(crate) fn relay(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.relay)
+    }
+
+    /// A value of what the coordinator said when it was there.
+    pub(crate) fn ready_value(&self, name: &str) -> String {
+        let value = self.ready.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("no {name}: {}", self.ready)).to_owned()
+    }
+
     pub(crate) fn start_coordinator(&mut self) {
         self.start_coordinator_with(&COORDINATOR);
     }
@@ -84,7 +98,7 @@ impl Fleet {
     pub(crate) fn start_coordinator_with(&mut self, words: &[&str]) {
         self.spawn_coordinator(words);
         let ready = self.coordinator.as_mut().unwrap().line("ready ");
-        assert!(ready.is_some(), "the coordinator did not start:\n{}", self.log("coordinator"));
+        self.ready = ready.unwrap_or_else(|| panic!("the coordinator did not start:\n{}", self.log("coordinator")));
     }
 
     /// Starts it without waiting until it is there.

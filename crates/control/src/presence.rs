@@ -1,0 +1,139 @@
+//! Which coordinators there are, and where machines and people find them: each keeps a Lease that says so.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stead_model::{Lease, LeaseSpec, ObjectMeta};
+use stead_wire::{PeerAddress, PeerKey, TICKET_COORDINATORS_MAX};
+
+/// The namespace of what coordinators keep for themselves.
+pub const SYSTEM_NAMESPACE: &str = "stead-system";
+/// What the names of coordinators' leases begin with.
+pub const PRESENCE_PREFIX: &str = "coordinator-";
+/// Where a coordinator's lease says who and where it is.
+pub const PRESENCE_ANNOTATION: &str = "stead.dev/presence";
+/// How long a coordinator counts as there after it last said so, in seconds.
+pub const PRESENT_SECONDS: i64 = 15;
+/// How often one of several coordinators says that it is there, in seconds.
+pub const PRESENCE_PERIOD_SECONDS: u64 = 5;
+/// How long machines are still told of a coordinator that has gone, in seconds: a day, in which it may be repaired.
+pub const REMEMBERED_SECONDS: i64 = 86_400;
+/// Characters of a key in a lease's name: enough to tell coordinators apart, and to read.
+const NAME_CHARACTERS: usize = 16;
+
+/// What a coordinator says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Presence {
+    /// Where machines find it, with its key.
+    pub address: PeerAddress,
+    /// Where people and clients find its API.
+    #[serde(default)]
+    pub api: Vec<String>,
+    /// The certificate of the authority that its API proves itself with, in PEM.
+    #[serde(default)]
+    pub authority: String,
+}
+
+/// A coordinator, as its lease has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What it says of itself.
+    pub presence: Presence,
+    /// When it last said so.
+    pub renewed: Timestamp,
+}
+
+impl Seen {
+    /// Reads a lease; none where it is another kind of lease, or was spoilt.
+    pub fn read(lease: &Lease) -> Option<Self> {
+        let presence: Presence = serde_json::from_str(lease.metadata.annotations.get(PRESENCE_ANNOTATION)?).ok()?;
+        // Under another's name nobody is a coordinator.
+        if lease.metadata.name != lease_name(&presence.address.key) {
+            return None;
+        }
+        let renewed = lease.spec.renew_time.as_deref()?.parse().ok()?;
+        Some(Self { presence, renewed })
+    }
+
+    /// Whether it counts as there.
+    pub fn is_present(&self, now: Timestamp) -> bool {
+        now.as_second().saturating_sub(self.renewed.as_second()) <= PRESENT_SECONDS
+    }
+}
+
+/// The name of a coordinator's lease.
+pub fn lease_name(key: &PeerKey) -> String {
+    let key: String = key.to_string().chars().take(NAME_CHARACTERS).collect();
+    format!("{PRESENCE_PREFIX}{key}")
+}
+
+/// A coordinator's lease.
+pub fn lease(presence: &Presence, micro_time: &str) -> Lease {
+    let annotation = serde_json::to_string(presence).unwrap_or_default();
+    let metadata = ObjectMeta {
+        name: lease_name(&presence.address.key),
+        namespace: SYSTEM_NAMESPACE.to_owned(),
+        annotations: [(PRESENCE_ANNOTATION.to_owned(), annotation)].into(),
+        ..ObjectMeta::default()
+    };
+    let spec = LeaseSpec {
+        holder_identity: Some(presence.address.key.to_string()),
+        lease_duration_seconds: Some(PRESENT_SECONDS),
+        renew_time: Some(micro_time.to_owned()),
+        ..LeaseSpec::default()
+    };
+    Lease { metadata, spec }
+}
+
+/// Where machines find the coordinators: `own` in any case, those that are there before those that were; the same order for everybody.
+pub fn addresses(own: &PeerAddress, seen: &[Seen], now: Timestamp) -> Vec<PeerAddress> {
+    let remembered = seen.iter().filter(|seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS);
+    let mut found: Vec<(bool, PeerAddress)> = remembered
+        .filter(|seen| seen.presence.address.key != own.key)
+        .map(|seen| (!seen.is_present(now), seen.presence.address.clone()))
+        .collect();
+    found.push((false, own.clone()));
+    found.sort_by_key(|(gone, address)| (*gone, address.key));
+    let mut addresses: Vec<PeerAddress> = found.into_iter().map(|(_, address)| address).collect();
+    addresses.truncate(TICKET_COORDINATORS_MAX);
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn presence(byte: u8) -> Presence {
+        let address = PeerAddress { key: PeerKey([byte; 32]), addresses: Vec::new(), relay: None };
+        Presence { address, api: vec![format!("https://c{byte}:6443")], authority: "PEM".to_owned() }
+    }
+
+    #[test]
+    fn a_lease_says_who_is_there_and_nobody_speaks_for_another() {
+        let lease = lease(&presence(7), "2026-11-24T10:00:00.000000Z");
+        let seen = Seen::read(&lease).unwrap();
+        assert_eq!(seen.presence, presence(7));
+        let renewed = seen.renewed.as_second();
+        assert!(seen.is_present(at(renewed + PRESENT_SECONDS)) && !seen.is_present(at(renewed + PRESENT_SECONDS + 1)));
+        let mut other = lease.clone();
+        other.metadata.name = lease_name(&PeerKey([8; 32]));
+        assert_eq!(Seen::read(&other), None);
+        let mut spoilt = lease;
+        spoilt.metadata.annotations.insert(PRESENCE_ANNOTATION.to_owned(), "{".to_owned());
+        assert_eq!(Seen::read(&spoilt), None);
+    }
+
+    #[test]
+    fn machines_are_told_of_those_who_are_there_first() {
+        let seen = |byte, second| Seen { presence: presence(byte), renewed: at(second) };
+        let now = at(1_000_000);
+        let all = [seen(1, 999_900), seen(2, 999_999), seen(3, 1_000_000 - REMEMBERED_SECONDS - 1), seen(4, 1)];
+        let told = addresses(&presence(4).address, &all, now);
+        let keys: Vec<u8> = told.iter().map(|address| address.key.0[0]).collect();
+        assert_eq!(keys, [2, 4, 1], "present ones by key, then gone ones; forgotten ones not at all; oneself in any case");
+    }
+}

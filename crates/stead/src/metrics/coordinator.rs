@@ -1,0 +1,298 @@
+//! A coordinator's metrics, and the same numbers as `stead status` shows them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iroh_metrics::{Counter, EncodeLabelSet, Family, Gauge, MetricsGroup};
+use serde_json::{Value, json};
+use stead_admission::Admission;
+use stead_api::{Api, CountersSnapshot};
+use stead_control::Control;
+use stead_wire::{CoordinatorHandle, Counters, RelayCounters};
+
+use super::{Metrics, ProcessMetrics, set};
+
+/// Why somebody was turned away.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+/// Which version, and whose coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+    fleet: String,
+    coordinator: String,
+}
+
+/// The HTTP port: what it took in, and what it turned away.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "port")]
+struct PortMetrics {
+    /// Connections that the HTTP port took.
+    connections: Counter,
+    /// Connections and requests that the HTTP port refused, and watches it ended, by reason.
+    refused: Family<Reason, Counter>,
+}
+
+/// The machines' sessions.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "sessions")]
+struct SessionMetrics {
+    /// Sessions open now, those of machines that wait outside included.
+    open: Gauge,
+    /// Sessions of machines that are members.
+    served: Gauge,
+    /// Connections that became sessions.
+    connections: Counter,
+    /// Messages received from machines.
+    messages: Counter,
+    /// States handed to connections, in parts.
+    state_parts: Counter,
+    /// States dropped because the machine was slow or had missed one.
+    states_dropped: Counter,
+    /// Keys found on two machines.
+    duplicate_keys: Counter,
+    /// Peers turned away or cut off, by reason.
+    refused: Family<Reason, Counter>,
+}
+
+/// The relay.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "relay")]
+struct RelayMetrics {
+    /// Connections open now.
+    open: Gauge,
+    /// Connections of clients that were let in.
+    established: Gauge,
+    /// Connections that were taken.
+    connections: Counter,
+    /// Connections turned away or cut off, by reason.
+    refused: Family<Reason, Counter>,
+    /// Bytes sent to clients.
+    bytes_sent: Counter,
+    /// Bytes received from clients.
+    bytes_received: Counter,
+    /// Packets for clients that were not there.
+    packets_dropped: Counter,
+}
+
+/// The record.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "record")]
+struct RecordMetrics {
+    /// The newest revision.
+    revision: Gauge,
+    /// The version of the trust root.
+    root_version: Gauge,
+    /// Objects, by kind.
+    objects: Family<Kind, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
+/// The fleet.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "fleet")]
+struct FleetMetrics {
+    /// Always 1: the version that runs, the fleet it serves, and this coordinator's key.
+    build: Family<Build, Gauge>,
+    /// Machines that the owners let in.
+    machines: Gauge,
+    /// Machines heard from within their limit.
+    machines_ready: Gauge,
+    /// Machines that are as they were told.
+    machines_converged: Gauge,
+    /// Machines with a unit whose last try failed.
+    machines_failing: Gauge,
+    /// Machines with two profiles that claim one thing.
+    machines_in_conflict: Gauge,
+    /// Machines whose key another one presents as well.
+    machines_duplicate_key: Gauge,
+    /// Machines that refused something they were sent.
+    machines_refusing: Gauge,
+    /// Things that machines look after.
+    units: Gauge,
+    /// Enrollments that wait for an owner's answer.
+    enrollments_pending: Gauge,
+}
+
+/// Where a coordinator's numbers come from.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) admission: Admission,
+    pub(crate) control: Control,
+    pub(crate) wire: CoordinatorHandle,
+    /// The relay's counts; none where there is no relay.
+    pub(crate) relay: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>>,
+}
+
+/// All metrics of a coordinator.
+pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
+    let mut metrics = Metrics::new();
+    metrics.add(api.metrics(), |_| {});
+    let counted = api.clone();
+    metrics.add(Arc::<PortMetrics>::default(), move |group| port(group, &counted.counters()));
+    let wire = sources.wire.clone();
+    metrics.add(Arc::<SessionMetrics>::default(), move |group| sessions(group, &wire.counters()));
+    if let Some(counters) = sources.relay.clone() {
+        metrics.add(Arc::<RelayMetrics>::default(), move |group| relay(group, &counters()));
+    }
+    let admission = sources.admission.clone();
+    metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
+    let (admission, control) = (sources.admission.clone(), sources.control.clone());
+    metrics.add(Arc::<FleetMetrics>::default(), move |group| fleet(group, &admission, &control));
+    metrics.add(Arc::<ProcessMetrics>::default(), ProcessMetrics::refresh);
+    metrics
+}
+
+/// A reason to refuse somebody: as a label, in words, and how often it was one.
+type Refused = (String, String, u64);
+
+/// The counters of the HTTP port that count refusals.
+fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
+    let CountersSnapshot {
+        connections: _,
+        requests: _,
+        connections_refused,
+        handshakes_failed,
+        handshakes_too_slow,
+        malformed,
+        too_slow,
+        too_large,
+        too_many,
+        unauthorized,
+        stalled,
+        watches_behind,
+        list_parts: _,
+        lists_too_slow,
+    } = *counters;
+    let reasons = [
+        ("Full", "there was no room for more connections", connections_refused),
+        ("Handshake", "the TLS handshake failed", handshakes_failed),
+        ("HandshakeTooSlow", "the TLS handshake took too long", handshakes_too_slow),
+        ("Malformed", "the bytes were no HTTP, or the head was too long", malformed),
+        ("TooSlow", "a head or a body took too long", too_slow),
+        ("TooLarge", "a body or a URL was over its limit", too_large),
+        ("TooMany", "the client had too many requests at once", too_many),
+        ("Unauthorized", "there was no good token, or the login was refused", unauthorized),
+        ("Stalled", "the client took nothing of what it was sent", stalled),
+        ("WatchBehind", "a watch had fallen too far behind", watches_behind),
+        ("ListTooSlow", "a large list took too long", lists_too_slow),
+    ];
+    reasons.into_iter().map(|(label, words, number)| (label.to_owned(), words.to_owned(), number)).collect()
+}
+
+fn refusals<R: std::fmt::Debug + std::fmt::Display>(refused: &BTreeMap<R, u64>) -> Vec<Refused> {
+    refused.iter().map(|(reason, number)| (format!("{reason:?}"), reason.to_string(), *number)).collect()
+}
+
+fn count(family: &Family<Reason, Counter>, refused: Vec<Refused>) {
+    for (reason, _, number) in refused {
+        family.get_or_create(&Reason { reason }).set(number);
+    }
+}
+
+fn port(group: &PortMetrics, counters: &CountersSnapshot) {
+    group.connections.set(counters.connections);
+    count(&group.refused, port_refusals(counters));
+}
+
+fn sessions(group: &SessionMetrics, counters: &Counters) {
+    set(&group.open, counters.sessions);
+    set(&group.served, counters.served);
+    group.connections.set(counters.connections);
+    group.messages.set(counters.messages);
+    group.state_parts.set(counters.state_parts);
+    group.states_dropped.set(counters.states_dropped);
+    group.duplicate_keys.set(counters.duplicates);
+    count(&group.refused, refusals(&counters.refused));
+}
+
+fn relay(group: &RelayMetrics, counters: &RelayCounters) {
+    set(&group.open, counters.open);
+    set(&group.established, counters.established);
+    group.connections.set(counters.connections);
+    group.bytes_sent.set(counters.bytes_sent);
+    group.bytes_received.set(counters.bytes_received);
+    group.packets_dropped.set(counters.packets_dropped);
+    count(&group.refused, refusals(&counters.refused));
+}
+
+fn record(group: &RecordMetrics, admission: &Admission) {
+    let snapshot = admission.store().snapshot();
+    set(&group.revision, snapshot.revision().0);
+    set(&group.root_version, admission.root().version);
+    // A kind whose last object has gone must not keep its number.
+    group.objects.clear();
+    for (kind, number) in snapshot.kinds() {
+        set(&group.objects.get_or_create(&Kind { kind: kind.to_string() }), number);
+    }
+}
+
+fn fleet(group: &FleetMetrics, admission: &Admission, control: &Control) {
+    let version = env!("CARGO_PKG_VERSION");
+    let build = Build { version, fleet: admission.fleet().to_string(), coordinator: admission.online_key().fingerprint() };
+    set(&group.build.get_or_create(&build), 1);
+    let tally = control.tally();
+    for (gauge, number) in [
+        (&group.machines, tally.machines),
+        (&group.machines_ready, tally.ready),
+        (&group.machines_converged, tally.converged),
+        (&group.machines_failing, tally.failing),
+        (&group.machines_in_conflict, tally.in_conflict),
+        (&group.machines_duplicate_key, tally.duplicate_keys),
+        (&group.machines_refusing, tally.refusing),
+        (&group.units, tally.units),
+        (&group.enrollments_pending, control.enrollments_pending()),
+    ] {
+        set(gauge, number);
+    }
+}
+
+/// The same numbers for `stead status`: refusals only where there were any.
+pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value {
+    let (tally, wire, port) = (sources.control.tally(), sources.wire.counters(), api.counters());
+    let relay = sources.relay.as_ref().map(|counters| counters());
+    let in_words = |refused: Vec<Refused>| {
+        let some = refused.into_iter().filter(|(_, _, number)| *number > 0);
+        some.map(|(_, words, number)| (words, number)).collect::<BTreeMap<_, _>>()
+    };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "fleet": sources.admission.fleet(),
+        "coordinator": sources.admission.online_key().fingerprint(),
+        "uptimeSeconds": uptime_seconds,
+        "revision": sources.admission.store().revision(),
+        "rootVersion": sources.admission.root().version,
+        "machines": {
+            "total": tally.machines,
+            "ready": tally.ready,
+            "converged": tally.converged,
+            "failing": tally.failing,
+            "inConflict": tally.in_conflict,
+            "duplicateKey": tally.duplicate_keys,
+            "refusing": tally.refusing,
+            "enrollmentsPending": sources.control.enrollments_pending(),
+        },
+        "ports": {
+            "api": {"connections": port.connections, "requests": port.requests, "refused": in_words(port_refusals(&port))},
+            "machines": {
+                "connections": wire.connections,
+                "open": wire.sessions,
+                "served": wire.served,
+                "refused": in_words(refusals(&wire.refused)),
+            },
+            "relay": relay.map(|relay| json!({
+                "connections": relay.connections,
+                "open": relay.open,
+                "served": relay.established,
+                "refused": in_words(refusals(&relay.refused)),
+            })),
+        },
+    })
+}
