@@ -40,6 +40,10 @@ pub const WATCH_SECONDS_MAX: u64 = 3_600;
 pub const PART_OBJECTS_MAX: usize = 500;
 /// Bytes at which a part ends before it has so many objects: what waits in memory for a slow client is counted in parts.
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
+/// Changes of one page at most: each is read from the database with its entries.
+pub const PAGE_CHANGES_MAX: usize = 500;
+/// Changes that one page looks at where a field selector passes most of them over; the page then ends early, with a token.
+pub const SCANNED_CHANGES_MAX: usize = 10_000;
 /// Large lists of one client that are sent at once; its others wait. So one client takes no more of the lines out than two.
 pub const LISTS_PER_CLIENT_MAX: usize = 2;
 /// Parts of large lists that are made at once, from whomever; clients take turns at them. With two, a slow selection among all objects does

@@ -14,7 +14,7 @@ use crate::retained::{Retained, SnapshotExpired};
 use crate::rows::{Change, ChangeReference, Entry};
 use crate::transaction::{CommitError, Committed, Transaction};
 use crate::view::Snapshot;
-use crate::watch::{Published, WatchScope, Watcher};
+use crate::watch::{Published, WatchError, WatchScope, Watcher};
 use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, UidSource, Writer};
 
 /// Events that watchers can still be told of: what a busy fleet does in some minutes.
@@ -160,6 +160,17 @@ impl Store {
     /// The newest revision.
     pub fn revision(&self) -> Revision {
         self.inner.published.borrow().view.revision
+    }
+
+    /// Waits until the record is past a revision, whatever happened at it; gives back the newest. May be dropped while it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Closed`] when the store is closed.
+    pub async fn past(&self, revision: Revision) -> Result<Revision, WatchError> {
+        let mut published = self.inner.published.clone();
+        let past = published.wait_for(|published| published.view.revision > revision).await;
+        past.map(|published| published.view.revision).map_err(|_| WatchError::Closed)
     }
 
     /// Keeps a snapshot for a while, so that [`Store::snapshot_at`] finds it.

@@ -205,6 +205,8 @@ fn get_prints_in_every_form() {
     home.stead(&["get", "machine", "web-9"]).fails(3);
     home.stead(&["get", "machines", "-l", "role=web"]).ok();
     assert!(coordinator.was_asked("GET /apis/stead.dev/v1/machines?limit=500&labelSelector=role"));
+    home.stead(&["get", "machines", "--field-selector", "status.conditions.Ready!=True"]).ok();
+    assert!(coordinator.was_asked("GET /apis/stead.dev/v1/machines?limit=500&fieldSelector=status.conditions.Ready"));
     let described = home.stead(&["describe", "machine", "web-1"]).ok();
     assert!(described.contains("Conditions:\n    TYPE    STATUS\n    Ready   True\n"), "{described}");
 }
