@@ -149,6 +149,7 @@ async fn what_is_wrong_with_an_apply_is_said() {
             "Profile.stead.dev \"web\" is invalid: spec.selector: Required value".to_owned(),
         ),
         ("fieldManager=a&force=perhaps", motd("x"), 400, "force".to_owned()),
+        ("fieldManager=a&fieldValidation=Perhaps", motd("x"), 422, "fieldValidation".to_owned()),
     ];
     for (query, body, code, message) in cases {
         let status = apply(&fixture, WEB, query, &body).await.expect(code);
