@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
-    CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
+    Anew, CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
     Transaction,
 };
 use stead_trust::{
@@ -440,15 +440,15 @@ impl Admission {
             self.check_namespace(snapshot, &entry.key)?;
             check_kind(object)?;
             // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
-            let present = snapshot.get(&entry.key).map(|present| present.to_object()).transpose();
+            let stored = snapshot.get(&entry.key);
+            let present = stored.as_ref().map(|present| present.to_object()).transpose();
             let present = present.map_err(|error| invalid(&entry.key, &error.to_string()))?;
-            let mut kept = object.clone();
-            if let Some(present) = &present {
-                keep_unsigned(&mut kept, present);
-            }
-            let fields = signed_fields::of(object, present.as_ref(), &kept, self.environment.now());
-            kept.metadata.managed_fields = fields.map_err(|error| invalid(&entry.key, &error.to_string()))?;
-            ops.push(Op::put(kept));
+            let (signed, now) = (object.clone(), self.environment.now());
+            ops.push(Op::PutOver {
+                object: Box::new(over_unsigned(object, present.as_ref(), now)),
+                seen: stored.map(|present| present.revision()),
+                anew: Anew::new(move |present| over_unsigned(&signed, present, now)),
+            });
         }
         Ok(ops)
     }
@@ -519,6 +519,16 @@ fn is_enrolled(write: &Write) -> bool {
 fn is_marked(snapshot: &Snapshot, write: &Write, key: &ObjectKey) -> bool {
     let marked = || snapshot.get(key)?.to_object().ok()?.metadata.deletion_timestamp;
     matches!(write, Write::Delete { .. }) && marked().is_some()
+}
+
+/// What owners signed, over what they do not sign of the object that is there.
+fn over_unsigned(signed: &Object, present: Option<&Object>, now: jiff::Timestamp) -> Object {
+    let mut object = signed.clone();
+    if let Some(present) = present {
+        keep_unsigned(&mut object, present);
+    }
+    object.metadata.managed_fields = signed_fields::of(signed, present, &object, now);
+    object
 }
 
 fn keep_unsigned(object: &mut Object, present: &Object) {

@@ -47,6 +47,15 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+    /// A put of whatever is there now, made of what was there when it was looked at: where that has moved on since, it is made anew.
+    PutOver {
+        /// The object.
+        object: Box<Object>,
+        /// The revision of the last write that it knows of; `None` where there was no such object.
+        seen: Option<Revision>,
+        /// Makes the object over what is there instead.
+        anew: Anew,
+    },
     /// Writes `status`, and who manages what of it.
     PutStatus {
         /// The object, which must exist.
@@ -72,6 +81,30 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+}
+
+/// Makes an object over the one that is there, which has the same name; the writer waits for it, so it must not wait for anything but a
+/// processor.
+#[derive(Clone)]
+pub struct Anew(Arc<Make>);
+
+type Make = dyn Fn(Option<&Object>) -> Object + Send + Sync;
+
+impl Anew {
+    /// From what makes it.
+    pub fn new(make: impl Fn(Option<&Object>) -> Object + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(&self, present: Option<&Object>) -> Object {
+        (self.0)(present)
+    }
+}
+
+impl fmt::Debug for Anew {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Anew")
+    }
 }
 
 impl Op {
