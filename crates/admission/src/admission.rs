@@ -235,12 +235,25 @@ impl Admission {
         preconditions: &[Precondition],
         dry_run: bool,
     ) -> Result<Submitted, WriteError> {
+        self.submit_with(caller, submission, preconditions, Vec::new(), dry_run).await
+    }
+
+    /// The same with operations outside the Change that happen with it or not at all.
+    pub(crate) async fn submit_with(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        beside: Vec<Op>,
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
         let _turn = self.turn.read().await;
         let now = self.environment.now();
         let snapshot = self.store.snapshot();
         let admitted = stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now)?;
         let mut ops = checks(preconditions)?;
         ops.extend(self.ops_of(&snapshot, &admitted)?);
+        ops.extend(beside);
         let id = admitted.statement.statement.id.clone();
         let change = self.signed_change(&admitted, submission)?;
         tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
@@ -459,7 +472,7 @@ fn signed_entry(entry: &AdmittedEntry, sent: &SubmittedEntry, index: u64, tree: 
 }
 
 /// What the record holds of a name, as trust asks for it.
-fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
+pub(crate) fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
     let Some(sequence) = snapshot.sequence(key) else { return Current::default() };
     let labels =
         snapshot.get(key).map(|stored| stored.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());

@@ -23,6 +23,8 @@ mod encoding;
 mod environment;
 mod error;
 mod precondition;
+mod proposal;
+mod proposals;
 mod root_object;
 mod rule;
 
@@ -32,5 +34,6 @@ pub use encoding::{MalformedRecord, bundle_of_change, bundle_rows, decode_signat
 pub use environment::{Environment, RandomSource};
 pub use error::WriteError;
 pub use precondition::{PRECONDITIONS_MAX, Precondition};
+pub use proposal::{PROPOSAL_BYTES_MAX, PROPOSALS_DECIDED_DAYS_MAX, PROPOSALS_DECIDED_MAX, PROPOSALS_WAITING_MAX, ProposalError};
 pub use root_object::root_object;
 pub use rule::{Rule, is_signed};

@@ -30,6 +30,8 @@ static SERVED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
 
 /// Verbs of a kind that clients read and write like any other.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Verbs of the kinds that only the coordinator writes.
+const VERBS_OF_READ_ONLY: &[&str] = &["get", "list", "watch"];
 /// Verbs of the kinds that come as signed documents and are never altered.
 const VERBS_OF_DOCUMENTS: &[&str] = &["create", "get", "list"];
 
@@ -69,7 +71,11 @@ impl Resource {
     }
 
     pub(crate) fn verbs(self) -> &'static [&'static str] {
-        if self.is_document() { VERBS_OF_DOCUMENTS } else { VERBS }
+        match (self.is_document(), self.info.read_only) {
+            (true, _) => VERBS_OF_DOCUMENTS,
+            (false, true) => VERBS_OF_READ_ONLY,
+            (false, false) => VERBS,
+        }
     }
 
     /// Whether the kind stands for signed documents of the record rather than for objects.

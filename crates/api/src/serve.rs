@@ -3,6 +3,7 @@
 mod create;
 mod documents;
 mod history;
+mod proposals;
 mod read;
 mod refused;
 mod remove;

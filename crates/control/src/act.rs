@@ -148,6 +148,7 @@ impl Control {
             () = upkeep::watch_liveness(shared, started) => {}
             () = upkeep::count_profiles(shared) => {}
             () = upkeep::follow_roots(shared, &wire) => {}
+            () = upkeep::review_proposals(shared) => {}
             () = upkeep::tidy_up(shared) => {}
         }
     }

@@ -7,4 +7,5 @@ pub(crate) mod lease;
 pub(crate) mod machine;
 pub(crate) mod namespace;
 pub(crate) mod profile;
+pub(crate) mod proposal;
 pub(crate) mod trust_root;

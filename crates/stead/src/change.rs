@@ -85,15 +85,24 @@ pub(crate) async fn sign_and_send_with(
     draft: &Draft,
     signing: &Signing,
 ) -> Result<Sent, Failure> {
-    let fleet = fleet(settings)?;
+    let submission = signed(client, settings, signers, draft, signing).await?;
+    send(client, &submission, &draft.preconditions, signing.dry_run).await
+}
+
+/// Signs a draft with these keys.
+pub(crate) async fn signed(
+    client: &Client,
+    settings: &Settings,
+    signers: &[BoxSigner],
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Submission, Failure> {
     let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
     let mut sequences = draft.sequences.clone();
     if !missing.is_empty() {
         sequences.extend(history::sequences(client, &missing).await?);
     }
-    let now = Timestamp::now();
-    let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
-    send(client, &submission, &draft.preconditions, now, signing.dry_run).await
+    submission(fleet(settings)?, Timestamp::now(), draft, &sequences, signing, signers)
 }
 
 fn submission(
@@ -133,18 +142,18 @@ struct Submitted<'a> {
     preconditions: &'a [Precondition],
 }
 
-async fn send(
+/// Sends a signed change.
+pub(crate) async fn send(
     client: &Client,
     submission: &Submission,
     preconditions: &[Precondition],
-    now: Timestamp,
     dry_run: bool,
 ) -> Result<Sent, Failure> {
     let query = if dry_run { "?dryRun=All" } else { "" };
     let path = format!("/apis/stead.dev/v1/changes{query}");
     let answer: Value = client.post(&path, &Submitted { submission, preconditions }).await.map_err(refused)?;
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    tracing::info!(change = name, time = %now, dry_run, "the change was admitted");
+    tracing::info!(change = name, dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
 }
 
@@ -160,10 +169,14 @@ pub(crate) fn check_size(objects: usize, bytes: usize) -> Result<(), Failure> {
     Err(Failure::user(message).hint("Split it into several changes, each with a folder and a --set of its own."))
 }
 
-fn refused(error: ClientError) -> Failure {
+/// A refusal, with what its author can do about it.
+pub(crate) fn refused(error: ClientError) -> Failure {
+    let too_few = matches!(&error, ClientError::Status(status) if status.has_cause("TooFewSignatures"));
     let failure = Failure::from(error);
     if failure.kind() == FailureKind::NeedsSigning {
         failure.hint("Nothing was applied. Look at what the other change did, then run the command again to sign on top of it.")
+    } else if too_few {
+        failure.hint("`stead propose` with the same manifests lets it wait for the signatures of others, or `stead submit --propose` for a file.")
     } else {
         failure
     }

@@ -3,6 +3,7 @@
 mod change;
 mod history;
 mod objects;
+mod proposal;
 mod trust;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub(crate) use self::change::{
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
 use crate::config::SettingFlags;
@@ -104,6 +106,26 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show what manifests would change, and the steps each machine would take
     Diff(DiffArgs),
+    /// Sign manifests as one change, and let it wait for the signatures of others
+    #[command(
+        long_about = "Sign manifests as one change that waits for the signatures of others. When the last one that is missing has come, the \
+                            change is admitted at once; it expires when they take too long.\n\nExamples:\n  stead propose -f web.yaml -m 'a \
+                            banner' --expires 2d\n  stead propose --delete profile/old\n  stead propose --again 01k9zq3v    overtaken: look at \
+                            the differences, and propose it anew\n  stead propose -f web.yaml --out change.json    for people without a \
+                            connection: stead sign --file change.json, then stead submit change.json"
+    )]
+    Propose(ProposeArgs),
+    /// Look at a proposal, and add your signature to it
+    #[command(
+        long_about = "Show what a proposal does, and add your signature to it. Nothing is signed for a coordinator's word: the statement is \
+                            read here, its tree is computed anew from the objects, and those are what is shown.\n\nExamples:\n  stead sign \
+                            01k9zq3v\n  stead sign 01k9zq3v --yes\n  stead sign --file change.json"
+    )]
+    Sign(SignArgs),
+    /// Send a change that was signed in a file
+    Submit(SubmitArgs),
+    /// Take a proposal back
+    Withdraw(WithdrawArgs),
     /// Sign the deletion of objects, and send it
     Delete(DeleteArgs),
     /// List changes, newest first: who changed what, when, and why

@@ -17,7 +17,10 @@ mod log;
 mod login;
 mod man;
 mod plan;
+mod propose;
 mod show;
+mod sign;
+mod submit;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
@@ -28,6 +31,7 @@ mod undo;
 mod version;
 pub(crate) mod wait;
 mod watch;
+mod withdraw;
 
 use std::io::Write as _;
 
@@ -104,6 +108,10 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Log(args) => log::run(context, args).await,
         Command::Show(args) => show::run(context, args).await,
         Command::Undo(args) => undo::run(context, args).await,
+        Command::Propose(args) => propose::run(context, args).await,
+        Command::Sign(args) => sign::run(context, args).await,
+        Command::Submit(args) => submit::run(context, args).await,
+        Command::Withdraw(args) => withdraw::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,

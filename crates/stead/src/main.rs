@@ -30,6 +30,7 @@ mod merge;
 mod online_key;
 mod output;
 mod private_file;
+mod proposal;
 mod resign;
 mod root_file;
 mod signer;

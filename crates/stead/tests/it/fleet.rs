@@ -16,6 +16,7 @@ mod kubectl;
 mod liveness;
 mod preconditions;
 mod process;
+mod proposals;
 mod prune;
 mod rotation;
 mod undo;
