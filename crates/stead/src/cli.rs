@@ -165,6 +165,9 @@ pub(crate) enum Command {
     /// The settings of this command line
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make `kubectl stead` work
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print a script that completes commands on the tab key
     #[command(long_about = "Print a script that completes commands on the tab key.\n\nFor bash: stead completion bash > \
                             ~/.local/share/bash-completion/completions/stead")]
@@ -184,6 +187,26 @@ pub(crate) struct LoginArgs {
     /// Leave the kubeconfig alone
     #[arg(long, conflicts_with = "kubeconfig")]
     pub(crate) no_kubeconfig: bool,
+}
+
+/// `stead plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Make the links by which kubectl finds this program as its plugin
+    #[command(
+        long_about = "Make the links kubectl-stead and kubectl_complete-stead in a folder that is in $PATH, so that `kubectl stead …` works and \
+                            is completed on the tab key (kubectl 1.26 or newer). It is the same program; as a plugin it takes server and \
+                            certificate from kubectl's current context.\n\nBy hand: ln -s $(command -v stead) ~/.local/bin/kubectl-stead"
+    )]
+    Install(PluginInstallArgs),
+}
+
+/// `stead plugin install`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginInstallArgs {
+    /// A folder in $PATH, such as ~/.local/bin
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// `stead config`.
@@ -218,7 +241,9 @@ pub(crate) fn tree() -> clap::Command {
 
 /// Parses what was typed. Help and version are printed here, and end the program with 0; a mistake ends it with 2.
 pub(crate) fn parse() -> Result<Cli, Failure> {
-    let matches = tree().try_get_matches().unwrap_or_else(|error| exit(&error));
+    // As kubectl's plugin it is called by two words.
+    let tree = if crate::plugin::is_plugin() { tree().bin_name("kubectl stead") } else { tree() };
+    let matches = tree.try_get_matches().unwrap_or_else(|error| exit(&error));
     Cli::from_arg_matches(&matches)
         .map_err(|error| Failure::internal(format!("the command line was parsed and does not fit: {error}")))
 }

@@ -17,6 +17,7 @@ mod log;
 mod login;
 mod man;
 mod plan;
+mod plugin;
 mod propose;
 mod show;
 mod sign;
@@ -35,7 +36,7 @@ mod withdraw;
 
 use std::io::Write as _;
 
-use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, PluginCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -71,11 +72,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Does what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
-    // These three need no settings, and must work where the settings are wrong.
+    // These need no settings, and must work where the settings are wrong.
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
         Command::Man(args) => return man::run(args),
         Command::Version => return version::run(),
+        Command::Plugin(PluginCommand::Install(args)) => return plugin::install(args),
         _ => {}
     }
     let settings = Settings::load(&cli.settings)?;
@@ -124,6 +126,6 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
-        Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),
+        Command::Completion(_) | Command::Man(_) | Command::Version | Command::Plugin(_) => Ok(ExitCode::Success),
     }
 }
