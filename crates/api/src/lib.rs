@@ -30,6 +30,7 @@ mod fuzz;
 mod gate;
 mod instant;
 mod limits;
+mod meaning;
 mod media;
 mod nonce;
 mod openapi;
@@ -58,6 +59,7 @@ pub use limits::{
     SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX, WATCHES_PER_CLIENT_MAX, WRITE_STALL_SECONDS_MAX,
     WRITES_PER_CLIENT_MAX,
 };
+pub use meaning::{Meaning, Refusal, Verb};
 pub use server::{BindError, Server};
 pub use tls::{KeysError, ServingKeys};
 pub use token::{TOKEN_SECONDS, TokenKey};

@@ -149,12 +149,21 @@ pub(crate) async fn send(
     preconditions: &[Precondition],
     dry_run: bool,
 ) -> Result<Sent, Failure> {
-    let query = if dry_run { "?dryRun=All" } else { "" };
-    let path = format!("/apis/stead.dev/v1/changes{query}");
-    let answer: Value = client.post(&path, &Submitted { submission, preconditions }).await.map_err(refused)?;
+    let answer = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     tracing::info!(change = name, dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
+}
+
+/// Sends a signed change, and leaves a refusal as it came.
+pub(crate) async fn post(
+    client: &Client,
+    submission: &Submission,
+    preconditions: &[Precondition],
+    dry_run: bool,
+) -> Result<Value, ClientError> {
+    let query = if dry_run { "?dryRun=All" } else { "" };
+    client.post(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
 }
 
 /// Refuses a change that no transaction takes, before anybody is asked to sign it.

@@ -26,6 +26,7 @@ use crate::coordinator::CoordinatorArgs;
 use crate::dev::DevArgs;
 use crate::exit_code::help_table;
 use crate::failure::Failure;
+use crate::proxy::ProxyArgs;
 
 /// Keeps a fleet of machines as its owners signed it.
 #[derive(Debug, Parser)]
@@ -165,6 +166,15 @@ pub(crate) enum Command {
     /// The settings of this command line
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Serve kubectl and other clients here, and sign what they write with your key
+    #[command(
+        long_about = "Serve the coordinator's API on this machine, over your login, and sign what passes with your key: a write of what owners \
+                            must sign becomes a signed change of its own; all else passes as it is. Only who can read the kubeconfig that it \
+                            writes gets in.\n\nExamples:\n  stead proxy\n  KUBECONFIG=~/.cache/stead/proxy.kubeconfig kubectl edit profile \
+                            web\n  stead proxy --confirm    ask here before each change\n\nServer-side apply and the deletion of many at once \
+                            are not signed: use client-side apply, and `stead delete -l`."
+    )]
+    Proxy(ProxyArgs),
     /// Make `kubectl stead` work
     #[command(subcommand)]
     Plugin(PluginCommand),

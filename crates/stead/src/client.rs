@@ -143,6 +143,21 @@ impl Client {
         Err(self.refusal(response, path).await)
     }
 
+    /// A request as it is, answered as it is: what a proxy passes on. There is no limit of time, as watches last.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        headers: reqwest::header::HeaderMap,
+        body: bytes::Bytes,
+    ) -> Result<reqwest::Response, ClientError> {
+        let mut request = self.http.request(method, format!("{}{path}", self.server)).headers(headers).body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.map_err(|source| ClientError::Unreachable { server: self.server.clone(), source })
+    }
+
     async fn refusal(&self, response: reqwest::Response, path: &str) -> ClientError {
         let code = response.status();
         if let (UNAUTHORIZED, Some(path)) = (code, &self.token_file) {

@@ -114,6 +114,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Sign(args) => sign::run(context, args).await,
         Command::Submit(args) => submit::run(context, args).await,
         Command::Withdraw(args) => withdraw::run(context, args).await,
+        Command::Proxy(args) => crate::proxy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,

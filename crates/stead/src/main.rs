@@ -32,6 +32,7 @@ mod output;
 mod plugin;
 mod private_file;
 mod proposal;
+mod proxy;
 mod resign;
 mod root_file;
 mod signer;

@@ -18,6 +18,7 @@ mod plugin;
 mod preconditions;
 mod process;
 mod proposals;
+mod proxy;
 mod prune;
 mod rotation;
 mod undo;
