@@ -278,3 +278,60 @@ pub(crate) async fn text(client: &Client, keyring: &Keyring, proposal: &Proposal
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use stead_trust::{Salt, Signer as _, SigningKey, StatementBuilder};
+
+    fn profile(name: &str, content: &str) -> Object {
+        let value = json!({
+            "apiVersion": "stead.dev/v1", "kind": "Profile", "metadata": {"name": name},
+            "spec": {"selector": {}, "files": [{"path": "/a", "content": content}]},
+        });
+        info("profile").unwrap().parse(value).unwrap()
+    }
+
+    fn submission(objects: &[Object]) -> Submission {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let time = "2026-01-01T00:00:00Z".parse().unwrap();
+        let authorship = Authorship::Person { author: key.public_key().clone() };
+        let mut builder =
+            StatementBuilder::new(Digest::of(b"fleet"), "01ARZ3NDEKTSV4RRFFQ69G5FAV", time, time, "why", authorship);
+        for object in objects {
+            builder.put(object, 1, Salt::from_bytes([2; 32])).unwrap();
+        }
+        builder.build().unwrap().sign(&[&key]).unwrap()
+    }
+
+    /// Each of these is well-formed by itself; only what it is held against tells that it was altered.
+    #[test]
+    fn a_change_is_shown_only_where_its_statement_commits_to_it() {
+        let fleet = Digest::of(b"fleet");
+        let good = submission(&[profile("a", "1"), profile("b", "1")]);
+        assert_eq!(check(good.clone(), &fleet).unwrap().entries.len(), 2);
+
+        let mut others = good.clone();
+        others.entries = submission(&[profile("a", "evil"), profile("b", "1")]).entries;
+        let mut fewer = good.clone();
+        fewer.entries.pop();
+        let mut swapped = good.clone();
+        swapped.entries.swap(0, 1);
+        let mut object = good.clone();
+        object.entries[0].object = submission(&[profile("a", "evil")]).entries[0].object.clone();
+        let mut signature = good.clone();
+        signature.statement.signatures = submission(&[profile("c", "1")]).statement.signatures;
+        for (altered, expected) in [
+            (others, "does not commit to these objects"),
+            (fewer, "does not commit to these objects"),
+            (swapped, "does not commit to these objects"),
+            (object, "is another object"),
+            (signature, "not what its author signed"),
+        ] {
+            let said = check(altered, &fleet).err().unwrap().render(Terminal::plain());
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        assert!(check(good, &Digest::of(b"other")).err().unwrap().render(Terminal::plain()).contains("is for the fleet"));
+    }
+}

@@ -13,6 +13,7 @@ mod harness;
 mod history;
 mod host_keys;
 mod kubectl;
+mod lies;
 mod liveness;
 mod plugin;
 mod preconditions;

@@ -202,3 +202,18 @@ fn signatures_are_collected_in_a_file() {
     sign(&fleet, waits.trim(), CAROL).ok();
     assert_eq!(fleet.get("profile/web")["spec"]["files"][0]["content"], "two");
 }
+
+#[test]
+fn a_proposal_that_a_coordinator_altered_is_not_signed() {
+    let mut fleet = found();
+    let proposal = propose(&fleet, "web", "one", &[]);
+    fleet.coordinator.as_mut().unwrap().stop();
+    fleet.home.run(
+        "sqlite3",
+        &["coordinator/record.db", "UPDATE objects SET json = replace(json, 'one', 'evil') WHERE kind = 'Proposal.stead.dev'"],
+    );
+    fleet.start_coordinator_with(&[&COORDINATOR[..], &["--identity", "online"]].concat());
+    let refused = sign(&fleet, &proposal, BOB).fails(4);
+    assert!(refused.contains("not what its author signed") || refused.contains("is Refused"), "{refused}");
+    fleet.stead(&["get", "profile/web"]).fails(3);
+}

@@ -11,10 +11,10 @@ use super::harness::{Fleet, PATIENCE, file, until};
 use super::kubectl::kubectls;
 use super::process::Process;
 
-const KUBECONFIG: &str = "proxy.kubeconfig";
+pub(super) const KUBECONFIG: &str = "proxy.kubeconfig";
 
 /// A proxy of the fleet's owner, and where it listens.
-fn start(fleet: &Fleet, words: &[&str], stdin: Stdio) -> (Process, String) {
+pub(super) fn start(fleet: &Fleet, words: &[&str], stdin: Stdio) -> (Process, String) {
     let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
     command.args(["proxy", "--kubeconfig", KUBECONFIG]).args(words).stdin(stdin).stderr(fleet.log_file("proxy"));
     let mut proxy = Process::spawn(&mut command);
