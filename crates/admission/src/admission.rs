@@ -67,6 +67,15 @@ pub struct Submitted {
     pub outcomes: Vec<Outcome>,
 }
 
+/// What happens with a Change, or not at all, and is no part of it.
+#[derive(Debug, Default)]
+pub(crate) struct Beside<'a> {
+    /// Operations outside the Change.
+    pub(crate) ops: Vec<Op>,
+    /// The request of the database's inbox that is done with it.
+    pub(crate) asked: Option<&'a str>,
+}
+
 /// Why a record cannot be opened for admission.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -274,21 +283,22 @@ impl Admission {
             let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
             return Ok(Submitted { change: None, outcomes: preview.objects });
         }
-        let (id, committed) = self.submit_asked(caller, submission, preconditions, None).await?;
+        let (id, committed) = self.submit_beside(caller, submission, preconditions, &Beside::default()).await?;
         self.submitted(id, committed).await
     }
 
-    /// Admits a Change, and gives its id; `asked` is the request of the database's inbox that is done with it.
-    pub(crate) async fn submit_asked(
+    /// Admits a Change, and gives its id.
+    pub(crate) async fn submit_beside(
         &self,
         caller: &Caller,
         submission: &Submission,
         preconditions: &[Precondition],
-        asked: Option<&str>,
+        beside: &Beside<'_>,
     ) -> Result<(String, Committed), WriteError> {
         for _ in 0..ATTEMPTS_MAX {
             let (id, mut transaction) = self.admit(caller, submission, preconditions, false)?;
-            transaction.asked = asked.map(str::to_owned);
+            transaction.asked = beside.asked.map(str::to_owned);
+            transaction.ops.extend(beside.ops.iter().cloned());
             let span = commit_span(&transaction, false);
             match self.store.commit(transaction).instrument(span).await {
                 Ok(committed) => return Ok((id, committed)),
@@ -557,7 +567,7 @@ fn signed_entry(entry: &AdmittedEntry, sent: &SubmittedEntry, index: u64, tree: 
 }
 
 /// What the record holds of a name, as trust asks for it.
-fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
+pub(crate) fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
     let Some(sequence) = snapshot.sequence(key) else { return Current::default() };
     let labels =
         snapshot.get(key).map(|stored| stored.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
