@@ -27,7 +27,14 @@ pub(crate) struct Tools {
 impl Tools {
     /// Installs what is missing for `test`.
     pub(crate) fn install() -> Outcome<Self> {
-        apt::install(&[apt::CA_CERTIFICATES, apt::OPENSSH_CLIENT, apt::SQLITE3, apt::PYTHON3_VENV, apt::NODEJS])?;
+        apt::install(&[
+            apt::CA_CERTIFICATES,
+            apt::OPENSSH_CLIENT,
+            apt::SQLITE3,
+            apt::POSTGRESQL,
+            apt::PYTHON3_VENV,
+            apt::NODEJS,
+        ])?;
         let kubectl = kubectl::install()?;
         Ok(Self {
             kubectl_120: kubectl.old,

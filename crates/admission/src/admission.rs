@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stead_model::{Digest, GroupKind, Object, ObjectKey};
+use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
-    Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store, Transaction,
+    CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
+    Transaction,
 };
 use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
@@ -16,8 +17,9 @@ use stead_trust::{
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
+use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
-use crate::{change_object, root_object};
+use crate::{change_object, root_object, signed_fields};
 
 /// How often a write by the online key is tried again when others change the same object in between: at 64 writers on one object the
 /// last of them has had its turn by then.
@@ -25,9 +27,6 @@ const ATTEMPTS_MAX: usize = 128;
 
 /// How long, in seconds, a statement of the online key may take to be admitted: it is admitted where it is signed.
 const ONLINE_ADMIT_WITHIN_SECONDS: i64 = 60;
-
-/// Whose turn it is.
-type Turn = tokio::sync::RwLock<()>;
 
 /// Who asks for a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +85,8 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Admission {
     store: Store,
+    /// The chain as it was when it was last asked for.
     chain: Arc<RwLock<Arc<RootChain>>>,
-    /// Held together by Changes from their check to the record, and alone by a new version of the trust root: what is admitted under
-    /// a root enters the record before the next one.
-    turn: Arc<Turn>,
     online: Arc<dyn Signer + Send + Sync>,
     environment: Environment,
 }
@@ -106,16 +103,13 @@ impl Admission {
         online: Arc<dyn Signer + Send + Sync>,
         environment: Environment,
     ) -> Result<Self, OpenError> {
-        let mut versions = Vec::new();
-        for root in store.snapshot().roots_after(0) {
-            let signatures = decode_signatures(&format!("v{}", root.version), &root.signatures)?;
-            versions.push(SignedRoot { document: root.document.clone(), signatures });
-        }
+        let versions = store.snapshot().roots_after(0);
+        let versions: Vec<SignedRoot> = versions.iter().map(|root| signed_root(root)).collect::<Result<_, _>>()?;
         if versions.is_empty() {
             return Err(OpenError::NoRoot);
         }
         let chain = Arc::new(RwLock::new(Arc::new(RootChain::verify(&fleet, &versions)?)));
-        Ok(Self { store, chain, turn: Arc::default(), online, environment })
+        Ok(Self { store, chain, online, environment })
     }
 
     /// Puts the first version of the trust root into an empty record.
@@ -126,7 +120,7 @@ impl Admission {
     pub async fn found(store: &Store, first: &SignedRoot, environment: &Environment) -> Result<(), WriteError> {
         RootChain::verify(&first.digest(), std::slice::from_ref(first))?;
         let root = root_document(1, first);
-        let transaction = Transaction { time: environment.now(), ops: Vec::new(), change: None, root: Some(root) };
+        let transaction = Transaction { root: Some(root), ..Transaction::unsigned(environment.now(), Vec::new()) };
         store.commit(transaction).await?;
         Ok(())
     }
@@ -141,9 +135,28 @@ impl Admission {
         *self.chain().fleet()
     }
 
-    /// The chain of trust roots as it is now.
+    /// The chain of trust roots as it is now, whichever coordinator made it longer.
     pub fn chain(&self) -> Arc<RootChain> {
-        Arc::clone(&self.chain.read().unwrap_or_else(PoisonError::into_inner))
+        let held = Arc::clone(&self.chain.read().unwrap_or_else(PoisonError::into_inner));
+        let newer = self.store.snapshot().roots_after(held.newest().version);
+        if newer.is_empty() {
+            return held;
+        }
+        match extended(&held, &newer) {
+            Ok(chain) => {
+                let chain = Arc::new(chain);
+                let mut kept = self.chain.write().unwrap_or_else(PoisonError::into_inner);
+                if kept.newest().version < chain.newest().version {
+                    *kept = Arc::clone(&chain);
+                }
+                chain
+            }
+            // Nothing is admitted under the older chain: its version is not the record's.
+            Err(error) => {
+                tracing::error!(%error, "the record holds a trust root that does not follow from the one before: somebody altered it");
+                held
+            }
+        }
     }
 
     /// The newest trust root.
@@ -193,20 +206,20 @@ impl Admission {
         dry_run: bool,
     ) -> Result<Vec<Outcome>, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let _turn = self.turn.read().await;
             let transaction = self.transaction(caller, message, &writes)?;
             let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
             match result {
                 Ok(Committed { objects, .. }) => return Ok(objects),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
-                Err(stead_store::CommitError::SequenceTaken { .. }) => {}
+                // So it is where another version of the trust root came first.
+                Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Writes the status of an object, which stands outside Changes.
+    /// Writes the status of an object, which stands outside Changes, and who manages what of it.
     ///
     /// # Errors
     ///
@@ -215,10 +228,12 @@ impl Admission {
         &self,
         key: ObjectKey,
         status: Value,
+        managed_fields: Vec<ManagedFields>,
         expect: Expect,
         dry_run: bool,
     ) -> Result<Outcome, WriteError> {
-        let transaction = Transaction::unsigned(self.environment.now(), vec![Op::PutStatus { key: key.clone(), status, expect }]);
+        let op = Op::PutStatus { key: key.clone(), status, managed_fields: Some(managed_fields), expect };
+        let transaction = Transaction::unsigned(self.environment.now(), vec![op]);
         let committed = if dry_run { self.store.preview(transaction)? } else { self.store.commit(transaction).await? };
         committed.objects.into_iter().next().ok_or_else(|| invalid(&key, "the record gave no answer for it"))
     }
@@ -229,19 +244,58 @@ impl Admission {
     ///
     /// [`WriteError::Refused`] says which check failed; nothing has happened then.
     pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
-        let _turn = self.turn.read().await;
-        let now = self.environment.now();
-        let snapshot = self.store.snapshot();
-        let admitted = stead_trust::admit(&self.chain(), submission, &|key| current(&snapshot, key), now)?;
-        let ops = self.ops_of(&snapshot, &admitted)?;
-        let id = admitted.statement.statement.id.clone();
-        let change = self.signed_change(&admitted, submission)?;
-        tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
-        let transaction = Transaction { time: now, ops, change: Some(change), root: None };
-        if dry_run {
-            return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
+        self.submit_if(caller, submission, &[], dry_run).await
+    }
+
+    /// Admits a Change that owners signed, where what it depends on holds at that moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admission::submit`], and [`WriteError::Precondition`].
+    pub async fn submit_if(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (id, transaction) = self.admit(caller, submission, preconditions, dry_run)?;
+            if dry_run {
+                let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
+                return Ok(Submitted { change: None, outcomes: preview.objects });
+            }
+            match self.store.commit(transaction).await {
+                Ok(committed) => return self.submitted(id, committed).await,
+                // Another version of the trust root came first: what it says is asked anew.
+                Err(CommitError::RootMoved { .. }) => {}
+                Err(error) => return Err(told_apart(error, preconditions)),
+            }
         }
-        let committed = self.store.commit(transaction).await?;
+        Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
+    }
+
+    /// A Change as it would enter the record now, with its id.
+    fn admit(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<(String, Transaction), WriteError> {
+        let now = self.environment.now();
+        let (chain, snapshot) = (self.chain(), self.store.snapshot());
+        let admitted = stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now)?;
+        let mut ops = checks(preconditions)?;
+        ops.extend(self.ops_of(&snapshot, &admitted)?);
+        let id = admitted.statement.statement.id.clone();
+        let change = Some(self.signed_change(&admitted, submission)?);
+        tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
+        let root_version = Some(chain.newest().version);
+        Ok((id, Transaction { change, root_version, ..Transaction::unsigned(now, ops) }))
+    }
+
+    async fn submitted(&self, id: String, committed: Committed) -> Result<Submitted, WriteError> {
         let reference = stead_store::ChangeReference::Id(id);
         let change = match self.store.change(reference).await? {
             Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),
@@ -256,14 +310,12 @@ impl Admission {
     ///
     /// [`WriteError::RootRefused`] says what does not hold.
     pub async fn submit_root(&self, document: Vec<u8>, signatures: Vec<Signature>) -> Result<Object, WriteError> {
-        let _turn = self.turn.write().await;
         let signed = SignedRoot { document, signatures };
         let extended = self.chain().extend(&signed)?;
         let root = root_document(extended.newest().version, &signed);
         let object = root_object(&root)?;
-        let transaction = Transaction { time: self.environment.now(), ops: Vec::new(), change: None, root: Some(root) };
+        let transaction = Transaction { root: Some(root), ..Transaction::unsigned(self.environment.now(), Vec::new()) };
         self.store.commit(transaction).await?;
-        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(extended);
         tracing::info!(object = %object.metadata.name, "a new version of the trust root");
         Ok(object)
     }
@@ -305,7 +357,7 @@ impl Admission {
             let admitted = stead_trust::admit(&chain, &submission, &|key| current(&snapshot, key), now)?;
             Some(self.signed_change(&admitted, &submission)?)
         };
-        Ok(Transaction { time: now, ops, change, root: None })
+        Ok(Transaction { change, root_version: Some(chain.newest().version), ..Transaction::unsigned(now, ops) })
     }
 
     /// Which way a write goes. An edit that touches nothing of what is signed (annotations of others, finalizers) needs no signature.
@@ -357,12 +409,15 @@ impl Admission {
             self.check_namespace(snapshot, &entry.key)?;
             check_kind(object)?;
             // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
-            let mut object = object.clone();
-            if let Some(present) = snapshot.get(&entry.key) {
-                let present = present.to_object().map_err(|error| invalid(&entry.key, &error.to_string()))?;
-                keep_unsigned(&mut object, &present);
+            let present = snapshot.get(&entry.key).map(|present| present.to_object()).transpose();
+            let present = present.map_err(|error| invalid(&entry.key, &error.to_string()))?;
+            let mut kept = object.clone();
+            if let Some(present) = &present {
+                keep_unsigned(&mut kept, present);
             }
-            ops.push(Op::put(object));
+            let fields = signed_fields::of(object, present.as_ref(), &kept, self.environment.now());
+            kept.metadata.managed_fields = fields.map_err(|error| invalid(&entry.key, &error.to_string()))?;
+            ops.push(Op::put(kept));
         }
         Ok(ops)
     }
@@ -464,6 +519,19 @@ fn check_kind(object: &Object) -> Result<(), WriteError> {
     let info = stead_model::registry().by_group_kind(&key.kind).ok_or_else(|| invalid(&key, "no such kind is served"))?;
     let value = serde_json::to_value(object).map_err(|error| invalid(&key, &error.to_string()))?;
     info.parse(value).map(drop).map_err(|error| invalid(&key, &error.to_string()))
+}
+
+fn signed_root(root: &RootDocument) -> Result<SignedRoot, MalformedRecord> {
+    let signatures = decode_signatures(&format!("v{}", root.version), &root.signatures)?;
+    Ok(SignedRoot { document: root.document.clone(), signatures })
+}
+
+fn extended(chain: &RootChain, newer: &[Arc<RootDocument>]) -> Result<RootChain, OpenError> {
+    let mut extended = chain.clone();
+    for root in newer {
+        extended = extended.extend(&signed_root(root)?)?;
+    }
+    Ok(extended)
 }
 
 fn root_document(version: u64, signed: &SignedRoot) -> RootDocument {

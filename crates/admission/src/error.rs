@@ -51,6 +51,14 @@ pub enum WriteError {
     /// The new version of the trust root does not follow from the last.
     #[error(transparent)]
     RootRefused(#[from] RootError),
+    /// What the author made the Change depend on does not hold.
+    #[error("what the change depends on does not hold: {source}")]
+    Precondition {
+        /// The object.
+        key: ObjectKey,
+        /// What does not hold.
+        source: CommitError,
+    },
     /// The record says no, or could not be written.
     #[error(transparent)]
     Commit(#[from] CommitError),

@@ -22,13 +22,16 @@ mod change_object;
 mod encoding;
 mod environment;
 mod error;
+mod precondition;
 mod root_object;
 mod rule;
+mod signed_fields;
 
 pub use admission::{Admission, Caller, OpenError, Submitted, Write};
 pub use change_object::change_object;
 pub use encoding::{MalformedRecord, bundle_of_change, bundle_rows, decode_signatures};
 pub use environment::{Environment, RandomSource};
 pub use error::WriteError;
+pub use precondition::{PRECONDITIONS_MAX, Precondition};
 pub use root_object::root_object;
-pub use rule::Rule;
+pub use rule::{Rule, is_signed};

@@ -9,8 +9,8 @@
 //! # Non-goals
 //!
 //! No SQL, no decision about machines, no rule about who may write what: reads come from the store's view, and every write goes
-//! through [`stead_admission::Admission`], and reviews (`kubectl auth can-i`) are answered with its rules. Server-side apply is
-//! not here yet.
+//! through [`stead_admission::Admission`], who manages which field is worked out in `stead-fields`, and reviews (`kubectl auth can-i`)
+//! are answered with the admission's rules.
 //!
 //! # How the pieces interact
 //!
@@ -27,6 +27,7 @@ mod body;
 mod counters;
 mod discovery;
 mod documents;
+mod field_manager;
 mod fields;
 #[cfg(test)]
 mod fuzz;
@@ -39,6 +40,7 @@ mod media;
 mod metrics;
 mod nonce;
 mod openapi;
+mod ownership;
 mod page_token;
 mod patch;
 mod path;
@@ -51,6 +53,7 @@ mod response;
 mod row;
 mod serve;
 mod server;
+mod shape;
 mod sparse;
 mod stall;
 mod status;
@@ -63,10 +66,11 @@ pub use api::{Api, Fleet};
 pub use counters::CountersSnapshot;
 pub use limits::{
     ANONYMOUS_BODY_BYTES_MAX, BODY_BYTES_MAX, BODY_SECONDS_MAX, BOOKMARK_SECONDS, CONNECTIONS_MAX, HANDSHAKE_SECONDS_MAX,
-    HEADER_BYTES_MAX, HEADER_LINES_MAX, HEADER_SECONDS_MAX, LARGE_SUBMISSIONS_MAX, LIST_SECONDS_MAX, LISTS_PER_CLIENT_MAX,
-    Limits, PAGE_CHANGES_MAX, PART_BYTES_MAX, PART_OBJECTS_MAX, PARTS_AT_ONCE_MAX, READS_PER_CLIENT_MAX,
-    REVISION_WAIT_SECONDS_MAX, SCANNED_CHANGES_MAX, SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX,
-    WATCHES_PER_CLIENT_MAX, WRITE_STALL_SECONDS_MAX, WRITES_PER_CLIENT_MAX,
+    HEADER_BYTES_MAX, HEADER_LINES_MAX, HEADER_SECONDS_MAX, JSON_DEPTH_MAX, JSON_MEMBERS_MAX, LARGE_SUBMISSIONS_MAX,
+    LIST_SECONDS_MAX, LISTS_PER_CLIENT_MAX, Limits, PAGE_CHANGES_MAX, PART_BYTES_MAX, PART_OBJECTS_MAX, PARTS_AT_ONCE_MAX,
+    PATCH_OPERATIONS_MAX, QUERY_PARAMETERS_MAX, READS_PER_CLIENT_MAX, REVISION_WAIT_SECONDS_MAX, SCANNED_CHANGES_MAX,
+    SELECTOR_BYTES_MAX, SELECTOR_TERMS_MAX, SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX, WATCHES_PER_CLIENT_MAX,
+    WRITE_STALL_SECONDS_MAX, WRITES_PER_CLIENT_MAX,
 };
 pub use metrics::{ApiMetrics, ClassLabels, RequestLabels};
 pub use server::{BindError, Server};

@@ -1,8 +1,10 @@
 //! Objects: which handler a method and a path mean.
 
+mod apply;
 mod changes;
 mod create;
 mod documents;
+mod history;
 mod parts;
 mod read;
 mod refused;

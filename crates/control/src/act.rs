@@ -91,7 +91,7 @@ pub struct Control {
 impl Control {
     /// Takes in the record as it is. `pass` is what tickets carry.
     pub fn new(admission: Admission, pass: Vec<u8>) -> Self {
-        let incarnation = incarnation_number(admission.store().incarnation());
+        let incarnation = incarnation_number(&admission.store().incarnation());
         let shared = Arc::new(Shared {
             admission,
             incarnation,

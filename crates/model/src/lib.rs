@@ -40,6 +40,7 @@ mod field;
 mod info;
 mod key;
 mod kinds;
+mod managed_fields;
 mod messages;
 mod meta;
 mod name;
@@ -52,7 +53,7 @@ pub use condition::{Condition, ConditionStatus, set_condition};
 pub use digest::{Digest, DigestError};
 pub use duration::{Age, age};
 pub use field::SelectableField;
-pub use info::{Kind, KindInfo, ParseError, Registry, registry, reviews};
+pub use info::{Kind, KindInfo, META_MAP_BYTES_MAX, ParseError, Registry, registry, reviews};
 pub use key::{Generation, GroupKind, ObjectKey, Revision};
 pub use kinds::change::{Change, ChangeEntry, ChangeSpec, ChangeStatus};
 pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus};
@@ -72,6 +73,7 @@ pub use kinds::review::{
     RulesQuestion, SelfSubjectAccessReview, SelfSubjectAnswer, SelfSubjectReview, SelfSubjectRulesReview, UserInfo,
 };
 pub use kinds::trust_root::{TrustRoot, TrustRootSpec, TrustRootStatus};
+pub use managed_fields::{FieldsV1, ManagedFields};
 pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, PlanRequest, PlannedUnit};
 pub use meta::{ObjectMeta, OwnerReference};
 pub use name::{LABEL_BYTES_MAX, NAME_BYTES_MAX, NameError, validate_label_key, validate_label_value, validate_name};

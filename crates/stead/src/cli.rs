@@ -1,6 +1,7 @@
 //! The command line: one tree, from which the parser, the help, the manual pages and the completions come.
 
 mod change;
+mod history;
 mod objects;
 mod trust;
 
@@ -11,9 +12,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::change::{
-    ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, ChangeShowArgs, DeleteArgs, DenyArgs, DiffArgs,
+    ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, Conditions, DeleteArgs, DenyArgs, DiffArgs, Files,
 };
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
+pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
@@ -95,14 +97,38 @@ pub(crate) enum Command {
     /// Sign manifests as one change, and send it
     #[command(
         long_about = "Read manifests (YAML or JSON), sign all objects in them as one change, and send it. The change is applied whole \
-                            or not at all. Objects that are already so are left out.\n\nExamples:\n  stead apply -f web.yaml -m 'a banner'\n  \
-                            stead apply -f fleet/ --dry-run\n  cat web.yaml | stead apply -f -"
+                            or not at all. Objects that are already so are left out. A manifest whose metadata has a resourceVersion is \
+                            meant for that state of its object, and refused for any other.\n\nExamples:\n  stead apply -f web.yaml -m 'a \
+                            banner'\n  stead apply -f fleet/ --dry-run\n  stead apply -f fleet/ -R --set fleet --prune    the folder as it \
+                            is, and nothing else of that set\n  stead apply -f web.yaml --if-sequence profile/base=4\n  cat web.yaml | \
+                            stead apply -f -"
     )]
     Apply(ApplyArgs),
     /// Show what manifests would change, and the steps each machine would take
     Diff(DiffArgs),
     /// Sign the deletion of objects, and send it
     Delete(DeleteArgs),
+    /// List changes, newest first: who changed what, when, and why
+    #[command(
+        long_about = "List changes, newest first: who changed what, when, and why.\n\nExamples:\n  stead log -n 20\n  stead log profile \
+                            web\n  stead log --author carol --since 7d\n  stead log --grep banner -o json"
+    )]
+    Log(LogArgs),
+    /// Show a change: who made it and why, what it changed, whose signatures it has, which machines have it
+    #[command(
+        long_about = "Show a change: who made it and why, what it changed of each object, whose signatures it has, and which machines \
+                            have it. Everything that is signed is checked here, the machines' acknowledgements too; the coordinator's \
+                            word counts for nothing.\n\nExamples:\n  stead show latest\n  stead show rev:120\n  stead show 01k9zq3v"
+    )]
+    Show(ShowArgs),
+    /// Take a change back, with a new change that does the opposite
+    #[command(
+        long_about = "Take a change back, with a new change that does the opposite: objects get back what was signed of them before, \
+                            what the change created goes, what it deleted comes again. It is signed with your key, and can itself be undone. \
+                            Where an object was changed since, nothing happens but that the differences are shown, unless --force is \
+                            given.\n\nExamples:\n  stead undo latest --dry-run\n  stead undo 01k9zq3v -m 'the banner was wrong'"
+    )]
+    Undo(UndoArgs),
     /// Let machines join that ask to; without arguments, list them
     Approve(ApproveArgs),
     /// Refuse machines that ask to join
@@ -110,7 +136,7 @@ pub(crate) enum Command {
     /// Make tickets, with which machines find the coordinator and ask to join
     #[command(subcommand)]
     Ticket(TicketCommand),
-    /// Look at signed changes, and export them for `ssh-keygen -Y verify`
+    /// Export signed changes for `ssh-keygen -Y verify`
     #[command(subcommand)]
     Change(ChangeCommand),
     /// The trust root: whose keys may say what

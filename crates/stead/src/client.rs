@@ -17,7 +17,7 @@ use stead_model::{KindInfo, Object};
 use stead_trust::Signer;
 
 pub(crate) use self::error::{ClientError, StatusError};
-pub(crate) use self::path::{collection, object as object_path};
+pub(crate) use self::path::{collection, object as object_path, query};
 pub(crate) use self::watch::{Watch, WatchEvent};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};

@@ -2,9 +2,9 @@
 
 mod apply;
 mod approve;
-mod change_export;
-mod change_show;
+pub(crate) mod change_export;
 mod completion;
+pub(crate) mod condition;
 mod config_show;
 pub(crate) mod credential;
 mod delete;
@@ -13,9 +13,11 @@ mod describe;
 mod diff;
 mod get;
 pub(crate) mod label;
+mod log;
 mod login;
 mod man;
 mod plan;
+mod show;
 mod status;
 mod ticket;
 mod trust_init;
@@ -23,6 +25,7 @@ mod trust_rotate;
 mod trust_show;
 mod trust_sign;
 mod trust_submit;
+mod undo;
 mod version;
 pub(crate) mod wait;
 mod watch;
@@ -100,11 +103,13 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Wait(args) => wait::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,
         Command::Diff(args) => diff::run(context, args).await,
+        Command::Log(args) => log::run(context, args).await,
+        Command::Show(args) => show::run(context, args).await,
+        Command::Undo(args) => undo::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
-        Command::Change(ChangeCommand::Show(args)) => change_show::run(context, args).await,
         Command::Change(ChangeCommand::Export(args)) => change_export::run(context, args).await,
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),
         Command::Trust(TrustCommand::Show(args)) => trust_show::run(context, args).await,

@@ -28,6 +28,8 @@ pub(crate) struct Follower<'a> {
     objects: BTreeMap<String, Value>,
     revision: String,
     watch: Option<Watch>,
+    /// Whether the open watch has told anything.
+    told: bool,
     pending: VecDeque<WatchEvent>,
 }
 
@@ -53,6 +55,7 @@ impl<'a> Follower<'a> {
             objects: BTreeMap::new(),
             revision: String::new(),
             watch: None,
+            told: false,
             pending: VecDeque::new(),
         };
         follower.list().await?;
@@ -104,13 +107,19 @@ impl<'a> Follower<'a> {
         };
         match watch.next().await? {
             Some(event) => self.take(event),
-            // Closed in good order: go on from where it ended.
-            None => self.watch = None,
+            // Closed in good order: go on from where it ended, and not without a pause where it had told nothing.
+            None => {
+                self.watch = None;
+                if !std::mem::take(&mut self.told) {
+                    tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
+                }
+            }
         }
         Ok(())
     }
 
     fn take(&mut self, event: WatchEvent) {
+        self.told = true;
         if let Some(revision) = event.object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
             self.revision = revision.to_owned();
         }

@@ -62,7 +62,7 @@ fn change(client: usize, number: usize) -> Transaction {
         entries: vec![entry],
         seal: Box::new(sealed),
     };
-    Transaction { time: Timestamp::now(), ops: vec![Op::put(written)], change: Some(change), root: None }
+    Transaction { change: Some(change), ..Transaction::unsigned(Timestamp::now(), vec![Op::put(written)]) }
 }
 
 fn say(what: &str, value: f64, unit: &str) {

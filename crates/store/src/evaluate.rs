@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use stead_model::{Object, ObjectKey, Revision};
+use stead_model::{ManagedFields, Object, ObjectKey, Revision};
 
 use crate::ring::Event;
 use crate::rows::{Operation, Sequence};
@@ -37,10 +37,11 @@ pub(crate) fn evaluate(
     new_uid: NewUid<'_>,
 ) -> Result<Evaluation, CommitError> {
     within("a transaction (in operations)", transaction.ops.len(), OPERATIONS_PER_TRANSACTION_MAX)?;
+    check_standing(view, transaction)?;
     let time = whole_seconds(transaction.time);
     let mut step = Step { view, revision, time, new_uid, before: BTreeMap::new(), order: Vec::new(), bytes: 0 };
     let ops = std::mem::take(&mut transaction.ops);
-    let outcomes = ops.into_iter().map(|op| step.apply(op)).collect::<Result<Vec<_>, _>>()?;
+    let outcomes = ops.into_iter().filter_map(|op| step.apply(op).transpose()).collect::<Result<Vec<_>, _>>()?;
     let events = step.events();
     let sequences = match &transaction.change {
         Some(change) => take_sequences(view, change, revision)?,
@@ -53,11 +54,33 @@ pub(crate) fn evaluate(
         }
         view.add_root(root.clone());
     }
-    let changed = !events.is_empty() || transaction.change.is_some() || transaction.root.is_some();
+    view.leader_term = transaction.lead.unwrap_or(view.leader_term);
+    let changed = !events.is_empty() || transaction.change.is_some() || transaction.root.is_some() || transaction.lead.is_some();
     if changed {
         view.revision = revision;
     }
     Ok(Evaluation { outcomes, events, sequences, changed })
+}
+
+/// What a transaction takes for granted of the record as a whole.
+fn check_standing(view: &View, transaction: &Transaction) -> Result<(), CommitError> {
+    let current = view.leader_term;
+    if let Some(term) = transaction.fence.filter(|term| *term != current) {
+        return Err(CommitError::Deposed { term, current });
+    }
+    if let Some(term) = transaction.lead.filter(|term| *term != current.saturating_add(1)) {
+        return Err(CommitError::Deposed { term, current });
+    }
+    let current = view.newest_root().map_or(0, |root| root.version);
+    if let Some(checked) = transaction.root_version.filter(|checked| *checked != current) {
+        return Err(CommitError::RootMoved { checked, current });
+    }
+    let Some(change) = &transaction.change else { return Ok(()) };
+    let texts = [("id", &change.id), ("author", &change.author), ("message", &change.message)];
+    match texts.into_iter().find(|(_, text)| text.contains('\0')) {
+        Some((what, _)) => Err(CommitError::NulCharacter { what, id: change.id.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn take_sequences(view: &mut View, change: &SignedChange, revision: Revision) -> Result<Vec<(ObjectKey, Sequence)>, CommitError> {
@@ -89,19 +112,28 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn apply(&mut self, op: Op) -> Result<Outcome, CommitError> {
+    fn apply(&mut self, op: Op) -> Result<Option<Outcome>, CommitError> {
         match op {
-            Op::Put { object, expect } => self.put(*object, &expect),
-            Op::PutStatus { key, status, expect } => self.put_status(&key, status, &expect),
-            Op::Delete { key, expect } => self.delete(&key, &expect),
+            Op::Put { object, expect } => self.put(*object, &expect).map(Some),
+            Op::PutStatus { key, status, managed_fields, expect } => {
+                self.put_status(&key, status, managed_fields, &expect).map(Some)
+            }
+            Op::Delete { key, expect } => self.delete(&key, &expect).map(Some),
+            Op::Check { key, expect } => self.check(&key, self.view.get(&key), &expect).map(|()| None),
         }
+    }
+
+    fn check(&self, key: &ObjectKey, current: Option<&Arc<Stored>>, expect: &Expect) -> Result<(), CommitError> {
+        let Expect::Sequence(expected) = *expect else { return check(key, current, expect) };
+        let current = self.view.sequence(key).map_or(0, |sequence| sequence.sequence);
+        if current == expected { Ok(()) } else { Err(CommitError::OtherSequence { key: key.clone(), expected, current }) }
     }
 
     fn put(&mut self, mut object: Object, expect: &Expect) -> Result<Outcome, CommitError> {
         let key = object.key();
         check_key(&key)?;
         let current = self.view.get(&key).cloned();
-        check(&key, current.as_ref(), expect)?;
+        self.check(&key, current.as_ref(), expect)?;
         let Some(current) = current else {
             self.fill_in_new(&mut object);
             return self.write(&key, object);
@@ -126,11 +158,21 @@ impl Step<'_> {
         self.write(&key, object)
     }
 
-    fn put_status(&mut self, key: &ObjectKey, status: Value, expect: &Expect) -> Result<Outcome, CommitError> {
+    fn put_status(
+        &mut self,
+        key: &ObjectKey,
+        status: Value,
+        managed_fields: Option<Vec<ManagedFields>>,
+        expect: &Expect,
+    ) -> Result<Outcome, CommitError> {
         let current = self.existing(key, expect)?;
         let mut object = current.to_object()?;
-        if *object.status() == status {
+        let same_managers = managed_fields.as_ref().is_none_or(|fields| *fields == object.metadata.managed_fields);
+        if *object.status() == status && same_managers {
             return Ok(Outcome::Unchanged(current));
+        }
+        if let Some(managed_fields) = managed_fields {
+            object.metadata.managed_fields = managed_fields;
         }
         if status.is_null() {
             object.fields.remove("status");
@@ -157,7 +199,7 @@ impl Step<'_> {
 
     fn existing(&self, key: &ObjectKey, expect: &Expect) -> Result<Arc<Stored>, CommitError> {
         let current = self.view.get(key);
-        check(key, current, expect)?;
+        self.check(key, current, expect)?;
         current.cloned().ok_or_else(|| CommitError::NotFound { key: key.clone() })
     }
 
@@ -237,7 +279,8 @@ fn same_but_status(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
 
 fn check(key: &ObjectKey, current: Option<&Arc<Stored>>, expect: &Expect) -> Result<(), CommitError> {
     match (expect, current) {
-        (Expect::Any, _) | (Expect::Absent, None) | (Expect::Exists, Some(_)) => Ok(()),
+        // Sequences are looked at where the view is at hand.
+        (Expect::Any | Expect::Sequence(_), _) | (Expect::Absent, None) | (Expect::Exists, Some(_)) => Ok(()),
         (Expect::Absent, Some(_)) => Err(CommitError::AlreadyExists { key: key.clone() }),
         (Expect::Exists | Expect::Revision(_) | Expect::Uid(_), None) => Err(CommitError::NotFound { key: key.clone() }),
         (Expect::Revision(expected), Some(current)) if current.revision() != *expected => {

@@ -40,10 +40,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod columns;
 mod engine;
 mod evaluate;
+mod follow;
 mod load;
+mod open_error;
+mod postgres;
 mod retained;
+mod rewind;
 mod ring;
 mod rows;
 mod sqlite;
@@ -55,11 +60,13 @@ mod view;
 mod watch;
 mod writer;
 
-pub use engine::{Engine, EngineError};
+pub use engine::{CommitFailure, Engine, EngineError, Moved, Reading, Turn};
+pub use open_error::OpenError;
+pub use postgres::PostgresEngine;
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
 pub use ring::EventKind;
-pub use rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Meta, Operation, RootDocument, Sequence};
-pub use sqlite::{OpenError, SqliteEngine};
+pub use rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, RootDocument, Sequence};
+pub use sqlite::SqliteEngine;
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{

@@ -51,6 +51,7 @@ impl Retained {
     fn expire(&mut self, current: &View, now: Timestamp) {
         self.snapshots.retain(|_, (view, used)| {
             now.as_second().saturating_sub(used.as_second()) <= RETAINED_SECONDS_MAX
+                && view.epoch == current.epoch
                 && current.replaced_bytes.saturating_sub(view.replaced_bytes) <= RETAINED_REPLACED_BYTES_MAX
         });
     }

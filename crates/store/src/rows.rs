@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use stead_model::{GroupKind, ObjectKey, Revision};
 
+use crate::engine::EngineError;
 use crate::stored::Stored;
 
 /// What the engine knows of the record as a whole.
@@ -16,6 +17,26 @@ pub struct Meta {
     pub last: Revision,
     /// Events up to and including this revision are no longer kept.
     pub compacted: Revision,
+    /// How often a coordinator has taken the lead.
+    pub leader_term: u64,
+    /// The token of the newest batch; empty where there was none yet.
+    pub batch: String,
+}
+
+impl Meta {
+    /// The newest batch.
+    pub fn mark(&self) -> Mark {
+        Mark { last: self.last, token: self.batch.clone() }
+    }
+}
+
+/// One batch, told from any other that might have led to the same revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The revision after it.
+    pub last: Revision,
+    /// What the coordinator that made it drew for it.
+    pub token: String,
 }
 
 /// What happened to an object.
@@ -134,6 +155,12 @@ pub struct Batch {
     pub base: Revision,
     /// The revision after the batch.
     pub last: Revision,
+    /// Drawn for this batch, so that its fate can be found out after a connection was lost.
+    pub token: String,
+    /// The leader term before the batch; an engine refuses the batch where the record has another.
+    pub base_term: u64,
+    /// The leader term after the batch.
+    pub term: u64,
     /// Objects as they are after the batch; `None` for those that are gone.
     pub objects: Vec<(ObjectKey, Option<Arc<Stored>>)>,
     /// Steps, in order.
@@ -146,6 +173,22 @@ pub struct Batch {
     pub sequences: Vec<(ObjectKey, Sequence)>,
     /// New versions of the trust root.
     pub roots: Vec<RootDocument>,
+}
+
+impl Batch {
+    /// The batch, as the record remembers it.
+    pub fn mark(&self) -> Mark {
+        Mark { last: self.last, token: self.token.clone() }
+    }
+
+    /// Why the batch does not go onto a record that is elsewhere.
+    pub(crate) fn not_at(&self, found: &Meta) -> EngineError {
+        if found.last == self.base {
+            EngineError::Deposed { expected: self.base_term, found: found.leader_term }
+        } else {
+            EngineError::Moved { expected: self.base, found: found.last }
+        }
+    }
 }
 
 /// Which Change is asked for.

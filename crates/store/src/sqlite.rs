@@ -7,23 +7,24 @@ mod write;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex as StdMutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 
-use crate::engine::{Engine, EngineError};
-use crate::rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Meta, RootDocument, Sequence};
-use crate::stored::Stored;
+use crate::engine::{Engine, EngineError, Moved, Reading, Turn};
+use crate::open_error::OpenError;
+use crate::rows::{Change, ChangeReference, Entry, Meta};
 use lock::FileLock;
+use read::SqliteReading;
+use write::SqliteTurn;
 
 /// Readers of what is not in memory: Changes and their entries.
 const READERS_MAX: u32 = 4;
@@ -34,73 +35,24 @@ const CHECKPOINT_PAGES: u32 = 8_192;
 /// Only the coordinator's user may read the record.
 const FILE_MODE: u32 = 0o600;
 
-/// Why a record could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another coordinator has it.
-    #[error("{path} is in use by another coordinator{}; stop it first, or give this one a record of its own", holder_text(.holder))]
-    Locked {
-        /// The record.
-        path: PathBuf,
-        /// Its process id, where it could be read.
-        holder: Option<u32>,
-    },
-    /// A newer Stead made it.
-    #[error("{path} has schema version {found}, and this version of Stead knows {supported} at most; run the newer version")]
-    Newer {
-        /// The record.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The newest one known.
-        supported: i64,
-    },
-    /// It is something else.
-    #[error("{path} is a database, but not a record of Stead's; give another path")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A step that brings it up to date failed; it is as it was before that step.
-    #[error("{path} could not be brought from schema version {from} to the next: {source}")]
-    Migration {
-        /// The record.
-        path: PathBuf,
-        /// The version it has.
-        from: i64,
-        /// What failed.
-        source: sqlx::Error,
-    },
-    /// The file system refused.
-    #[error("{path} could not be opened: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// SQLite refused.
-    #[error("{path} could not be opened: {source}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: sqlx::Error,
-    },
-}
-
-fn holder_text(holder: &Option<u32>) -> String {
-    holder.map_or_else(String::new, |pid| format!(" (process {pid})"))
-}
-
 /// The record in a SQLite file. It holds the file's lock for as long as it lives.
 #[derive(Debug)]
 pub struct SqliteEngine {
     options: SqliteConnectOptions,
     readers: SqlitePool,
-    /// The one connection that writes; made anew after a failure.
-    writer: Mutex<Option<SqliteConnection>>,
+    writer: Mutex<Writer>,
     lock: StdMutex<Option<FileLock>>,
+}
+
+/// What a turn works with.
+#[derive(Debug)]
+struct Writer {
+    /// The one connection that writes; made anew after a failure.
+    connection: Option<SqliteConnection>,
+    /// The record as the last batch left it.
+    meta: Meta,
+    /// A batch of which the database did not say whether it is on disk.
+    in_doubt: bool,
 }
 
 impl SqliteEngine {
@@ -115,8 +67,9 @@ impl SqliteEngine {
 
     async fn open_with(path: &Path, steps: &[&'static str]) -> Result<Self, OpenError> {
         let lock = FileLock::take(path)?;
-        make_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        let database = |source| OpenError::Database { path: path.to_owned(), source };
+        let record = path.display().to_string();
+        make_private(path).map_err(|source| OpenError::File { record: record.clone(), source })?;
+        let database = |source| OpenError::Database { record: record.clone(), source };
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -125,11 +78,15 @@ impl SqliteEngine {
             .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .disable_statement_logging();
-        let mut writer = options.connect().await.map_err(database)?;
-        migration::run(&mut writer, path, steps).await?;
+        let mut connection = options.connect().await.map_err(database)?;
+        migration::run(&mut connection, &record, steps).await?;
+        let meta = read::meta(&mut connection)
+            .await
+            .map_err(|error| OpenError::Record { record: record.clone(), source: Box::new(error) })?;
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).min_connections(0);
         let readers = readers.connect_lazy_with(options.clone().read_only(true));
-        Ok(Self { options, readers, writer: Mutex::new(Some(writer)), lock: StdMutex::new(Some(lock)) })
+        let writer = Mutex::new(Writer { connection: Some(connection), meta, in_doubt: false });
+        Ok(Self { options, readers, writer, lock: StdMutex::new(Some(lock)) })
     }
 
     fn ensure_open(&self) -> Result<(), EngineError> {
@@ -137,27 +94,8 @@ impl SqliteEngine {
         if lock.is_some() { Ok(()) } else { Err(EngineError::Closed) }
     }
 
-    /// Runs something on the writer's connection. After a failure the connection is given up, and with it whatever was begun.
-    async fn write<F>(&self, doing: &'static str, run: F) -> Result<(), EngineError>
-    where
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), EngineError>>,
-    {
-        let mut writer = self.writer.lock().await;
-        self.ensure_open()?;
-        let mut connection = match writer.take() {
-            Some(connection) => connection,
-            None => self.options.connect().await.map_err(|source| EngineError::Database { doing, source })?,
-        };
-        let result = run(&mut connection).await;
-        match &result {
-            Ok(()) => *writer = Some(connection),
-            Err(_) => {
-                if let Err(error) = connection.close().await {
-                    tracing::debug!(%error, "the connection was given up after a failure, and did not close");
-                }
-            }
-        }
-        result
+    async fn connect(&self, doing: &'static str) -> Result<SqliteConnection, EngineError> {
+        self.options.connect().await.map_err(|source| EngineError::Database { doing: doing.into(), source })
     }
 }
 
@@ -171,32 +109,25 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 }
 
 impl Engine for SqliteEngine {
+    fn reading(&self) -> BoxFuture<'_, Result<Box<dyn Reading + '_>, EngineError>> {
+        async { Ok(Box::new(SqliteReading::begin(&self.readers).await?) as Box<dyn Reading>) }.boxed()
+    }
+
+    fn turn(&self) -> BoxFuture<'_, Result<Box<dyn Turn + '_>, EngineError>> {
+        async { Ok(Box::new(SqliteTurn::take(self).await?) as Box<dyn Turn>) }.boxed()
+    }
+
+    /// The lock keeps others off.
+    fn moved(&self) -> BoxFuture<'_, Moved> {
+        std::future::pending().boxed()
+    }
+
     fn meta(&self) -> BoxFuture<'_, Result<Meta, EngineError>> {
-        read::meta(&self.readers).boxed()
-    }
-
-    fn objects(&self) -> BoxStream<'_, Result<Stored, EngineError>> {
-        read::objects(&self.readers).boxed()
-    }
-
-    fn sequences(&self) -> BoxStream<'_, Result<(ObjectKey, Sequence), EngineError>> {
-        read::sequences(&self.readers).boxed()
-    }
-
-    fn roots(&self) -> BoxFuture<'_, Result<Vec<RootDocument>, EngineError>> {
-        read::roots(&self.readers).boxed()
-    }
-
-    fn history_after(&self, revision: Revision) -> BoxStream<'_, Result<HistoryRow, EngineError>> {
-        read::history_after(&self.readers, revision).boxed()
-    }
-
-    fn commit<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), EngineError>> {
-        self.commit_batch(batch).boxed()
-    }
-
-    fn known_changes(&self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>> {
-        read::known_changes(&self.readers, ids).boxed()
+        async {
+            let mut connection = self.readers.acquire().await.map_err(read::reading)?;
+            read::meta(&mut connection).await
+        }
+        .boxed()
     }
 
     fn change(&self, reference: ChangeReference) -> BoxFuture<'_, Result<Option<Change>, EngineError>> {
@@ -209,6 +140,14 @@ impl Engine for SqliteEngine {
 
     fn entries(&self, revision: Revision) -> BoxFuture<'_, Result<Vec<Entry>, EngineError>> {
         read::entries(&self.readers, revision).boxed()
+    }
+
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::entries_at(&self.readers, wanted).boxed()
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_named(&self.readers, prefix, limit).boxed()
     }
 
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
@@ -226,8 +165,8 @@ impl Engine for SqliteEngine {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.readers.close().await;
-            if let Some(writer) = self.writer.lock().await.take()
-                && let Err(error) = writer.close().await
+            if let Some(connection) = self.writer.lock().await.connection.take()
+                && let Err(error) = connection.close().await
             {
                 tracing::warn!(%error, "the record's database did not close cleanly");
             }

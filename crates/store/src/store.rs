@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
-use crate::load::load;
+use crate::load::{RingLimits, load};
 use crate::retained::{Retained, SnapshotExpired};
 use crate::rows::{Change, ChangeReference, Entry};
 use crate::transaction::{CommitError, Committed, Transaction};
@@ -83,7 +83,6 @@ struct Inner {
     requests: mpsc::Sender<Request>,
     published: watch::Receiver<Arc<Published>>,
     retained: Mutex<Retained>,
-    incarnation: String,
     new_uid: UidSource,
 }
 
@@ -94,22 +93,39 @@ impl Store {
     ///
     /// [`EngineError`] where the record cannot be read.
     pub async fn open(engine: impl Engine, options: Options) -> Result<Self, EngineError> {
-        let engine: Arc<dyn Engine> = Arc::new(engine);
-        let meta = engine.meta().await?;
-        let loaded = load(engine.as_ref(), &meta, options.ring_events_max, options.ring_bytes_max).await?;
+        Self::open_on(Arc::new(engine), options).await
+    }
+
+    /// As [`Store::open`], for an engine that was chosen while running.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the record cannot be read.
+    pub async fn open_on(engine: Arc<dyn Engine>, options: Options) -> Result<Self, EngineError> {
+        let limits = RingLimits { events_max: options.ring_events_max, bytes_max: options.ring_bytes_max };
+        let mut reading = engine.reading().await?;
+        let loaded = load(reading.as_mut(), 0, limits).await?;
+        reading.end().await;
         let (sender, published) = watch::channel(Arc::new(loaded));
         let (requests, queue) = mpsc::channel(QUEUE_TRANSACTIONS_MAX);
         let new_uid = Arc::clone(&options.new_uid);
-        let writer = Writer { engine: Arc::clone(&engine), published: sender, new_uid: options.new_uid, in_doubt: None };
+        let writer = Writer {
+            engine: Arc::clone(&engine),
+            published: sender,
+            new_uid: options.new_uid,
+            limits,
+            in_doubt: None,
+            blind: false,
+        };
         tokio::spawn(writer.run(queue));
         let retained = Mutex::new(Retained::default());
-        let inner = Inner { engine, requests, published, retained, incarnation: meta.incarnation, new_uid };
+        let inner = Inner { engine, requests, published, retained, new_uid };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// A number of this record, new whenever a record is made.
-    pub fn incarnation(&self) -> &str {
-        &self.inner.incarnation
+    pub fn incarnation(&self) -> Arc<str> {
+        Arc::clone(&self.inner.published.borrow().view.incarnation)
     }
 
     /// Commits a transaction. When this returns, it is on disk, and every snapshot taken from now on shows it.
@@ -221,6 +237,24 @@ impl Store {
     /// [`EngineError`] where the database cannot be read.
     pub async fn newest_entries(&self, keys: Vec<ObjectKey>) -> Result<Vec<(Change, Entry)>, EngineError> {
         self.inner.engine.newest_entries(keys).await
+    }
+
+    /// The entries of some names at these sequences, each with its Change; one that there never was is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> Result<Vec<(Change, Entry)>, EngineError> {
+        self.inner.engine.entries_at(wanted).await
+    }
+
+    /// Signed Changes whose id starts like this, at most so many.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn changes_named(&self, prefix: &str, limit: usize) -> Result<Vec<Change>, EngineError> {
+        self.inner.engine.changes_named(prefix.to_owned(), limit).await
     }
 
     /// Forgets history beyond what is to be kept, step by step beside the writers; gives back the revision up to which it is gone.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stead_model::{Object, ObjectKey, Revision};
+use stead_model::{ManagedFields, Object, ObjectKey, Revision};
 
 use crate::engine::EngineError;
 use crate::rows::{Operation, RootDocument};
@@ -33,6 +33,8 @@ pub enum Expect {
     Revision(Revision),
     /// There is one, and it has this uid.
     Uid(String),
+    /// The last signed change of its name has this sequence; 0 where there never was one.
+    Sequence(u64),
 }
 
 /// One operation on one object.
@@ -45,12 +47,21 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
-    /// Writes `status` and nothing else.
+    /// Writes `status`, and who manages what of it.
     PutStatus {
         /// The object, which must exist.
         key: ObjectKey,
         /// The whole status; null removes it.
         status: Value,
+        /// Who manages which field of the object from now on; `None` leaves that as it is.
+        managed_fields: Option<Vec<ManagedFields>>,
+        /// What must hold.
+        expect: Expect,
+    },
+    /// Writes nothing: the transaction goes ahead only where this holds. It has no [`Outcome`].
+    Check {
+        /// The object, whether the transaction writes it or not.
+        key: ObjectKey,
         /// What must hold.
         expect: Expect,
     },
@@ -81,7 +92,7 @@ impl Op {
 
     /// A status for whatever is there now.
     pub fn put_status(key: ObjectKey, status: Value) -> Self {
-        Self::PutStatus { key, status, expect: Expect::Any }
+        Self::PutStatus { key, status, managed_fields: None, expect: Expect::Any }
     }
 }
 
@@ -153,12 +164,18 @@ pub struct Transaction {
     pub change: Option<SignedChange>,
     /// A new version of the trust root.
     pub root: Option<RootDocument>,
+    /// The newest version of the trust root that the transaction was checked under; refused where the record has another.
+    pub root_version: Option<u64>,
+    /// The leader term under which it is written; refused where the record has another. What a controller decides carries it.
+    pub fence: Option<u64>,
+    /// The leader term that begins with it, which is the record's plus one, or it is refused. Belongs to the write of the Lease.
+    pub lead: Option<u64>,
 }
 
 impl Transaction {
     /// Operations that are no signed Change: status, Lease, Event.
     pub fn unsigned(time: Timestamp, ops: Vec<Op>) -> Self {
-        Self { time, ops, change: None, root: None }
+        Self { time, ops, change: None, root: None, root_version: None, fence: None, lead: None }
     }
 }
 
@@ -187,7 +204,7 @@ impl Outcome {
 pub struct Committed {
     /// Its revision; for a transaction that changed nothing, the revision it saw.
     pub revision: Revision,
-    /// What became of each operation, in their order.
+    /// What became of each operation that writes, in their order.
     pub objects: Vec<Outcome>,
 }
 
@@ -217,6 +234,16 @@ pub enum CommitError {
         expected: Revision,
         /// The revision it has.
         current: Revision,
+    },
+    /// The name's last signed change is another one.
+    #[error("the last signed change of {key} is its sequence {current}, and sequence {expected} was expected")]
+    OtherSequence {
+        /// The object.
+        key: ObjectKey,
+        /// The sequence that was expected.
+        expected: u64,
+        /// The sequence it has.
+        current: u64,
     },
     /// The object has been replaced by another of its name.
     #[error("{key} has uid {current}, not {expected}: it was deleted and made anew")]
@@ -263,6 +290,30 @@ pub enum CommitError {
         given: u64,
         /// The last version.
         current: u64,
+    },
+    /// The trust root has moved on since the transaction was checked.
+    #[error("the change was checked under version {checked} of the trust root, and the record is at {current}; submit it again")]
+    RootMoved {
+        /// The version it was checked under; 0 for none.
+        checked: u64,
+        /// The record's newest version.
+        current: u64,
+    },
+    /// The writer is not the leader, or no longer.
+    #[error("this was written under leader term {term}, and the record is at term {current}: another coordinator leads")]
+    Deposed {
+        /// The term under which it was written, or which it wanted to begin.
+        term: u64,
+        /// The record's term.
+        current: u64,
+    },
+    /// A text cannot be kept.
+    #[error("the {what} of change {id:?} holds a NUL character, which the record cannot keep")]
+    NulCharacter {
+        /// Which text.
+        what: &'static str,
+        /// The change's id.
+        id: String,
     },
     /// The name cannot be kept.
     #[error(

@@ -9,26 +9,65 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use stead_model::{GroupKind, ObjectKey, Revision};
 
-use crate::rows::{RootDocument, Sequence};
+use crate::rows::{Mark, Meta, RootDocument, Sequence};
 use crate::stored::Stored;
 pub(crate) use filter::Filter;
 use kind::KindView;
 pub use list::{Cursor, FieldFilter, List, Page};
 
 /// The record at one revision.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct View {
     pub(crate) revision: Revision,
+    pub(crate) incarnation: Arc<str>,
+    pub(crate) leader_term: u64,
+    /// The token of the batch that led to it.
+    pub(crate) batch: Arc<str>,
+    /// Goes up when the record is loaded anew and does not go on where it was: what was told before is no longer to be relied on.
+    pub(crate) epoch: u64,
     kinds: OrdMap<GroupKind, KindView>,
     roots: OrdMap<u64, Arc<RootDocument>>,
     /// Bytes of objects that writes have replaced or removed since the start: what older snapshots may be holding on to.
     pub(crate) replaced_bytes: u64,
 }
 
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            revision: Revision::default(),
+            incarnation: "".into(),
+            leader_term: 0,
+            batch: "".into(),
+            epoch: 0,
+            kinds: OrdMap::new(),
+            roots: OrdMap::new(),
+            replaced_bytes: 0,
+        }
+    }
+}
+
 impl View {
-    /// Nothing yet, at a revision.
-    pub(crate) fn at(revision: Revision) -> Self {
-        Self { revision, ..Self::default() }
+    /// Nothing yet, of the record as a whole is.
+    pub(crate) fn of(meta: &Meta, epoch: u64) -> Self {
+        let (incarnation, batch) = (meta.incarnation.as_str().into(), meta.batch.as_str().into());
+        Self { revision: meta.last, incarnation, leader_term: meta.leader_term, batch, epoch, ..Self::default() }
+    }
+
+    /// The same, of the record as it is as a whole now; what is in it is brought up by the caller.
+    pub(crate) fn move_to(&mut self, meta: &Meta) {
+        self.revision = meta.last;
+        self.leader_term = meta.leader_term;
+        self.batch = meta.batch.as_str().into();
+    }
+
+    /// The batch that led to it.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { last: self.revision, token: self.batch.to_string() }
+    }
+
+    /// Whether it shows the record as a whole is.
+    pub(crate) fn is_at(&self, meta: &Meta) -> bool {
+        self.revision == meta.last && *self.batch == *meta.batch && *self.incarnation == *meta.incarnation
     }
 
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Arc<Stored>> {
@@ -75,6 +114,11 @@ impl Snapshot {
     /// The revision it shows.
     pub fn revision(&self) -> Revision {
         self.0.revision
+    }
+
+    /// How often a coordinator has taken the lead of the record: who writes as the leader names the term in [`crate::Transaction::fence`].
+    pub fn leader_term(&self) -> u64 {
+        self.0.leader_term
     }
 
     /// One object.

@@ -88,6 +88,8 @@ pub struct WatchGroup {
 pub struct Watcher {
     published: watch::Receiver<Arc<Published>>,
     cursor: Revision,
+    /// The epoch of the view in which the cursor means something.
+    epoch: u64,
     scope: WatchScope,
     filter: Filter,
 }
@@ -95,7 +97,8 @@ pub struct Watcher {
 impl Watcher {
     pub(crate) fn new(published: watch::Receiver<Arc<Published>>, after: Revision, scope: WatchScope) -> Self {
         let filter = Filter::new(&scope.selector);
-        Self { published, cursor: after, scope, filter }
+        let epoch = published.borrow().view.epoch;
+        Self { published, cursor: after, epoch, scope, filter }
     }
 
     /// Everything in the scope up to this revision has been told: what a bookmark says.
@@ -124,7 +127,7 @@ impl Watcher {
     /// [`WatchError::Gone`].
     pub fn try_next(&mut self) -> Result<Option<WatchGroup>, WatchError> {
         let published = Arc::clone(&self.published.borrow_and_update());
-        if self.cursor < published.ring.floor {
+        if self.cursor < published.ring.floor || self.epoch != published.view.epoch {
             return Err(WatchError::Gone { revision: self.cursor, oldest: published.ring.floor });
         }
         for group in published.ring.after(self.cursor) {

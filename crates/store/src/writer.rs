@@ -1,4 +1,5 @@
-//! The one writer: takes what is waiting, commits it with one fsync, and only then lets anybody see it.
+//! The one writer of this process: takes what is waiting, commits it with one fsync, and only then lets anybody see it. Where other
+//! coordinators write to the same record, it takes turns with them, and brings in what they wrote.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -7,10 +8,12 @@ use std::sync::Arc;
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{CommitFailure, Engine, EngineError, Moved, Reading, Turn};
 use crate::evaluate::{Evaluation, evaluate};
+use crate::follow::{Followed, follow};
+use crate::load::{RingLimits, load};
 use crate::ring::{EventGroup, EventKind};
-use crate::rows::{Batch, Change, Entry, HistoryRow, Operation, Sequence};
+use crate::rows::{Batch, Change, Entry, HistoryRow, Mark, Operation, Sequence};
 use crate::stored::Stored;
 use crate::transaction::{CommitError, Committed, SignedChange, Transaction};
 use crate::view::View;
@@ -23,10 +26,15 @@ pub const BATCH_OPERATIONS_MAX: usize = 10_000;
 /// Transactions that may wait for the writer; further writers wait to get into the queue.
 pub const QUEUE_TRANSACTIONS_MAX: usize = 1_024;
 
+/// How often the record is loaded anew for one turn, where others are far ahead each time.
+const LOADS_MAX: usize = 3;
+
 /// Makes uids.
 pub type UidSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 type Reply = oneshot::Sender<Result<Committed, CommitError>>;
+/// A transaction that waits, and whom to tell.
+type Waiting = (Box<Transaction>, Reply);
 /// A caller, and what it is told once the batch is on disk.
 type Answer = (Reply, Result<Committed, CommitError>);
 
@@ -39,8 +47,11 @@ pub(crate) struct Writer {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) published: watch::Sender<Arc<Published>>,
     pub(crate) new_uid: UidSource,
+    pub(crate) limits: RingLimits,
     /// A batch of which the engine could not say whether it is in the record.
-    pub(crate) in_doubt: Option<Prepared>,
+    pub(crate) in_doubt: Option<Mark>,
+    /// Whether the last look at what others wrote failed, so that it is said once.
+    pub(crate) blind: bool,
 }
 
 /// A batch, and what readers see once it is on disk.
@@ -50,34 +61,24 @@ pub(crate) struct Prepared {
     groups: Vec<Arc<EventGroup>>,
 }
 
-/// What became of a batch that the engine reported as failed.
-enum Fate {
-    Committed,
-    NotCommitted,
-    Unknown,
-}
+/// What became of a batch that the engine could not speak for. `None` where nobody can tell any more.
+type Fate = Option<bool>;
 
 impl Writer {
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(request) = requests.recv().await {
-            let mut commits = Vec::new();
-            let mut operations = 0_usize;
-            let mut next = Some(request);
-            let mut close = None;
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Commit(transaction, reply) => {
-                        operations = operations.saturating_add(transaction.ops.len());
-                        commits.push((transaction, reply));
-                        if commits.len() < BATCH_TRANSACTIONS_MAX && operations < BATCH_OPERATIONS_MAX {
-                            next = requests.try_recv().ok();
-                        }
-                    }
-                    Request::Close(reply) => close = Some(reply),
+        let engine = Arc::clone(&self.engine);
+        loop {
+            let request = tokio::select! {
+                request = requests.recv() => request,
+                moved = engine.moved() => {
+                    self.look(engine.as_ref(), moved).await;
+                    continue;
                 }
-            }
+            };
+            let Some(request) = request else { return };
+            let (commits, close) = take_waiting(request, &mut requests);
             if !commits.is_empty() {
-                self.commit(commits).await;
+                self.commit(engine.as_ref(), commits).await;
             }
             if let Some(reply) = close {
                 drop(self);
@@ -88,74 +89,144 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, commits: Vec<(Box<Transaction>, Reply)>) {
+    async fn commit(&mut self, engine: &dyn Engine, commits: Vec<Waiting>) {
         let changes = commits.iter().filter_map(|(transaction, _)| transaction.change.as_ref());
         let ids = changes.map(|change| change.id.clone()).collect();
-        let known = match self.get_ready(ids).await {
-            Ok(known) => known,
+        let (turn, known) = match self.get_ready(engine, ids).await {
+            Ok(ready) => ready,
             Err(error) => return refuse(commits.into_iter().map(|(_, reply)| reply), CommitError::Engine(Arc::new(error))),
         };
         let (prepared, replies) = self.prepare(commits, known);
         if prepared.batch.base == prepared.batch.last {
+            turn.end().await;
             return answer(replies);
         }
-        let Err(error) = self.engine.commit(&prepared.batch).await else {
-            self.publish(prepared);
-            return answer(replies);
-        };
-        tracing::error!(%error, revision = %prepared.batch.last, transactions = replies.len(), "a batch could not be committed");
-        let moved = matches!(error, EngineError::Moved { .. });
-        let error = Arc::new(error);
-        if moved {
-            return refuse_all(replies.into_iter(), &CommitError::Engine(error));
-        }
-        self.in_doubt = Some(prepared);
-        let refused = replies.into_iter();
-        match self.settle().await {
-            Ok(Fate::Committed) => answer(refused.collect()),
-            Ok(Fate::NotCommitted) => refuse_all(refused, &CommitError::Engine(error)),
-            Ok(Fate::Unknown) | Err(_) => refuse_all(refused, &CommitError::Unknown(error)),
-        }
-    }
-
-    /// Settles what is in doubt, and asks which of the Changes are in the record already.
-    async fn get_ready(&mut self, ids: Vec<String>) -> Result<BTreeMap<String, Revision>, EngineError> {
-        if let Fate::Unknown = self.settle().await? {
-            let expected = self.published.borrow().view.revision;
-            let found = self.engine.meta().await?.last;
-            return Err(EngineError::Moved { expected, found });
-        }
-        if ids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        Ok(self.engine.known_changes(ids).await?.into_iter().collect())
-    }
-
-    /// Finds out what became of the batch in doubt, and publishes it where it is in the record after all.
-    async fn settle(&mut self) -> Result<Fate, EngineError> {
-        let Some(prepared) = self.in_doubt.take() else { return Ok(Fate::NotCommitted) };
-        let meta = match self.engine.meta().await {
-            Ok(meta) => meta,
-            Err(error) => {
-                self.in_doubt = Some(prepared);
-                return Err(error);
+        let failure = match turn.commit(&prepared.batch).await {
+            Ok(()) => {
+                self.publish(prepared);
+                return answer(replies);
             }
+            Err(failure) => failure,
         };
-        if meta.last == prepared.batch.last {
-            self.publish(prepared);
-            return Ok(Fate::Committed);
+        let (CommitFailure::Refused(error) | CommitFailure::Unsure(error)) = &failure;
+        tracing::error!(%error, revision = %prepared.batch.last, transactions = replies.len(), "a batch could not be committed");
+        match failure {
+            CommitFailure::Refused(error) => refuse_all(replies.into_iter(), &CommitError::Engine(Arc::new(error))),
+            CommitFailure::Unsure(error) => {
+                self.in_doubt = Some(prepared.batch.mark());
+                let error = Arc::new(error);
+                match self.settle(engine).await {
+                    Ok(Some(true)) => answer(replies),
+                    Ok(Some(false)) => refuse_all(replies.into_iter(), &CommitError::Engine(error)),
+                    Ok(None) | Err(_) => refuse_all(replies.into_iter(), &CommitError::Unknown(error)),
+                }
+            }
         }
-        if meta.last == prepared.batch.base {
-            return Ok(Fate::NotCommitted);
+    }
+
+    /// A turn with the view up to date, and which of the Changes are in the record already.
+    async fn get_ready<'e>(
+        &mut self,
+        engine: &'e dyn Engine,
+        ids: Vec<String>,
+    ) -> Result<(Box<dyn Turn + 'e>, BTreeMap<String, Revision>), EngineError> {
+        let (mut turn, _) = self.take_turn(engine).await?;
+        let known = if ids.is_empty() { Vec::new() } else { turn.known_changes(ids).await? };
+        Ok((turn, known.into_iter().collect()))
+    }
+
+    /// Finds out what became of the batch in doubt, in a turn: nothing of it can be under way any more then.
+    async fn settle(&mut self, engine: &dyn Engine) -> Result<Fate, EngineError> {
+        let (turn, fate) = self.take_turn(engine).await?;
+        turn.end().await;
+        Ok(fate)
+    }
+
+    /// Takes a turn, and brings the view up to the record in it. What was in doubt is settled with it.
+    async fn take_turn<'e>(&mut self, engine: &'e dyn Engine) -> Result<(Box<dyn Turn + 'e>, Fate), EngineError> {
+        for _ in 0..LOADS_MAX {
+            let mut turn = engine.turn().await?;
+            let meta = turn.meta().clone();
+            let fate = match &self.in_doubt {
+                Some(mark) => turn.reading().await?.holds(mark).await?,
+                None => None,
+            };
+            let current = Arc::clone(&self.published.borrow().view);
+            let followed = if current.is_at(&meta) {
+                None
+            } else {
+                Some(follow(turn.reading().await?, &meta, &current, self.limits).await?)
+            };
+            match followed {
+                None => {}
+                Some(Followed::To(view, groups)) => self.publish_next(*view, groups),
+                // Everybody else would wait while all of it is loaded: the turn is given back first.
+                Some(Followed::Lost { continuous }) => {
+                    turn.end().await;
+                    self.load_anew(engine, continuous).await?;
+                    continue;
+                }
+            }
+            self.in_doubt = None;
+            return Ok((turn, fate));
         }
-        self.in_doubt = Some(prepared);
-        Ok(Fate::Unknown)
+        Err(EngineError::Overtaken { times: LOADS_MAX })
+    }
+
+    /// Takes in what others wrote, where there is anything to look for.
+    async fn look(&mut self, engine: &dyn Engine, moved: Moved) {
+        let known = matches!(moved, Moved::To(revision) if revision <= self.published.borrow().view.revision);
+        if known && self.in_doubt.is_none() {
+            return;
+        }
+        let looked = if self.in_doubt.is_some() { self.settle(engine).await.map(|_| ()) } else { self.catch_up(engine).await };
+        match &looked {
+            Ok(()) if self.blind => tracing::info!("what other coordinators write is seen again"),
+            Err(error) if !self.blind => tracing::warn!(%error, "what other coordinators write is not seen"),
+            _ => {}
+        }
+        self.blind = looked.is_err();
+    }
+
+    /// Brings the view up to the record beside those who write.
+    async fn catch_up(&mut self, engine: &dyn Engine) -> Result<(), EngineError> {
+        let mut reading = engine.reading().await?;
+        let meta = reading.meta().await?;
+        let current = Arc::clone(&self.published.borrow().view);
+        if !current.is_at(&meta) {
+            match follow(reading.as_mut(), &meta, &current, self.limits).await? {
+                Followed::To(view, groups) => self.publish_next(*view, groups),
+                Followed::Lost { continuous } => self.load_from(reading.as_mut(), continuous).await?,
+            }
+        }
+        reading.end().await;
+        Ok(())
+    }
+
+    async fn load_anew(&mut self, engine: &dyn Engine, continuous: bool) -> Result<(), EngineError> {
+        let mut reading = engine.reading().await?;
+        self.load_from(reading.as_mut(), continuous).await?;
+        reading.end().await;
+        Ok(())
+    }
+
+    /// Watchers find their place in what was loaded, or are told that it is gone.
+    async fn load_from(&mut self, reading: &mut dyn Reading, continuous: bool) -> Result<(), EngineError> {
+        let (epoch, revision) = {
+            let published = self.published.borrow();
+            (published.view.epoch, published.view.revision)
+        };
+        tracing::warn!(%revision, continuous, "the record is loaded anew: it cannot be followed from where this coordinator is");
+        let epoch = if continuous { epoch } else { epoch.saturating_add(1) };
+        let loaded = load(reading, epoch, self.limits).await?;
+        self.published.send_replace(Arc::new(loaded));
+        Ok(())
     }
 
     /// Evaluates each transaction on the record as those before it leave it; one that is refused leaves no trace.
-    fn prepare(&self, commits: Vec<(Box<Transaction>, Reply)>, mut known: BTreeMap<String, Revision>) -> (Prepared, Vec<Answer>) {
+    fn prepare(&self, commits: Vec<Waiting>, mut known: BTreeMap<String, Revision>) -> (Prepared, Vec<Answer>) {
         let current = Arc::clone(&self.published.borrow().view);
-        let mut draft = Draft::new(&current);
+        let mut draft = Draft::new(&current, (self.new_uid)());
         let mut replies = Vec::with_capacity(commits.len());
         for (transaction, reply) in commits {
             replies.push((reply, draft.take(*transaction, &mut known, &self.new_uid)));
@@ -165,12 +236,35 @@ impl Writer {
 
     /// The view moves, then the watchers are told; a writer is answered only after both.
     fn publish(&self, prepared: Prepared) {
+        self.publish_next(prepared.view, prepared.groups);
+    }
+
+    fn publish_next(&self, view: View, groups: Vec<Arc<EventGroup>>) {
         let mut ring = self.published.borrow().ring.clone();
-        for group in prepared.groups {
+        for group in groups {
             ring.push(group);
         }
-        self.published.send_replace(Arc::new(Published { view: Arc::new(prepared.view), ring }));
+        self.published.send_replace(Arc::new(Published { view: Arc::new(view), ring }));
     }
+}
+
+/// What one batch takes of what waits, and whether the store is to be closed after it.
+fn take_waiting(request: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Waiting>, Option<oneshot::Sender<()>>) {
+    let (mut commits, mut operations) = (Vec::new(), 0_usize);
+    let mut next = Some(request);
+    while let Some(request) = next.take() {
+        match request {
+            Request::Commit(transaction, reply) => {
+                operations = operations.saturating_add(transaction.ops.len());
+                commits.push((transaction, reply));
+                if commits.len() < BATCH_TRANSACTIONS_MAX && operations < BATCH_OPERATIONS_MAX {
+                    next = requests.try_recv().ok();
+                }
+            }
+            Request::Close(reply) => return (commits, Some(reply)),
+        }
+    }
+    (commits, None)
 }
 
 fn answer(replies: Vec<Answer>) {
@@ -199,8 +293,9 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(current: &View) -> Self {
-        let batch = Batch { base: current.revision, last: current.revision, ..Batch::default() };
+    fn new(current: &View, token: String) -> Self {
+        let (base, base_term) = (current.revision, current.leader_term);
+        let batch = Batch { base, last: base, base_term, term: base_term, token, ..Batch::default() };
         Self { view: current.clone(), batch, objects: BTreeMap::new(), sequences: BTreeMap::new(), groups: Vec::new() }
     }
 
@@ -275,6 +370,8 @@ impl Draft {
     fn finish(mut self) -> Prepared {
         self.batch.objects = mem::take(&mut self.objects).into_iter().collect();
         self.batch.sequences = mem::take(&mut self.sequences).into_iter().collect();
+        self.batch.term = self.view.leader_term;
+        self.view.batch = self.batch.token.as_str().into();
         Prepared { batch: self.batch, view: self.view, groups: self.groups }
     }
 }

@@ -3,11 +3,13 @@
 use super::Finding;
 use super::tree::{File, Tree};
 
-/// The house, by floor: a crate uses only those on lower floors.
-const FLOORS: [(&str, u8); 10] = [
+/// The house, by floor: a crate uses only those on lower floors. The ground floor is for tests alone.
+const FLOORS: [(&str, u8); 12] = [
+    ("stead-peers", 0),
     ("stead-model", 1),
     ("stead-trust", 2),
     ("stead-store", 2),
+    ("stead-fields", 2),
     ("stead-admission", 3),
     ("stead-wire", 3),
     ("stead-unit", 3),
@@ -71,6 +73,8 @@ fn check_one(file: &File) -> Vec<Finding> {
         let used = dependency(entry.text);
         if SIDE.contains(&used) {
             findings.push(find(entry.line, "floors", format!("\"{used}\" stands beside the house: no floor uses it")));
+        } else if floor(used) == Some(0) && entry.section != "dev-dependencies" {
+            findings.push(find(entry.line, "floors", format!("\"{used}\" is for tests: only [dev-dependencies] may name it")));
         } else if let Some(other) = floor(used)
             && other >= own
         {
@@ -136,6 +140,7 @@ mod tests {
     fn only_lower_floors_are_used() {
         let lower = "[dependencies]\nserde = { workspace = true }\nstead-model = { workspace = true }\n";
         assert_eq!(found("stead-trust", lower), []);
+        assert_eq!(found("stead-trust", "[dev-dependencies]\nstead-peers = { workspace = true }\n"), []);
         let cases = [
             ("stead-trust", "[dependencies]\nstead-store = { workspace = true }\n"),
             ("stead-model", "[dependencies]\nstead-store.workspace = true\n"),
@@ -143,6 +148,7 @@ mod tests {
             ("stead-store", "[dependencies.stead-api]\nworkspace = true\n"),
             ("stead-store", "[dependencies]\nx = { package = \"stead-api\", path = \"..\" }\n"),
             ("stead-store", "[target.'cfg(unix)'.dependencies]\nstead-api.workspace = true\n"),
+            ("stead-store", "[dependencies]\nstead-peers.workspace = true\n"),
             ("stead", "[dependencies]\nstead-bench = { path = \"../../bench\" }\n"),
         ];
         for (name, rest) in cases {

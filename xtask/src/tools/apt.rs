@@ -19,6 +19,11 @@ pub(super) const OPENSSH_CLIENT: Package =
     Package { name: "openssh-client", probe: "command -v ssh-keygen && command -v ssh-agent && command -v ssh-add" };
 /// The shell with which a test alters a record behind the coordinator's back.
 pub(super) const SQLITE3: Package = Package { name: "sqlite3", probe: "command -v sqlite3" };
+/// The server whose programs tests run in folders of their own, beside whatever cluster the package makes; and `psql`.
+pub(super) const POSTGRESQL: Package = Package {
+    name: "postgresql",
+    probe: "ls /usr/lib/postgresql/*/bin/initdb && id -u postgres && command -v psql && command -v setpriv",
+};
 /// Python's virtual environments, for the `kubernetes` client.
 pub(super) const PYTHON3_VENV: Package = Package { name: "python3-venv", probe: "/usr/bin/python3 -c 'import ensurepip, venv'" };
 
@@ -68,7 +73,7 @@ fn as_root(name: &str) -> Outcome<Command> {
     } else {
         return Err(Failure::Machine(format!(
             "{name} needs root, and sudo is not here or asks for a password: run this as root, or install \
-             openssh-client, sqlite3, python3-venv, npm and ca-certificates first"
+             openssh-client, sqlite3, postgresql, python3-venv, npm and ca-certificates first"
         )));
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", name]);

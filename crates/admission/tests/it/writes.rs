@@ -56,6 +56,10 @@ async fn what_is_not_signed_may_be_edited_without_signing() {
     // The owner's next change says nothing of them, and they stay.
     fleet.admission.submit(&caller(), &fleet.signed(&fleet.owner, &profile("again"), 2), false).await.unwrap();
     let stored = fleet.stored(&web.key()).unwrap();
+    let managed: Vec<_> = stored.metadata.managed_fields.iter().map(|entry| (&*entry.manager, &*entry.operation)).collect();
+    assert_eq!(managed, [("stead", "Apply")]);
+    let content = r#"{"f:spec":{"f:files":{"k:{\"path\":\"/etc/motd\"}":{".":{},"f:content":{},"f:path":{}}},"f:selector":{}}}"#;
+    assert_eq!(stored.metadata.managed_fields[0].fields.as_ref().unwrap().json(), content);
     assert_eq!(stored.metadata.finalizers, ["example.com/hold"]);
     assert_eq!(stored.metadata.annotations.len(), 1);
     assert_eq!(stored.spec()["files"][0]["content"], "again");

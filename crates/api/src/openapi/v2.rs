@@ -51,9 +51,11 @@ fn item_path(resource: Resource) -> Value {
         "get": operation(resource, "get", &[]),
         "put": operation(resource, "put", WRITE),
         "delete": operation(resource, "delete", &["dryRun", "propagationPolicy"]),
-        "patch": operation(resource, "patch", WRITE),
+        "patch": operation(resource, "patch", PATCH),
     })
 }
 
 /// Options of a write. Without `dryRun` here, older clients refuse to try one.
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+/// A server-side apply may also be forced.
+const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];

@@ -84,10 +84,16 @@ const LIST: &[&str] = &[
     "sendInitialEvents",
     "timeoutSeconds",
 ];
+/// A server-side apply may also be forced.
+const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
 const DELETE: &[&str] = &["dryRun", "propagationPolicy"];
-const PATCHES: &[&str] = &["application/json-patch+json", "application/merge-patch+json"];
-const PATCHES_OF_BUILT_IN_KINDS: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: &[&str] = &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+const PATCHES_OF_BUILT_IN_KINDS: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 fn path_parameters(resource: Resource, item: bool) -> Value {
     let names = resource.info.namespaced.then_some("namespace").into_iter().chain(item.then_some("name"));
@@ -127,7 +133,7 @@ fn item_path(resource: Resource) -> Value {
     let mut path = json!({"parameters": path_parameters(resource, true), "get": operation(resource, "get", &[], &[])});
     if let (false, Some(members)) = (resource.is_document(), path.as_object_mut()) {
         members.insert("put".to_owned(), operation(resource, "put", WRITE, &["application/json"]));
-        members.insert("patch".to_owned(), operation(resource, "patch", WRITE, patches(resource)));
+        members.insert("patch".to_owned(), operation(resource, "patch", PATCH, patches(resource)));
         members.insert("delete".to_owned(), operation(resource, "delete", DELETE, &[]));
     }
     path

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
-use stead_admission::{bundle_of_change, change_object, root_object};
+use stead_admission::{Precondition, bundle_of_change, change_object, root_object};
 use stead_model::Object;
 use stead_store::{Change, ChangeReference};
-use stead_trust::{Signature, Submission};
+use stead_trust::{Signature, SignedStatement, Submission, SubmittedEntry};
 
 use crate::api::Call;
 use crate::body;
@@ -98,12 +99,22 @@ fn roots(call: &Call) -> ApiResult<Vec<Object>> {
     roots.iter().map(object).collect()
 }
 
+/// A signed Change, and what it depends on beside it, which is not signed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submitting {
+    statement: SignedStatement,
+    entries: Vec<SubmittedEntry>,
+    #[serde(default)]
+    preconditions: Vec<Precondition>,
+}
+
 /// Takes a Change that owners signed.
 async fn submit(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
-    let submission: Submission = serde_json::from_slice(&call.body)
+    let Submitting { statement, entries, preconditions } = serde_json::from_slice(&call.body)
         .map_err(|error| ApiError::bad_request(format!("the body of the request is no signed change: {error}")))?;
-    let dry_run = call.query.dry_run()?;
-    let submitted = call.api.admission().submit(call.caller()?, &submission, dry_run).await;
+    let (submission, dry_run) = (Submission { statement, entries }, call.query.dry_run()?);
+    let submitted = call.api.admission().submit_if(call.caller()?, &submission, &preconditions, dry_run).await;
     let submitted = submitted.map_err(|error| super::refused::refused(route.resource, "", &error))?;
     match submitted.change {
         Some(change) => shown(call, route, &change, StatusCode::CREATED),

@@ -40,6 +40,10 @@ pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> Api
         WriteError::Refused(AdmissionError::SequenceAhead { .. }) => ApiError::conflict(resource, name, &error.to_string()),
         WriteError::Refused(error) => ApiError::forbidden(resource, name, &error.to_string()),
         WriteError::RootRefused(error) => ApiError::forbidden(resource, name, &error.to_string()),
+        WriteError::Precondition { key, source } => {
+            let causes = vec![json!({"reason": "PreconditionFailed", "message": source.to_string(), "field": ""})];
+            ApiError::conflict(of(resource, key), &key.name, &error.to_string()).with_raw_causes(causes)
+        }
         WriteError::Commit(error) => commit(resource, error),
         WriteError::Contended { .. } => ApiError::too_many(error.to_string()),
         WriteError::Engine(error) => ApiError::unavailable(error.to_string()),
@@ -70,6 +74,7 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::NotFound { key } => ApiError::not_found(of(resource, key), &key.name),
         CommitError::AlreadyExists { key } => ApiError::already_exists(of(resource, key), &key.name),
         CommitError::Conflict { key, .. } => ApiError::modified(of(resource, key), &key.name),
+        CommitError::OtherSequence { key, .. } => ApiError::conflict(of(resource, key), &key.name, &error.to_string()),
         CommitError::OtherUid { key, expected, current } => {
             let why = format!("Precondition failed: UID in precondition: {expected}, UID in object meta: {current}");
             ApiError::conflict(of(resource, key), &key.name, &why)
@@ -87,10 +92,13 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::ChangeExists { id, .. } => {
             ApiError::new(StatusCode::CONFLICT, "AlreadyExists", error.to_string()).about(resource, id)
         }
-        CommitError::RootVersion { .. } => ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string()),
+        CommitError::RootVersion { .. } | CommitError::RootMoved { .. } | CommitError::Deposed { .. } => {
+            ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string())
+        }
         CommitError::InvalidKey { key } => {
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.name", CauseReason::Invalid, error.to_string())])
         }
+        CommitError::NulCharacter { .. } => ApiError::new(StatusCode::BAD_REQUEST, "BadRequest", error.to_string()),
         CommitError::TooLarge { .. } => ApiError::too_large(error.to_string()),
         CommitError::Engine(_) | CommitError::Closed => ApiError::unavailable(error.to_string()),
         CommitError::Unknown(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", error.to_string()),

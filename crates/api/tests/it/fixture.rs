@@ -188,6 +188,20 @@ impl Fixture {
         }
     }
 
+    /// Submits a manifest as a Change that the owner signed.
+    pub(crate) async fn submit_signed(&self, manifest: &Value, sequence: u64) {
+        let object: Object = serde_json::from_value(manifest.clone()).unwrap();
+        let author = stead_trust::Authorship::Person { author: self.owner.public_key().clone() };
+        let (now, id) = (Timestamp::now(), self.admission.environment().new_id());
+        let until = now + jiff::SignedDuration::from_hours(1);
+        let fleet = self.admission.fleet();
+        let mut builder = stead_trust::StatementBuilder::new(fleet, &id, now, until, "a test", author);
+        builder.put(&object, sequence, stead_trust::Salt::from_bytes([7; 32])).unwrap();
+        let submission = builder.build().unwrap().sign(&[&self.owner]).unwrap();
+        let caller = Caller { name: "owner".to_owned(), key: None };
+        self.admission.submit(&caller, &submission, false).await.unwrap();
+    }
+
     /// Writes a lease: the quickest write there is.
     pub(crate) async fn write_lease(&self, name: &str, transitions: i64) {
         let object: Object = serde_json::from_value(json!({

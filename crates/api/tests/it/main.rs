@@ -8,6 +8,8 @@
 )]
 
 mod ansible;
+mod apply;
+mod apply_clients;
 mod changes;
 mod fairness;
 mod field_selectors;

@@ -113,7 +113,7 @@ async fn updates_need_the_revision_that_was_read() {
     assert_eq!(same["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]);
     let stale = json!({"metadata": {"resourceVersion": first["metadata"]["resourceVersion"], "labels": {"a": "b"}}});
     fixture.send("PATCH", &path, &MERGE, stale.to_string()).await.expect(409);
-    fixture.send("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], "{}").await.expect(415);
+    fixture.send("PATCH", &path, &[("content-type", "application/apply-patch+cbor")], "{}").await.expect(415);
     fixture.send("PUT", &format!("{PROFILES}/other"), &JSON, first.to_string()).await.expect(400);
 }
 

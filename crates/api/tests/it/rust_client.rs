@@ -19,14 +19,14 @@ use crate::fixture::{Fixture, Wish, profile};
 /// Long enough for any machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn client(fixture: &Fixture) -> Client {
+pub(crate) async fn client(fixture: &Fixture) -> Client {
     let text = std::fs::read_to_string(fixture.kubeconfig()).unwrap();
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()
 }
 
-fn profiles(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn profiles(client: &Client) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("stead.dev", "v1", "Profile"));
     Api::all_with(client.clone(), &resource)
 }

@@ -73,6 +73,7 @@ pub struct EnrollmentStatus {
     pub facts: Option<Facts>,
     /// `Approved`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -71,6 +71,7 @@ impl MachineSpec {
 pub struct MachineStatus {
     /// `Ready` (it speaks), `Converged` (it is as it was told), `Conflict`, `DuplicateKey`, `Refused` (it was sent something it may not obey).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// When the coordinator last heard from it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -28,6 +28,7 @@ pub struct Namespace {
 pub struct NamespaceSpec {
     /// Those who must agree before the namespace goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub finalizers: Vec<String>,
 }
 

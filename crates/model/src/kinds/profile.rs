@@ -41,15 +41,19 @@ pub struct ProfileSpec {
     pub selector: Selector,
     /// Files with their content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<File>,
     /// Directories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub directories: Vec<Directory>,
     /// Symbolic links.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub links: Vec<Link>,
     /// Commands, run where their check fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub commands: Vec<Command>,
 }
 
@@ -130,6 +134,7 @@ pub struct Command {
 pub struct ProfileStatus {
     /// `Converged`, `Conflict`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Machines that the selector matches.
     pub machines: u64,

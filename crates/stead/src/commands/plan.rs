@@ -32,19 +32,22 @@ pub(super) async fn ask(
     client: &Client,
     settings: &Settings,
     objects: &[&Object],
+    gone: &[&Object],
     now: Timestamp,
 ) -> Result<Vec<Answer>, Failure> {
     let put: Vec<Object> = objects.iter().filter(|object| object.kind == Profile::KIND).map(|object| object.as_sent()).collect();
-    if put.is_empty() {
+    let delete: Vec<String> =
+        gone.iter().filter(|object| object.kind == Profile::KIND).map(|object| object.metadata.name.clone()).collect();
+    if put.is_empty() && delete.is_empty() {
         return Ok(Vec::new());
     }
     let signers = signer::load_all(settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
     let (document, signatures) =
-        sign_plan(fleet(settings)?, &put, &[], now, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;
+        sign_plan(fleet(settings)?, &put, &delete, now, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;
     let request = PlanRequest {
         put,
-        delete: Vec::new(),
+        delete,
         document: String::from_utf8_lossy(&document).into_owned(),
         signatures: signatures.iter().map(Signature::to_armor).collect(),
     };

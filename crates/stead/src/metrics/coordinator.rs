@@ -170,6 +170,8 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         stalled,
         lists_too_slow,
         watches_behind,
+        list_parts: _,
+        lists_too_slow,
     } = *counters;
     let reasons = [
         ("Full", "there was no room for more connections", connections_refused),
@@ -183,6 +185,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         ("Stalled", "the client took nothing of what it was sent", stalled),
         ("ListTooSlow", "a large list took too long", lists_too_slow),
         ("WatchBehind", "a watch had fallen too far behind", watches_behind),
+        ("ListTooSlow", "a large list took too long", lists_too_slow),
     ];
     reasons.into_iter().map(|(label, words, number)| (label.to_owned(), words.to_owned(), number)).collect()
 }

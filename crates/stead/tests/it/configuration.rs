@@ -36,7 +36,7 @@ fn the_configuration_is_for_programs_too() {
     let home = Home::new();
     let json = home.stead(&["config", "show", "--origin", "-o", "json", "--server", "https://a:1"]).ok();
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(value["server"], serde_json::json!({"value": "https://a:1", "origin": "flag --server"}));
+    assert_eq!(value["server"], serde_json::json!({"value": ["https://a:1"], "origin": "flag --server"}));
     assert_eq!(value["output"]["origin"], "flag --output");
 }
 

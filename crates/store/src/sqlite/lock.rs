@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{FILE_MODE, OpenError};
+use super::FILE_MODE;
+use crate::open_error::OpenError;
 
 /// Bytes of the lock file that are read: a process id is shorter.
 const HOLDER_BYTES_MAX: u64 = 32;
@@ -20,13 +21,13 @@ impl FileLock {
     /// Takes the lock, or says who has it.
     pub(super) fn take(record: &Path) -> Result<Self, OpenError> {
         let path = lock_path(record);
-        let failed = |source: io::Error| OpenError::File { path: path.clone(), source };
+        let failed = |source: io::Error| OpenError::File { record: path.display().to_string(), source };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).clone();
         let mut file = options.open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { path: record.to_owned(), holder: holder(&mut file) });
+                return Err(OpenError::Locked { record: record.display().to_string(), holder: holder(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }

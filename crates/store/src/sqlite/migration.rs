@@ -1,25 +1,27 @@
 //! The schema, as the steps that lead to it. A step is never changed once it has been released; a new one is added.
 
-use std::path::Path;
-
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Executor};
 
-use super::OpenError;
+use crate::open_error::OpenError;
 
 /// Step n leads from schema version n to n + 1.
-pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Brings a database up to date, each step in a transaction of its own.
-pub(super) async fn run(connection: &mut SqliteConnection, path: &Path, steps: &[&'static str]) -> Result<(), OpenError> {
+pub(super) async fn run(connection: &mut SqliteConnection, record: &str, steps: &[&'static str]) -> Result<(), OpenError> {
     let supported = i64::try_from(steps.len()).unwrap_or(i64::MAX);
-    let found = version(connection, path).await?;
+    let found = version(connection, record).await?;
     if found > supported {
-        return Err(OpenError::Newer { path: path.to_owned(), found, supported });
+        return Err(OpenError::Newer { record: record.to_owned(), found, supported });
     }
     for (from, step) in (0_i64..).zip(steps) {
         if from >= found {
-            apply(connection, from, step).await.map_err(|source| OpenError::Migration { path: path.to_owned(), from, source })?;
+            apply(connection, from, step).await.map_err(|source| OpenError::Migration {
+                record: record.to_owned(),
+                from,
+                source,
+            })?;
         }
     }
     Ok(())
@@ -33,8 +35,8 @@ async fn apply(connection: &mut SqliteConnection, from: i64, step: &'static str)
 }
 
 /// The version of a database; 0 for an empty one.
-async fn version(connection: &mut SqliteConnection, path: &Path) -> Result<i64, OpenError> {
-    let database = |source| OpenError::Database { path: path.to_owned(), source };
+async fn version(connection: &mut SqliteConnection, record: &str) -> Result<i64, OpenError> {
+    let database = |source| OpenError::Database { record: record.to_owned(), source };
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *connection)
         .await
@@ -43,7 +45,7 @@ async fn version(connection: &mut SqliteConnection, path: &Path) -> Result<i64, 
         return Ok(0);
     }
     if !tables.iter().any(|table| table == "schema_version") {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+        return Err(OpenError::Foreign { record: record.to_owned() });
     }
     sqlx::query_scalar("SELECT version FROM schema_version").fetch_one(connection).await.map_err(database)
 }

@@ -94,3 +94,48 @@ async fn what_is_no_record_is_refused() {
     assert!(matches!(SqliteEngine::open(&text).await, Err(OpenError::Database { .. })));
     assert!(matches!(SqliteEngine::open(&folder.path().join("no/such/folder")).await, Err(OpenError::File { .. })));
 }
+
+/// A record as the first version of the schema left it, with something in every table.
+const FIRST_RECORD: &str = "
+    UPDATE meta SET incarnation = 'first', last_revision = 3, compacted_revision = 1;
+    INSERT INTO objects VALUES
+        ('Widget.test.example', '', 'a', 'uid-a', 2, '{\"apiVersion\":\"test.example/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"a\"}}');
+    INSERT INTO history VALUES (2, 0, 'Widget.test.example', '', 'a', 'put', NULL, NULL, NULL);
+    INSERT INTO changes VALUES (2, '01A', x'01', x'02', x'03', x'04', 'author', 'message', '2026-01-01T00:00:00Z');
+    INSERT INTO entries VALUES (2, 0, 'Widget.test.example', '', 'a', 1, 'put', x'05', x'06', x'07');
+    INSERT INTO sequences VALUES ('Widget.test.example', '', 'a', 1, 2, 0);
+    INSERT INTO roots VALUES (1, x'08', x'09');
+";
+
+#[tokio::test]
+async fn a_record_of_the_first_schema_is_as_it_was_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.db");
+    let first = SqliteEngine::open_with(&path, &migration::STEPS[..1]).await;
+    assert!(matches!(first, Err(OpenError::Record { .. })), "the first version of Stead would have read it");
+    let mut shell = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    sqlx::raw_sql(FIRST_RECORD).execute(&mut shell).await.unwrap();
+    shell.close().await.unwrap();
+
+    let engine = SqliteEngine::open(&path).await.unwrap();
+    let meta = engine.meta().await.unwrap();
+    assert_eq!((meta.incarnation.as_str(), meta.last, meta.compacted), ("first", Revision(3), Revision(1)));
+    assert_eq!((meta.leader_term, meta.batch.as_str()), (0, ""));
+    let store = crate::Store::open(engine, crate::Options::default()).await.unwrap();
+    let key = ObjectKey::new(stead_model::GroupKind::new("test.example", "Widget"), "", "a");
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.get(&key).unwrap().uid(), "uid-a");
+    assert_eq!(snapshot.sequence(&key).unwrap().sequence, 1);
+    assert_eq!(snapshot.newest_root().unwrap().document, [8]);
+    assert_eq!(store.change(ChangeReference::Revision(Revision(2))).await.unwrap().unwrap().receipt, [3]);
+    assert_eq!(store.newest_entries(vec![key.clone()]).await.unwrap()[0].1.object, Some(vec![7]));
+    let mut watcher = store.watch(Revision(1), crate::WatchScope::default());
+    assert_eq!(watcher.next().await.unwrap().revision, Revision(2));
+    let lead = crate::Transaction {
+        lead: Some(1),
+        ..crate::Transaction::unsigned("2026-01-01T00:00:00Z".parse().unwrap(), vec![crate::Op::delete(key)])
+    };
+    assert_eq!(store.commit(lead).await.unwrap().revision, Revision(4));
+    store.close().await;
+    assert_eq!(SqliteEngine::open(&path).await.unwrap().meta().await.unwrap().leader_term, 1);
+}

@@ -1,77 +1,176 @@
 //! A batch into SQLite: one transaction, and a few statements with many rows each, since every statement crosses a thread.
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::Connection;
 use sqlx::query_builder::{QueryBuilder, Separated};
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 use stead_model::{ObjectKey, Revision};
+use tokio::sync::MutexGuard;
 
-use super::SqliteEngine;
-use super::read::{one_revision, signed};
-use crate::engine::EngineError;
-use crate::rows::{Batch, Operation};
+use super::read::{SqliteReading, known_changes, meta};
+use super::{SqliteEngine, Writer};
+use crate::columns::signed;
+use crate::engine::{CommitFailure, Engine, EngineError, Reading, Turn};
+use crate::rows::{Batch, Meta, Operation};
 
 /// Rows of one statement; ten columns of them stay below SQLite's 32,766 parameters.
 const ROWS_PER_STATEMENT: usize = 128;
 
-impl SqliteEngine {
-    pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<(), EngineError> {
-        const DOING: &str = "committing a batch";
-        // What the closure borrows would have to outlive every connection, so the statements are made ready first.
-        let statements = statements(batch);
-        let (base, last) = (batch.base, batch.last);
-        self.write(DOING, move |connection| {
-            async move {
-                execute(connection, DOING, "BEGIN IMMEDIATE").await?;
-                move_on(connection, base, last).await?;
-                for (mut statement, persistent) in statements {
-                    let query = statement.build().persistent(persistent);
-                    query.execute(&mut *connection).await.map_err(|source| EngineError::Database { doing: DOING, source })?;
-                }
-                execute(connection, DOING, "COMMIT").await
-            }
-            .boxed()
-        })
-        .await
+const COMMITTING: &str = "committing a batch";
+const FORGETTING: &str = "forgetting old history";
+
+/// A turn costs nothing here: the file's lock keeps other coordinators off, and the engine knows where it left the record.
+pub(super) struct SqliteTurn<'e> {
+    engine: &'e SqliteEngine,
+    writer: MutexGuard<'e, Writer>,
+    reading: Option<SqliteReading>,
+}
+
+impl<'e> SqliteTurn<'e> {
+    pub(super) async fn take(engine: &'e SqliteEngine) -> Result<Self, EngineError> {
+        let mut writer = engine.writer.lock().await;
+        engine.ensure_open()?;
+        if writer.in_doubt {
+            writer.meta = engine.meta().await?;
+            writer.in_doubt = false;
+        }
+        Ok(Self { engine, writer, reading: None })
     }
 
-    pub(super) async fn compact_through(&self, through: Revision) -> Result<(), EngineError> {
-        const DOING: &str = "forgetting old history";
-        self.write(DOING, move |connection| {
-            async move {
-                execute(connection, DOING, "BEGIN IMMEDIATE").await?;
-                for sql in
-                    ["DELETE FROM history WHERE revision <= ?", "UPDATE meta SET compacted_revision = max(compacted_revision, ?)"]
-                {
-                    let query = sqlx::query(sql).bind(signed(through.0));
-                    query.execute(&mut *connection).await.map_err(|source| EngineError::Database { doing: DOING, source })?;
-                }
-                execute(connection, DOING, "COMMIT").await
-            }
-            .boxed()
-        })
-        .await
+    async fn commit(mut self, batch: &Batch) -> Result<(), CommitFailure> {
+        self.reading = None;
+        let kept = self.writer.connection.take();
+        let connection = match kept {
+            Some(connection) => Ok(connection),
+            None => self.engine.connect(COMMITTING).await,
+        };
+        let mut connection = connection.map_err(CommitFailure::Refused)?;
+        if let Err(error) = write(&mut connection, batch).await {
+            give_up(connection).await;
+            return Err(CommitFailure::Refused(error));
+        }
+        if let Err(error) = execute(&mut connection, COMMITTING, "COMMIT").await {
+            give_up(connection).await;
+            self.writer.in_doubt = true;
+            return Err(CommitFailure::Unsure(error));
+        }
+        self.writer.connection = Some(connection);
+        let meta = &mut self.writer.meta;
+        (meta.last, meta.leader_term) = (batch.last, batch.term);
+        meta.batch.clone_from(&batch.token);
+        Ok(())
     }
+}
+
+impl Turn for SqliteTurn<'_> {
+    fn meta(&self) -> &Meta {
+        &self.writer.meta
+    }
+
+    fn reading(&mut self) -> BoxFuture<'_, Result<&mut dyn Reading, EngineError>> {
+        async {
+            let reading = match self.reading.take() {
+                Some(reading) => reading,
+                None => SqliteReading::begin(&self.engine.readers).await?,
+            };
+            Ok(self.reading.insert(reading) as &mut dyn Reading)
+        }
+        .boxed()
+    }
+
+    fn known_changes(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>> {
+        known_changes(&self.engine.readers, ids).boxed()
+    }
+
+    fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
+    where
+        Self: 'a,
+    {
+        Self::commit(*self, batch).boxed()
+    }
+
+    fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
+    where
+        Self: 'a,
+    {
+        std::future::ready(()).boxed()
+    }
+}
+
+impl SqliteEngine {
+    pub(super) async fn compact_through(&self, through: Revision) -> Result<(), EngineError> {
+        let mut writer = self.writer.lock().await;
+        self.ensure_open()?;
+        let mut connection = match writer.connection.take() {
+            Some(connection) => connection,
+            None => self.connect(FORGETTING).await?,
+        };
+        match compact(&mut connection, through).await {
+            Ok(()) => {
+                writer.connection = Some(connection);
+                writer.meta.compacted = writer.meta.compacted.max(through);
+                Ok(())
+            }
+            Err(error) => {
+                give_up(connection).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Closes a connection after a failure, and takes back what was begun on it.
+async fn give_up(connection: SqliteConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "the connection was given up after a failure, and did not close");
+    }
+}
+
+/// Everything but the last word.
+async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), EngineError> {
+    execute(connection, COMMITTING, "BEGIN IMMEDIATE").await?;
+    move_on(connection, batch).await?;
+    for (mut statement, persistent) in statements(batch) {
+        let query = statement.build().persistent(persistent);
+        query.execute(&mut *connection).await.map_err(failed(COMMITTING))?;
+    }
+    Ok(())
+}
+
+async fn compact(connection: &mut SqliteConnection, through: Revision) -> Result<(), EngineError> {
+    execute(connection, FORGETTING, "BEGIN IMMEDIATE").await?;
+    for sql in ["DELETE FROM history WHERE revision <= ?", "UPDATE meta SET compacted_revision = max(compacted_revision, ?)"] {
+        sqlx::query(sql).bind(signed(through.0)).execute(&mut *connection).await.map_err(failed(FORGETTING))?;
+    }
+    execute(connection, FORGETTING, "COMMIT").await
 }
 
 async fn execute(connection: &mut SqliteConnection, doing: &'static str, sql: &'static str) -> Result<(), EngineError> {
-    let done = sqlx::query(sql).execute(connection).await;
-    done.map(|_| ()).map_err(|source| EngineError::Database { doing, source })
+    sqlx::query(sql).execute(connection).await.map(|_| ()).map_err(failed(doing))
+}
+
+fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> EngineError {
+    move |source| EngineError::Database { doing: doing.into(), source }
 }
 
 /// Moves the record to its new revision, unless somebody else has moved it.
-async fn move_on(connection: &mut SqliteConnection, base: Revision, last: Revision) -> Result<(), EngineError> {
-    let failed = |source| EngineError::Database { doing: "committing a batch", source };
-    let moved = sqlx::query("UPDATE meta SET last_revision = ? WHERE last_revision = ?")
-        .bind(signed(last.0))
-        .bind(signed(base.0))
+async fn move_on(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), EngineError> {
+    let sql = "UPDATE meta SET before_revision = last_revision, before_batch = batch, last_revision = ?, batch = ?, leader_term = ? \
+               WHERE last_revision = ? AND leader_term = ?";
+    let moved = sqlx::query(sql)
+        .bind(signed(batch.last.0))
+        .bind(&batch.token)
+        .bind(signed(batch.term))
+        .bind(signed(batch.base.0))
+        .bind(signed(batch.base_term))
         .execute(&mut *connection)
         .await
-        .map_err(failed)?;
+        .map_err(failed(COMMITTING))?;
     if moved.rows_affected() == 1 {
         return Ok(());
     }
-    let found = sqlx::query("SELECT last_revision FROM meta").fetch_one(connection).await.map_err(failed)?;
-    Err(EngineError::Moved { expected: base, found: one_revision(&found)? })
+    Err(batch.not_at(&meta(connection).await?))
 }
 
 type Statement = (QueryBuilder<Sqlite>, bool);

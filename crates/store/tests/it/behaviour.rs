@@ -2,13 +2,11 @@
 
 use serde_json::json;
 use stead_model::Revision;
-use stead_store::{CommitError, Expect, Op, Outcome};
+use stead_store::{CommitError, Expect, Op, Operation, Outcome};
 
-use crate::support::{Record, commit, key, object, put, time, widget};
+use crate::support::{Record, commit, entry, key, object, on_every_engine, put, signed, time, widget};
 
-#[tokio::test]
-async fn the_store_fills_in_what_is_its_own() {
-    let record = Record::new();
+async fn the_store_fills_in_what_is_its_own(record: Record) {
     let store = record.open().await;
     let mut sent = widget("a", json!({"size": 1}));
     sent.metadata.uid = "forged".into();
@@ -26,9 +24,31 @@ async fn the_store_fills_in_what_is_its_own() {
     assert!(kept.status().is_null());
 }
 
-#[tokio::test]
-async fn generation_counts_changes_of_spec_only() {
-    let record = Record::new();
+async fn a_transaction_can_depend_on_what_it_does_not_write(record: Record) {
+    let store = record.open().await;
+    put(&store, widget("a", json!({}))).await;
+    let change = signed("01A", vec![entry("b", 1, Operation::Put)], vec![Op::put(widget("b", json!({})))]);
+    store.commit(change).await.unwrap();
+    let check = |name: &str, expect: Expect| Op::Check { key: key(name), expect };
+    let cases = [
+        (check("a", Expect::Revision(Revision(1))), true),
+        (check("a", Expect::Revision(Revision(2))), false),
+        (check("a", Expect::Absent), false),
+        (check("c", Expect::Absent), true),
+        (check("c", Expect::Exists), false),
+        (check("b", Expect::Sequence(1)), true),
+        (check("b", Expect::Sequence(2)), false),
+        (check("a", Expect::Sequence(0)), true),
+    ];
+    for (number, (check, holds)) in cases.into_iter().enumerate() {
+        let shown = format!("{check:?}");
+        let outcome = commit(&store, vec![check, Op::put(widget("d", json!({"number": number})))]).await;
+        assert_eq!(outcome.is_ok(), holds, "{shown}: {outcome:?}");
+        assert!(outcome.is_err() || outcome.unwrap().objects.len() == 1, "a check has no outcome");
+    }
+}
+
+async fn generation_counts_changes_of_spec_only(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({"size": 1}))).await;
     let created = object(&store, "a").unwrap();
@@ -50,9 +70,7 @@ async fn generation_counts_changes_of_spec_only() {
     assert_eq!(*now.status(), json!({"ready": true}), "a put leaves status alone");
 }
 
-#[tokio::test]
-async fn a_write_that_changes_nothing_takes_no_revision() {
-    let record = Record::new();
+async fn a_write_that_changes_nothing_takes_no_revision(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({"size": 1}))).await;
     commit(&store, vec![Op::put_status(key("a"), json!({"ready": true}))]).await.unwrap();
@@ -64,9 +82,7 @@ async fn a_write_that_changes_nothing_takes_no_revision() {
     assert_eq!(store.revision(), Revision(2));
 }
 
-#[tokio::test]
-async fn preconditions() {
-    let record = Record::new();
+async fn preconditions(record: Record) {
     let store = record.open().await;
     put(&store, widget("there", json!({}))).await;
     let uid = object(&store, "there").unwrap().metadata.uid;
@@ -100,9 +116,7 @@ async fn preconditions() {
     assert_eq!(store.revision(), Revision(1), "a preview writes nothing");
 }
 
-#[tokio::test]
-async fn a_transaction_happens_whole_or_not_at_all_and_alone() {
-    let record = Record::new();
+async fn a_transaction_happens_whole_or_not_at_all_and_alone(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({}))).await;
     let bad = commit(&store, vec![Op::create(widget("b", json!({}))), Op::create(widget("a", json!({})))]);
@@ -114,9 +128,7 @@ async fn a_transaction_happens_whole_or_not_at_all_and_alone() {
     assert!(object(&store, "c").is_some());
 }
 
-#[tokio::test]
-async fn finalizers_hold_an_object_until_the_last_is_gone() {
-    let record = Record::new();
+async fn finalizers_hold_an_object_until_the_last_is_gone(record: Record) {
     let store = record.open().await;
     let mut held = widget("a", json!({}));
     held.metadata.finalizers = vec!["stead.dev/first".into(), "stead.dev/second".into()];
@@ -142,9 +154,7 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
     assert!(matches!(commit(&store, vec![Op::delete(key("a"))]).await, Err(CommitError::NotFound { .. })));
 }
 
-#[tokio::test]
-async fn a_name_made_anew_has_a_new_uid() {
-    let record = Record::new();
+async fn a_name_made_anew_has_a_new_uid(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({}))).await;
     let before = object(&store, "a").unwrap().metadata.uid;
@@ -152,9 +162,7 @@ async fn a_name_made_anew_has_a_new_uid() {
     assert_ne!(object(&store, "a").unwrap().metadata.uid, before);
 }
 
-#[tokio::test]
-async fn what_the_record_cannot_hold_is_refused() {
-    let record = Record::new();
+async fn what_the_record_cannot_hold_is_refused(record: Record) {
     let store = record.open().await;
     for name in ["", "a\0b"] {
         let refused = commit(&store, vec![Op::put(widget(name, json!({})))]).await;
@@ -167,11 +175,9 @@ async fn what_the_record_cannot_hold_is_refused() {
     assert_eq!(store.revision(), Revision(0));
 }
 
-#[tokio::test]
-async fn everything_is_there_after_a_restart() {
-    let record = Record::new();
+async fn everything_is_there_after_a_restart(record: Record) {
     let store = record.open().await;
-    let incarnation = store.incarnation().to_owned();
+    let incarnation = store.incarnation();
     put(&store, widget("a", json!({"size": 1}))).await;
     put(&store, widget("b", json!({"size": 2}))).await;
     commit(&store, vec![Op::delete(key("a"))]).await.unwrap();
@@ -184,4 +190,17 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(object(&store, "b"), kept);
     assert!(object(&store, "a").is_none());
     assert_eq!(store.snapshot().kinds(), [(crate::support::widget_kind(), 1)]);
+}
+
+on_every_engine! {
+    the_store_fills_in_what_is_its_own,
+    a_transaction_can_depend_on_what_it_does_not_write,
+    generation_counts_changes_of_spec_only,
+    a_write_that_changes_nothing_takes_no_revision,
+    preconditions,
+    a_transaction_happens_whole_or_not_at_all_and_alone,
+    finalizers_hold_an_object_until_the_last_is_gone,
+    a_name_made_anew_has_a_new_uid,
+    what_the_record_cannot_hold_is_refused,
+    everything_is_there_after_a_restart,
 }

@@ -4,11 +4,9 @@ use serde_json::json;
 use stead_model::Revision;
 use stead_store::{ChangeReference, CommitError, Op, Operation, Retention, RootDocument, Sequence, Transaction};
 
-use crate::support::{Record, commit, entry, key, put, signed, time, widget};
+use crate::support::{Record, commit, entry, key, on_every_engine, put, signed, time, widget};
 
-#[tokio::test]
-async fn a_change_is_kept_with_its_receipt_and_entries() {
-    let record = Record::new();
+async fn a_change_is_kept_with_its_receipt_and_entries(record: Record) {
     let store = record.open().await;
     put(&store, widget("unsigned", json!({}))).await;
     let entries = vec![entry("a", 1, Operation::Put), entry("b", 1, Operation::Put)];
@@ -39,9 +37,26 @@ async fn a_change_is_kept_with_its_receipt_and_entries() {
     assert_eq!(ids(store.changes(Some(Revision(3)), 10).await.unwrap()), ["01A"]);
 }
 
-#[tokio::test]
-async fn sequences_go_up_by_one_and_outlive_deletion() {
-    let record = Record::new();
+async fn what_was_signed_before_is_found(record: Record) {
+    let store = record.open().await;
+    let put = |name: &str| vec![Op::put(widget(name, json!({})))];
+    store.commit(signed("01AX", vec![entry("a", 1, Operation::Put)], put("a"))).await.unwrap();
+    store.commit(signed("01AY", vec![entry("a", 2, Operation::Put), entry("b", 1, Operation::Put)], put("b"))).await.unwrap();
+    store.commit(signed("01B", vec![entry("a", 3, Operation::Delete)], vec![Op::delete(key("a"))])).await.unwrap();
+    let wanted = vec![(key("a"), 1), (key("a"), 3), (key("b"), 1), (key("a"), 9), (key("c"), 1)];
+    let mut found: Vec<_> = store.entries_at(wanted).await.unwrap();
+    found.sort_by_key(|(_, entry)| (entry.key.clone(), entry.sequence));
+    let seen: Vec<_> =
+        found.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
+    assert_eq!(seen, [("01AX", "a", 1), ("01B", "a", 3), ("01AY", "b", 1)]);
+    for (prefix, limit, expected) in [("01A", 9, 2), ("01A", 1, 1), ("01AX", 9, 1), ("01", 9, 3), ("02", 9, 0), ("01AXX", 9, 0)] {
+        let found = store.changes_named(prefix, limit).await.unwrap();
+        assert_eq!(found.len(), expected, "{prefix}");
+        assert!(found.iter().all(|change| change.id.starts_with(prefix)), "{prefix}");
+    }
+}
+
+async fn sequences_go_up_by_one_and_outlive_deletion(record: Record) {
     let store = record.open().await;
     let put_a = || vec![Op::put(widget("a", json!({})))];
     for wrong in [0, 2] {
@@ -62,9 +77,7 @@ async fn sequences_go_up_by_one_and_outlive_deletion() {
     store.commit(signed("01D", vec![entry("a", 3, Operation::Put)], put_a())).await.unwrap();
 }
 
-#[tokio::test]
-async fn of_two_changes_for_one_sequence_one_wins() {
-    let record = Record::new();
+async fn of_two_changes_for_one_sequence_one_wins(record: Record) {
     let store = record.open().await;
     let change = |id: &str| signed(id, vec![entry("a", 1, Operation::Put)], vec![Op::put(widget("a", json!({"by": id})))]);
     let (first, second) = tokio::join!(store.commit(change("01A")), store.commit(change("01B")));
@@ -73,9 +86,7 @@ async fn of_two_changes_for_one_sequence_one_wins() {
     assert_eq!(store.revision(), Revision(1));
 }
 
-#[tokio::test]
-async fn a_change_is_committed_once() {
-    let record = Record::new();
+async fn a_change_is_committed_once(record: Record) {
     let store = record.open().await;
     let change = || signed("01A", vec![], vec![Op::put(widget("a", json!({})))]);
     let (first, second) = tokio::join!(store.commit(change()), store.commit(change()));
@@ -84,9 +95,7 @@ async fn a_change_is_committed_once() {
     assert!(matches!(store.commit(change()).await, Err(CommitError::ChangeExists { revision: Revision(1), .. })));
 }
 
-#[tokio::test]
-async fn a_change_without_effect_on_objects_still_has_a_revision() {
-    let record = Record::new();
+async fn a_change_without_effect_on_objects_still_has_a_revision(record: Record) {
     let store = record.open().await;
     let ops = || vec![Op::put(widget("a", json!({})))];
     store.commit(signed("01A", vec![entry("a", 1, Operation::Put)], ops())).await.unwrap();
@@ -97,9 +106,7 @@ async fn a_change_without_effect_on_objects_still_has_a_revision() {
     assert_eq!(record.open().await.revision(), Revision(2));
 }
 
-#[tokio::test]
-async fn a_seal_that_fails_refuses_the_change() {
-    let record = Record::new();
+async fn a_seal_that_fails_refuses_the_change(record: Record) {
     let store = record.open().await;
     let mut transaction = signed("01A", vec![entry("a", 1, Operation::Put)], vec![Op::put(widget("a", json!({})))]);
     transaction.change.as_mut().unwrap().seal = Box::new(|_| Err("the key is away".into()));
@@ -110,9 +117,7 @@ async fn a_seal_that_fails_refuses_the_change() {
     assert_eq!(put(&store, widget("a", json!({}))).await, Revision(1));
 }
 
-#[tokio::test]
-async fn roots_are_a_chain() {
-    let record = Record::new();
+async fn roots_are_a_chain(record: Record) {
     let store = record.open().await;
     let root = |version: u64| RootDocument { version, document: vec![1], signatures: vec![2] };
     let transaction = |version| Transaction { root: Some(root(version)), ..Transaction::unsigned(time(0), vec![]) };
@@ -128,9 +133,7 @@ async fn roots_are_a_chain() {
     assert_eq!(snapshot.roots_after(2).len(), 0);
 }
 
-#[tokio::test]
-async fn compaction_leaves_changes_and_tombstones_alone() {
-    let record = Record::new();
+async fn compaction_leaves_changes_and_tombstones_alone(record: Record) {
     let store = record.open().await;
     store.commit(signed("01A", vec![entry("a", 1, Operation::Put)], vec![Op::put(widget("a", json!({})))])).await.unwrap();
     store.commit(signed("01B", vec![entry("a", 2, Operation::Delete)], vec![Op::delete(key("a"))])).await.unwrap();
@@ -150,4 +153,16 @@ async fn compaction_leaves_changes_and_tombstones_alone() {
     assert_eq!(watcher.try_next().unwrap().unwrap().revision, Revision(18));
     let by_bytes = store.compact(Retention { revisions_max: 100, bytes_max: 0 }).await.unwrap();
     assert_eq!(by_bytes, Revision(22));
+}
+
+on_every_engine! {
+    a_change_is_kept_with_its_receipt_and_entries,
+    what_was_signed_before_is_found,
+    sequences_go_up_by_one_and_outlive_deletion,
+    of_two_changes_for_one_sequence_one_wins,
+    a_change_is_committed_once,
+    a_change_without_effect_on_objects_still_has_a_revision,
+    a_seal_that_fails_refuses_the_change,
+    roots_are_a_chain,
+    compaction_leaves_changes_and_tombstones_alone,
 }

@@ -7,7 +7,7 @@ use stead_model::{Revision, Selector};
 use stead_store::{CommitError, EventKind, Expect, List, Op, Store, Transaction, WatchScope, Watcher};
 use tokio::sync::watch;
 
-use crate::support::{Record, commit, key, object, time, widget, widget_kind};
+use crate::support::{Record, commit, key, object, on_every_engine, time, widget, widget_kind};
 
 const WRITERS: u64 = 64;
 const WRITES_EACH: u64 = 25;
@@ -78,9 +78,7 @@ async fn page_through(store: Store, mut stop: watch::Receiver<bool>) -> u64 {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn watchers_and_pages_under_64_writers() {
-    let record = Record::new();
+async fn watchers_and_pages_under_64_writers(record: Record) {
     let store = record.open().await;
     let last = WRITERS * WRITES_EACH;
     let followers: Vec<_> = (0..8).map(|_| tokio::spawn(follow(store.watch(Revision(0), WatchScope::default()), last))).collect();
@@ -105,9 +103,7 @@ async fn watchers_and_pages_under_64_writers() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn optimistic_writers_lose_no_update_and_read_their_own() {
-    let record = Record::new();
+async fn optimistic_writers_lose_no_update_and_read_their_own(record: Record) {
     let store = record.open().await;
     commit(&store, vec![Op::create(widget("counter", json!({"count": 0})))]).await.unwrap();
     let writers = (0..WRITERS).map(|_| {
@@ -135,4 +131,9 @@ async fn optimistic_writers_lose_no_update_and_read_their_own() {
         writer.await.unwrap();
     }
     assert_eq!(object(&store, "counter").unwrap().spec()["count"], WRITERS);
+}
+
+on_every_engine! { 4:
+    watchers_and_pages_under_64_writers,
+    optimistic_writers_lose_no_update_and_read_their_own,
 }

@@ -80,7 +80,7 @@ fn acknowledged_before_kill(record: &Record, round: u64, kill_after: usize) -> V
 
 #[tokio::test]
 async fn acknowledged_writes_survive_sigkill() {
-    let record = Record::new();
+    let record = Record::sqlite();
     let mut last = Revision(0);
     for round in 0..KILLS {
         let mut random = [0_u8; 1];
@@ -117,7 +117,7 @@ fn random_below(limit: usize) -> usize {
 /// As a power cut may leave it: the log ends anywhere, or holds a block of rubbish.
 #[tokio::test]
 async fn a_log_cut_anywhere_leaves_the_record_as_it_was_at_some_revision() {
-    let record = Record::new();
+    let record = Record::sqlite();
     let store = record.open().await;
     for number in 1..=CHANGES {
         let ops = vec![Op::put(widget("a", json!({"number": number}))), Op::put(widget(&format!("b{number}"), json!({})))];
@@ -128,7 +128,7 @@ async fn a_log_cut_anywhere_leaves_the_record_as_it_was_at_some_revision() {
     store.close().await;
     let mut seen = std::collections::BTreeSet::new();
     for cut in 0..CUTS {
-        let copy = Record::new();
+        let copy = Record::sqlite();
         let mut log = log.clone();
         let place = random_below(log.len());
         if cut % 2 == 0 {

@@ -9,7 +9,7 @@ use stead_model::Revision;
 use stead_store::{CommitError, Op, Options, SqliteEngine, Store, Transaction, WatchScope};
 
 use crate::support::flaky::{AWAY, FAILS_AFTER_COMMIT, FAILS_BEFORE_COMMIT, Flaky, LOST_AFTER_COMMIT, SOUND};
-use crate::support::{Record, commit, object, put, time, widget};
+use crate::support::{Record, commit, object, on_every_engine, put, time, widget};
 
 async fn flaky(record: &Record) -> (Store, Arc<AtomicU8>) {
     let mode = Arc::new(AtomicU8::new(SOUND));
@@ -21,9 +21,7 @@ async fn try_put(store: &Store, name: &str) -> Result<Revision, CommitError> {
     commit(store, vec![Op::put(widget(name, json!({})))]).await.map(|committed| committed.revision)
 }
 
-#[tokio::test]
-async fn a_batch_that_fails_leaves_everything_as_it_was() {
-    let record = Record::new();
+async fn a_batch_that_fails_leaves_everything_as_it_was(record: Record) {
     let (store, mode) = flaky(&record).await;
     put(&store, widget("a", json!({}))).await;
     for failing in [FAILS_BEFORE_COMMIT, AWAY] {
@@ -50,18 +48,14 @@ async fn a_batch_that_fails_leaves_everything_as_it_was() {
     assert_eq!(watcher.next().await.unwrap().revision, Revision(2));
 }
 
-#[tokio::test]
-async fn a_batch_that_is_on_disk_after_all_is_acknowledged() {
-    let record = Record::new();
+async fn a_batch_that_is_on_disk_after_all_is_acknowledged(record: Record) {
     let (store, mode) = flaky(&record).await;
     mode.store(FAILS_AFTER_COMMIT, Ordering::SeqCst);
     assert_eq!(try_put(&store, "a").await.unwrap(), Revision(1));
     assert!(object(&store, "a").is_some());
 }
 
-#[tokio::test]
-async fn a_batch_of_which_nobody_can_tell_is_found_out_later() {
-    let record = Record::new();
+async fn a_batch_of_which_nobody_can_tell_is_found_out_later(record: Record) {
     let (store, mode) = flaky(&record).await;
     mode.store(LOST_AFTER_COMMIT, Ordering::SeqCst);
     assert!(matches!(try_put(&store, "a").await, Err(CommitError::Unknown(_))));
@@ -76,18 +70,14 @@ async fn a_batch_of_which_nobody_can_tell_is_found_out_later() {
     assert_eq!(record.open().await.revision(), Revision(2));
 }
 
-#[tokio::test]
-async fn a_record_moved_by_somebody_else_is_not_written_to() {
-    let record = Record::new();
+async fn a_record_moved_by_somebody_else_is_not_written_to(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({}))).await;
-    let url = format!("sqlite://{}", record.path().display());
-    let mut shell = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-    sqlx::query("UPDATE meta SET last_revision = 7").execute(&mut shell).await.unwrap();
+    record.execute("UPDATE meta SET last_revision = 7").await;
     let error = try_put(&store, "b").await.unwrap_err();
     assert!(matches!(error, CommitError::Engine(_)), "{error}");
     assert!(error.to_string().contains("revision 7"), "{error}");
-    sqlx::query("UPDATE meta SET last_revision = 1").execute(&mut shell).await.unwrap();
+    record.execute("UPDATE meta SET last_revision = 1").await;
     assert_eq!(try_put(&store, "c").await.unwrap(), Revision(2), "put back as it was, it goes on");
     assert!(object(&store, "b").is_none());
 }
@@ -143,4 +133,11 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     assert_eq!(store.revision(), Revision(written + 1));
     assert!(object(&store, "after").is_some());
     store.close().await;
+}
+
+on_every_engine! {
+    a_batch_that_fails_leaves_everything_as_it_was,
+    a_batch_that_is_on_disk_after_all_is_acknowledged,
+    a_batch_of_which_nobody_can_tell_is_found_out_later,
+    a_record_moved_by_somebody_else_is_not_written_to,
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use stead_model::{GroupKind, Object, Revision, Selector};
 use stead_store::{Cursor, List, Op, Options, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, Snapshot, Store};
 
-use crate::support::{Record, commit, key, labelled, put, time, widget, widget_kind};
+use crate::support::{Record, commit, key, labelled, on_every_engine, put, time, widget, widget_kind};
 
 fn list<'a>(selector: &'a Selector, namespace: Option<&'a str>, limit: usize) -> List<'a> {
     List { kind: widget_kind(), namespace, selector, fields: None, after: None, limit }
@@ -46,9 +46,7 @@ async fn filled(record: &Record) -> Store {
 /// Selector, namespace, limit; the names on all pages, and what each page says remains.
 type Case = (&'static str, Option<&'static str>, usize, &'static [&'static str], &'static [u64]);
 
-#[tokio::test]
-async fn pages_are_ordered_and_counted() {
-    let record = Record::new();
+async fn pages_are_ordered_and_counted(record: Record) {
     let snapshot = filled(&record).await.snapshot();
     let cases: [Case; 11] = [
         ("", None, 0, &["a/x", "a/y", "a/z", "a-b/x", "b/y"], &[0]),
@@ -70,9 +68,7 @@ async fn pages_are_ordered_and_counted() {
     }
 }
 
-#[tokio::test]
-async fn field_filters_are_not_counted_ahead() {
-    let record = Record::new();
+async fn field_filters_are_not_counted_ahead(record: Record) {
     let snapshot = filled(&record).await.snapshot();
     let wanted = |stored: &stead_store::Stored| stored.name() == "x";
     let selector = Selector::default();
@@ -83,9 +79,7 @@ async fn field_filters_are_not_counted_ahead() {
     assert!(page.next.is_none());
 }
 
-#[tokio::test]
-async fn a_made_up_cursor_does_no_harm() {
-    let record = Record::new();
+async fn a_made_up_cursor_does_no_harm(record: Record) {
     let snapshot = filled(&record).await.snapshot();
     for selector in ["", "site=graz", "host=h1"] {
         let selector: Selector = selector.parse().unwrap();
@@ -101,9 +95,7 @@ async fn a_made_up_cursor_does_no_harm() {
     }
 }
 
-#[tokio::test]
-async fn labels_that_change_move_in_the_index() {
-    let record = Record::new();
+async fn labels_that_change_move_in_the_index(record: Record) {
     let store = record.open().await;
     put(&store, labelled("a", json!({}), &[("role", "web"), ("site", "graz")])).await;
     put(&store, labelled("b", json!({}), &[("role", "web")])).await;
@@ -116,9 +108,7 @@ async fn labels_that_change_move_in_the_index() {
     assert_eq!(pages(&record.open().await.snapshot(), "role=db", None, 0).0, ["/a"]);
 }
 
-#[tokio::test]
-async fn kinds_of_one_name_in_two_groups_are_two() {
-    let record = Record::new();
+async fn kinds_of_one_name_in_two_groups_are_two(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({}))).await;
     let mut other = widget("a", json!({}));
@@ -129,9 +119,7 @@ async fn kinds_of_one_name_in_two_groups_are_two() {
     assert_eq!(kinds, [(GroupKind::new("", "Widget"), 1), (widget_kind(), 1)]);
 }
 
-#[tokio::test]
-async fn later_pages_come_from_the_first_ones_revision() {
-    let record = Record::new();
+async fn later_pages_come_from_the_first_ones_revision(record: Record) {
     let store = record.open().await;
     for name in ["a", "b", "c"] {
         put(&store, widget(name, json!({"size": 1}))).await;
@@ -147,9 +135,7 @@ async fn later_pages_come_from_the_first_ones_revision() {
     assert!(store.snapshot_at(Revision(2), time(1)).is_err());
 }
 
-#[tokio::test]
-async fn retained_snapshots_are_bounded() {
-    let record = Record::new();
+async fn retained_snapshots_are_bounded(record: Record) {
     let store = record.open().await;
     let count = i64::try_from(RETAINED_SNAPSHOTS_MAX).unwrap() + 1;
     for second in 0..count {
@@ -159,4 +145,14 @@ async fn retained_snapshots_are_bounded() {
     put(&store, widget("a", json!({"second": -1}))).await;
     assert!(store.snapshot_at(Revision(1), time(count)).is_err());
     assert!(store.snapshot_at(Revision(2), time(count)).is_ok());
+}
+
+on_every_engine! {
+    pages_are_ordered_and_counted,
+    field_filters_are_not_counted_ahead,
+    a_made_up_cursor_does_no_harm,
+    labels_that_change_move_in_the_index,
+    kinds_of_one_name_in_two_groups_are_two,
+    later_pages_come_from_the_first_ones_revision,
+    retained_snapshots_are_bounded,
 }

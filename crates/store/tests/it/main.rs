@@ -1,13 +1,16 @@
-//! What every engine's record must do. The suite opens records through `support::Record`, so that a second engine runs the same.
+//! What every engine's record must do: each test that is not about one engine runs on SQLite and on PostgreSQL.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets what it did not expect has failed")]
 
+mod away;
 mod behaviour;
 mod changes;
 mod concurrency;
+mod coordinators;
 mod durability;
 mod failure;
 mod list;
+mod lost;
 mod property;
 mod support;
 mod watch;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 use stead_model::{Object, Revision, Selector};
 use stead_store::{CommitError, EventKind, Expect, List, Op, Store, WatchScope};
@@ -136,7 +137,9 @@ fn plan(model: &Model, steps: &[Step], revision: u64) -> (Vec<Op>, Option<Model>
                 object.metadata.finalizers = if held { vec!["stead.dev/held".into()] } else { vec![] };
                 Op::Put { object: Box::new(object), expect }
             }
-            Step::Status { name, value, .. } => Op::PutStatus { key: key(NAMES[name]), status: json!({"value": value}), expect },
+            Step::Status { name, value, .. } => {
+                Op::PutStatus { key: key(NAMES[name]), status: json!({"value": value}), managed_fields: None, expect }
+            }
             Step::Delete { name, .. } => Op::Delete { key: key(NAMES[name]), expect },
         });
         after = after.filter(|_| holds).and_then(|mut after| model_step(&mut after, step, revision, place).map(|()| after));
@@ -192,8 +195,7 @@ fn events(store: &Store) -> Vec<String> {
         .collect()
 }
 
-async fn run(transactions: Vec<Vec<Step>>) {
-    let record = Record::new();
+async fn run(record: &Record, transactions: Vec<Vec<Step>>) {
     let store = record.open().await;
     let mut model = Model::new();
     for steps in transactions {
@@ -218,12 +220,32 @@ async fn run(transactions: Vec<Vec<Step>>) {
     assert_eq!(events(&store), told, "history tells what was told live");
 }
 
+fn transactions() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    prop::collection::vec(prop::collection::vec(step(), 1..4), 1..30)
+}
+
+fn block_on(run: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn the_store_agrees_with_the_model(
-        transactions in prop::collection::vec(prop::collection::vec(step(), 1..4), 1..30),
-    ) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(transactions));
+    fn the_store_agrees_with_the_model(transactions in transactions()) {
+        block_on(run(&Record::sqlite(), transactions));
     }
+}
+
+/// The same with one server for all cases: starting one takes longer than a case does.
+#[test]
+fn the_store_agrees_with_the_model_on_postgres() {
+    let server = Record::postgres();
+    let mut runner = TestRunner::new(ProptestConfig { cases: 16, ..ProptestConfig::default() });
+    let databases = std::cell::Cell::new(0);
+    let outcome = runner.run(&transactions(), |transactions| {
+        databases.set(databases.get() + 1);
+        block_on(run(&server.beside(&format!("case{}", databases.get())), transactions));
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -1,33 +1,71 @@
 //! A record in a temporary place, and short ways to say what tests do with it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
 use stead_model::{GroupKind, Object, ObjectKey, Revision};
+use stead_peers::TempPostgres;
 use stead_store::{
-    CommitError, Committed, Op, Operation, Options, SealedChange, SignedChange, SignedEntry, SqliteEngine, Store, Transaction,
+    CommitError, Committed, Engine, Op, Operation, Options, PostgresEngine, SealedChange, SignedChange, SignedEntry,
+    SqliteEngine, Store, Transaction,
 };
 use tempfile::TempDir;
 
 pub(crate) mod flaky;
+pub(crate) mod proxy;
 
 /// A record that outlives the stores which open it.
 pub(crate) struct Record {
     folder: TempDir,
+    /// The server, where the record is in PostgreSQL.
+    pub(crate) postgres: Option<TempPostgres>,
+    url: String,
 }
 
 impl Record {
-    pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+    pub(crate) fn sqlite() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), postgres: None, url: String::new() }
     }
 
+    pub(crate) fn postgres() -> Self {
+        let postgres = TempPostgres::start();
+        let url = postgres.url();
+        Self { postgres: Some(postgres), url, ..Self::sqlite() }
+    }
+
+    /// Another, empty record on the same server, if there is one.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        let url = self.postgres.as_ref().map_or_else(String::new, |postgres| postgres.database(name));
+        Self { url, ..Self::sqlite() }
+    }
+
+    /// Where a record in SQLite is.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("record.db")
     }
 
-    pub(crate) async fn engine(&self) -> SqliteEngine {
-        SqliteEngine::open(&self.path()).await.unwrap()
+    /// Where a record in PostgreSQL is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A store whose way to the server leads through a proxy.
+    pub(crate) async fn open_through(&self, proxy: &proxy::Proxy) -> Store {
+        let engine = PostgresEngine::open(&proxy.url(&self.url)).await.unwrap();
+        Store::open(engine, Options::default()).await.unwrap()
+    }
+
+    pub(crate) async fn engine(&self) -> Arc<dyn Engine> {
+        if self.url.is_empty() {
+            Arc::new(SqliteEngine::open(&self.path()).await.unwrap())
+        } else {
+            Arc::new(PostgresEngine::open(&self.url).await.unwrap())
+        }
     }
 
     pub(crate) async fn open(&self) -> Store {
@@ -35,9 +73,43 @@ impl Record {
     }
 
     pub(crate) async fn open_with(&self, options: Options) -> Store {
-        Store::open(self.engine().await, options).await.unwrap()
+        Store::open_on(self.engine().await, options).await.unwrap()
+    }
+
+    /// Does something to the record behind every coordinator's back.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        if self.url.is_empty() {
+            let mut shell = SqliteConnection::connect(&format!("sqlite://{}", self.path().display())).await.unwrap();
+            sqlx::query(sql).execute(&mut shell).await.unwrap();
+        } else {
+            let mut shell = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query("SET search_path = stead").execute(&mut shell).await.unwrap();
+            sqlx::query(sql).execute(&mut shell).await.unwrap();
+        }
     }
 }
+
+/// Runs each of a module's tests on a new record of every engine; `threads` are those of its runtime.
+macro_rules! on_every_engine {
+    ($threads:literal: $($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = $threads)]
+            async fn $test() {
+                super::$test(crate::support::Record::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = $threads)]
+            async fn $test() {
+                super::$test(crate::support::Record::postgres()).await;
+            })+
+        }
+    };
+    ($($test:ident),+ $(,)?) => {
+        crate::support::on_every_engine!(1: $($test),+);
+    };
+}
+pub(crate) use on_every_engine;
 
 pub(crate) fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -100,5 +172,5 @@ pub(crate) fn signed(id: &str, entries: Vec<SignedEntry>, ops: Vec<Op>) -> Trans
         entries,
         seal: Box::new(seal),
     };
-    Transaction { time: time(0), ops, change: Some(change), root: None }
+    Transaction { change: Some(change), ..Transaction::unsigned(time(0), ops) }
 }

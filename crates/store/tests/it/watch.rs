@@ -4,7 +4,7 @@ use serde_json::json;
 use stead_model::Revision;
 use stead_store::{EventKind, Op, Options, Store, WatchError, WatchGroup, WatchScope, Watcher};
 
-use crate::support::{Record, commit, entry, key, labelled, put, signed, widget, widget_kind};
+use crate::support::{Record, commit, entry, key, labelled, on_every_engine, put, signed, widget, widget_kind};
 
 /// A revision, and of each of its events the kind, the name and the object's revision.
 type Told = (u64, Vec<(EventKind, String, String)>);
@@ -31,10 +31,8 @@ async fn a_life(store: &Store) {
     commit(store, vec![Op::delete(key("b")), Op::create(widget("b", json!({})))]).await.unwrap();
 }
 
-#[tokio::test]
-async fn events_are_the_same_live_and_after_a_restart() {
+async fn events_are_the_same_live_and_after_a_restart(record: Record) {
     use EventKind::{Added, Deleted, Modified};
-    let record = Record::new();
     let store = record.open().await;
     let mut live = store.watch(Revision(0), WatchScope::kind(widget_kind()));
     a_life(&store).await;
@@ -56,10 +54,8 @@ async fn events_are_the_same_live_and_after_a_restart() {
     assert_eq!(everything(&mut store.watch(Revision(5), WatchScope::default())), expected[5..]);
 }
 
-#[tokio::test]
-async fn selectors_turn_changes_into_comings_and_goings() {
+async fn selectors_turn_changes_into_comings_and_goings(record: Record) {
     use EventKind::{Added, Deleted, Modified};
-    let record = Record::new();
     let store = record.open().await;
     a_life(&store).await;
     let event = |kind, revision: u64| (revision, vec![(kind, "a".to_owned(), revision.to_string())]);
@@ -76,9 +72,7 @@ async fn selectors_turn_changes_into_comings_and_goings() {
     assert_eq!(elsewhere.revision(), Revision(7), "a bookmark moves on where nothing is told");
 }
 
-#[tokio::test]
-async fn a_watch_waits_and_is_woken() {
-    let record = Record::new();
+async fn a_watch_waits_and_is_woken(record: Record) {
     let store = record.open().await;
     let mut watcher = store.watch(Revision(2), WatchScope::default());
     let waiting = tokio::spawn(async move { watcher.next().await.map(|group| group.revision) });
@@ -92,9 +86,7 @@ async fn a_watch_waits_and_is_woken() {
     assert_eq!(watcher.next().await.unwrap_err(), WatchError::Closed);
 }
 
-#[tokio::test]
-async fn a_watcher_that_falls_behind_is_told_so_and_never_skips() {
-    let record = Record::new();
+async fn a_watcher_that_falls_behind_is_told_so_and_never_skips(record: Record) {
     let store = record.open_with(Options { ring_events_max: 4, ..Options::default() }).await;
     let mut slow = store.watch(Revision(0), WatchScope::default());
     for size in 0..4 {
@@ -116,9 +108,7 @@ async fn a_watcher_that_falls_behind_is_told_so_and_never_skips() {
     assert_eq!(store.watch(Revision(4), WatchScope::default()).try_next().unwrap().unwrap().revision, Revision(5));
 }
 
-#[tokio::test]
-async fn the_ring_is_bounded_by_bytes_too() {
-    let record = Record::new();
+async fn the_ring_is_bounded_by_bytes_too(record: Record) {
     let store = record.open_with(Options { ring_bytes_max: 10_000, ..Options::default() }).await;
     for round in 0..10 {
         put(&store, widget("a", json!({"text": "x".repeat(1_000), "round": round}))).await;
@@ -130,12 +120,19 @@ async fn the_ring_is_bounded_by_bytes_too() {
     assert_eq!(newest.unwrap().revision, Revision(11), "the newest group is kept, however large");
 }
 
-#[tokio::test]
-async fn a_revision_without_events_moves_bookmarks() {
-    let record = Record::new();
+async fn a_revision_without_events_moves_bookmarks(record: Record) {
     let store = record.open().await;
     store.commit(signed("01A", vec![entry("a", 1, stead_store::Operation::Put)], vec![])).await.unwrap();
     let mut watcher = store.watch(Revision(0), WatchScope::default());
     assert!(watcher.try_next().unwrap().is_none());
     assert_eq!(watcher.revision(), Revision(1));
+}
+
+on_every_engine! {
+    events_are_the_same_live_and_after_a_restart,
+    selectors_turn_changes_into_comings_and_goings,
+    a_watch_waits_and_is_woken,
+    a_watcher_that_falls_behind_is_told_so_and_never_skips,
+    the_ring_is_bounded_by_bytes_too,
+    a_revision_without_events_moves_bookmarks,
 }

@@ -5,11 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use stead_model::{ObjectKey, Revision};
-use stead_store::{
-    Batch, Change, ChangeReference, Engine, EngineError, Entry, HistoryRow, Meta, RootDocument, Sequence, SqliteEngine, Stored,
-};
+use stead_store::{Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Meta, Moved, Reading, Turn};
 
 pub(crate) const SOUND: u8 = 0;
 pub(crate) const FAILS_BEFORE_COMMIT: u8 = 1;
@@ -18,60 +15,86 @@ pub(crate) const LOST_AFTER_COMMIT: u8 = 3;
 pub(crate) const AWAY: u8 = 4;
 
 pub(crate) struct Flaky {
-    pub(crate) inner: SqliteEngine,
+    pub(crate) inner: Arc<dyn Engine>,
     pub(crate) mode: Arc<AtomicU8>,
 }
 
-impl Flaky {
-    fn mode(&self) -> u8 {
-        self.mode.load(Ordering::SeqCst)
-    }
+struct FlakyTurn<'e> {
+    inner: Box<dyn Turn + 'e>,
+    mode: &'e AtomicU8,
 }
 
 fn failure() -> EngineError {
-    EngineError::Database { doing: "being flaky", source: sqlx::Error::WorkerCrashed }
+    EngineError::Database { doing: "being flaky".into(), source: sqlx::Error::WorkerCrashed }
 }
 
-impl Engine for Flaky {
-    fn meta(&self) -> BoxFuture<'_, Result<Meta, EngineError>> {
-        if self.mode() >= LOST_AFTER_COMMIT {
-            return async { Err(failure()) }.boxed();
-        }
+impl Turn for FlakyTurn<'_> {
+    fn meta(&self) -> &Meta {
         self.inner.meta()
     }
 
-    fn commit<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), EngineError>> {
+    fn reading(&mut self) -> BoxFuture<'_, Result<&mut dyn Reading, EngineError>> {
+        self.inner.reading()
+    }
+
+    fn known_changes(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>> {
+        self.inner.known_changes(ids)
+    }
+
+    fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
+    where
+        Self: 'a,
+    {
         async move {
-            match self.mode() {
+            match self.mode.load(Ordering::SeqCst) {
                 SOUND => self.inner.commit(batch).await,
-                FAILS_AFTER_COMMIT | LOST_AFTER_COMMIT => {
-                    self.inner.commit(batch).await?;
-                    Err(failure())
+                FAILS_BEFORE_COMMIT => {
+                    self.inner.end().await;
+                    Err(CommitFailure::Refused(failure()))
                 }
-                _ => Err(failure()),
+                FAILS_AFTER_COMMIT => {
+                    self.inner.commit(batch).await?;
+                    Err(CommitFailure::Unsure(failure()))
+                }
+                _ => {
+                    self.inner.commit(batch).await?;
+                    self.mode.store(AWAY, Ordering::SeqCst);
+                    Err(CommitFailure::Unsure(failure()))
+                }
             }
         }
         .boxed()
     }
 
-    fn objects(&self) -> BoxStream<'_, Result<Stored, EngineError>> {
-        self.inner.objects()
+    fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
+    where
+        Self: 'a,
+    {
+        self.inner.end()
+    }
+}
+
+impl Engine for Flaky {
+    fn reading(&self) -> BoxFuture<'_, Result<Box<dyn Reading + '_>, EngineError>> {
+        self.inner.reading()
     }
 
-    fn sequences(&self) -> BoxStream<'_, Result<(ObjectKey, Sequence), EngineError>> {
-        self.inner.sequences()
+    fn turn(&self) -> BoxFuture<'_, Result<Box<dyn Turn + '_>, EngineError>> {
+        async move {
+            if self.mode.load(Ordering::SeqCst) == AWAY {
+                return Err(failure());
+            }
+            Ok(Box::new(FlakyTurn { inner: self.inner.turn().await?, mode: &self.mode }) as Box<dyn Turn>)
+        }
+        .boxed()
     }
 
-    fn roots(&self) -> BoxFuture<'_, Result<Vec<RootDocument>, EngineError>> {
-        self.inner.roots()
+    fn moved(&self) -> BoxFuture<'_, Moved> {
+        self.inner.moved()
     }
 
-    fn history_after(&self, revision: Revision) -> BoxStream<'_, Result<HistoryRow, EngineError>> {
-        self.inner.history_after(revision)
-    }
-
-    fn known_changes(&self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>> {
-        self.inner.known_changes(ids)
+    fn meta(&self) -> BoxFuture<'_, Result<Meta, EngineError>> {
+        self.inner.meta()
     }
 
     fn change(&self, reference: ChangeReference) -> BoxFuture<'_, Result<Option<Change>, EngineError>> {
@@ -88,6 +111,14 @@ impl Engine for Flaky {
 
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
         self.inner.newest_entries(keys)
+    }
+
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        self.inner.entries_at(wanted)
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        self.inner.changes_named(prefix, limit)
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

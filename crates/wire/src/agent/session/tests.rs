@@ -115,7 +115,8 @@ fn every_way_a_session_ends_leads_to_another_try_elsewhere() {
         assert!(pause <= longest, "{name}: {pause}");
         let until = session.deadline_milliseconds(true);
         session.tick(at(until));
-        assert_eq!(outputs(&mut session), [AgentOutput::Connect { coordinator: 1 }], "{name}");
+        // With the seed 1 the second of two comes first.
+        assert_eq!(outputs(&mut session), [AgentOutput::Connect { coordinator: 0 }], "{name}");
     }
 }
 

@@ -1,0 +1,86 @@
+//! Every write but server-side apply: who writes a field manages it.
+
+use serde_json::{Value, json};
+use stead_model::ManagedFields;
+
+use crate::managers::{Identity, Managers, Operation, is_reset, whole_seconds};
+use crate::part::Part;
+use crate::walk::Comparison;
+use crate::{Kind, Writer};
+
+/// The entries after a plain write: what it wrote is the writer's, and what it took away is nobody's.
+///
+/// `live` is the object before, `None` for a create; `new` is the object as it will be. `sent` are the entries that came with it:
+/// a client may edit them, one empty entry makes everything nobody's, and none, or such as cannot be read, leave those on record.
+/// An object that nobody manages stays so until it is applied.
+pub fn after_update(
+    kind: &Kind,
+    live: Option<&Live<'_>>,
+    new: &Value,
+    sent: &[ManagedFields],
+    writer: &Writer<'_>,
+) -> Vec<ManagedFields> {
+    let stored = live.map_or(&[][..], |live| live.entries);
+    let mut managers = match writer.part {
+        Part::Object { .. } if live.is_some() && is_reset(sent) => return Vec::new(),
+        Part::Object { .. } if live.is_some() => match Managers::read(sent) {
+            Ok(managers) if !managers.0.is_empty() => managers,
+            _ => Managers::read(stored).unwrap_or_default(),
+        },
+        _ => Managers::read(stored).unwrap_or_default(),
+    };
+    if live.is_some() && managers.0.is_empty() {
+        return Vec::new();
+    }
+    let nothing = json!({});
+    let old = writer.part.managed(live.map_or(&nothing, |live| live.object));
+    written(&mut managers, &Comparison::between(kind.shape, &old, &writer.part.managed(new)), writer);
+    settled(managers, stored)
+}
+
+/// The object on record.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    /// As it is, metadata and status included.
+    pub object: &'a Value,
+    /// Its entries.
+    pub entries: &'a [ManagedFields],
+}
+
+/// Gives the writer what it wrote, and takes it, and what is gone, from everybody else.
+pub(crate) fn written(managers: &mut Managers, comparison: &Comparison, writer: &Writer<'_>) {
+    let own = comparison.written();
+    managers.lose(&own);
+    managers.lose(&comparison.removed);
+    if own.is_empty() {
+        return;
+    }
+    let identity = writer.identity(Operation::Update);
+    let mut entry = managers.take(&identity, writer.api_version);
+    entry.set.add(&own);
+    entry.time = Some(whole_seconds(writer.now));
+    // The way to all that is managed is nobody's.
+    entry.set = entry.set.difference(&metadata_itself());
+    managers.0.push(entry);
+}
+
+fn metadata_itself() -> crate::set::FieldSet {
+    let mut set = crate::set::FieldSet::default();
+    set.insert(&[crate::path::Step::Field("metadata".to_owned())]);
+    set
+}
+
+/// The entries to keep: those on record, with their times, where nothing but a time would differ.
+pub(crate) fn settled(managers: Managers, stored: &[ManagedFields]) -> Vec<ManagedFields> {
+    match Managers::read(stored) {
+        Ok(before) if before.says(&managers) => stored.to_vec(),
+        _ => managers.write(),
+    }
+}
+
+impl Writer<'_> {
+    pub(crate) fn identity(&self, operation: Operation) -> Identity {
+        let subresource = self.part.subresource().to_owned();
+        Identity { manager: self.manager.to_owned(), operation, subresource }
+    }
+}

@@ -1,0 +1,9 @@
+//! Real peers that tests start for themselves: a PostgreSQL server of their own.
+//!
+//! For tests and measurements alone: no product depends on it, and what goes wrong here is a panic.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test whose peer cannot be run has failed")]
+
+mod postgres;
+
+pub use postgres::{Shutdown, TempPostgres};

@@ -1,0 +1,141 @@
+//! The record in a PostgreSQL database, in a schema of its own: the engine of coordinators that share it.
+//!
+//! The one row of `meta` is the writers' lock. A turn holds it from before the first look at the record until its batch is
+//! committed, so that batches follow each other without gaps whatever the number of coordinators; what was committed is announced
+//! with one notification a batch, out of the same transaction.
+
+mod connection;
+mod migration;
+mod news;
+mod read;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::postgres::{PgConnection, PgPool};
+use stead_model::{ObjectKey, Revision};
+use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::engine::{Engine, EngineError, Moved, Reading, Turn};
+use crate::open_error::OpenError;
+use crate::rows::{Change, ChangeReference, Entry, Meta};
+use connection::Server;
+use news::News;
+use read::PgReading;
+use write::PgTurn;
+
+/// The record in a PostgreSQL database. Other coordinators may have it open, too.
+#[derive(Debug)]
+pub struct PostgresEngine {
+    server: Arc<Server>,
+    /// For what is not in memory: Changes and their entries; and for compaction.
+    readers: PgPool,
+    /// The one connection that takes turns and reads the record as a whole; made anew after a failure.
+    session: Mutex<Option<PgConnection>>,
+    news: Arc<News>,
+    listening: AbortHandle,
+    closed: AtomicBool,
+}
+
+impl PostgresEngine {
+    /// Opens a record, or makes an empty one, and brings its schema up to date.
+    ///
+    /// `url` is `postgres://USER@HOST:PORT/DATABASE`, or `postgres://USER@localhost/DATABASE?host=SOCKET-DIRECTORY`; the usual
+    /// variables (`PGHOST`, `PGPASSFILE`, ...) fill in what it leaves out.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; where it [is away](OpenError::is_away), the same may succeed later.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_with(url, migration::STEPS).await
+    }
+
+    async fn open_with(url: &str, steps: &[&'static str]) -> Result<Self, OpenError> {
+        let server = Server::parse(url)?;
+        migration::run(&server, steps).await?;
+        let server = Arc::new(server);
+        let news = Arc::new(News::default());
+        let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
+        let (readers, session) = (server.readers(), Mutex::new(None));
+        Ok(Self { server, readers, session, news, listening, closed: AtomicBool::new(false) })
+    }
+
+    fn ensure_open(&self) -> Result<(), EngineError> {
+        if self.closed.load(Ordering::SeqCst) { Err(EngineError::Closed) } else { Ok(()) }
+    }
+}
+
+impl Drop for PostgresEngine {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Engine for PostgresEngine {
+    fn reading(&self) -> BoxFuture<'_, Result<Box<dyn Reading + '_>, EngineError>> {
+        async { Ok(Box::new(PgReading::begin(self).await?) as Box<dyn Reading>) }.boxed()
+    }
+
+    fn turn(&self) -> BoxFuture<'_, Result<Box<dyn Turn + '_>, EngineError>> {
+        async { Ok(Box::new(PgTurn::take(self).await?) as Box<dyn Turn>) }.boxed()
+    }
+
+    fn moved(&self) -> BoxFuture<'_, Moved> {
+        self.news.next().boxed()
+    }
+
+    fn meta(&self) -> BoxFuture<'_, Result<Meta, EngineError>> {
+        read::meta(self).boxed()
+    }
+
+    fn change(&self, reference: ChangeReference) -> BoxFuture<'_, Result<Option<Change>, EngineError>> {
+        read::change(self, reference).boxed()
+    }
+
+    fn changes_before(&self, revision: Revision, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_before(self, revision, limit).boxed()
+    }
+
+    fn entries(&self, revision: Revision) -> BoxFuture<'_, Result<Vec<Entry>, EngineError>> {
+        read::entries(self, revision).boxed()
+    }
+
+    fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::newest_entries(self, keys).boxed()
+    }
+
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::entries_at(self, wanted).boxed()
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_named(self, prefix, limit).boxed()
+    }
+
+    fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
+        read::history_bytes_floor(self, bytes_max).boxed()
+    }
+
+    fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
+        write::compact(self, through).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.closed.store(true, Ordering::SeqCst);
+            self.listening.abort();
+            self.readers.close().await;
+            if let Some(session) = self.session.lock().await.take() {
+                connection::hang_up(session).await;
+            }
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Connections that break around a commit: who wrote is told the truth, and what is not known is found out.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+use stead_model::Revision;
+use stead_store::{CommitError, Op, Store, WatchScope};
+
+use crate::coordinators::{assert_truthful, contents, follow};
+use crate::support::proxy::{LOSES_ANSWER, LOSES_ANSWER_AND_ALL, LOSES_COMMIT, Proxy, SOUND};
+use crate::support::{Record, commit, object, put, widget};
+
+fn proxy(record: &Record) -> Proxy {
+    Proxy::new(record.postgres.as_ref().unwrap().socket_folder())
+}
+
+async fn try_create(store: &Store, name: &str) -> Result<Revision, CommitError> {
+    commit(store, vec![Op::create(widget(name, json!({})))]).await.map(|committed| committed.revision)
+}
+
+#[tokio::test]
+async fn a_lost_commit_is_refused_and_a_lost_answer_is_an_acknowledgement() {
+    let record = Record::postgres();
+    let proxy = proxy(&record);
+    let store = record.open_through(&proxy).await;
+    assert_eq!(try_create(&store, "a").await.unwrap(), Revision(1));
+    proxy.set(LOSES_COMMIT);
+    let refused = try_create(&store, "b").await.unwrap_err();
+    assert!(matches!(refused, CommitError::Engine(_)), "{refused}");
+    proxy.set(LOSES_ANSWER);
+    assert_eq!(try_create(&store, "c").await.unwrap(), Revision(2), "it is there, and was found");
+    assert_eq!(try_create(&store, "d").await.unwrap(), Revision(3));
+    let followed = follow(store.watch(Revision(0), WatchScope::default()), 3).await;
+    assert_eq!(followed, contents(&record.open().await.snapshot()));
+    assert_eq!(followed.into_keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+}
+
+#[tokio::test]
+async fn another_coordinators_batch_does_not_pass_for_the_lost_one() {
+    let record = Record::postgres();
+    let proxy = proxy(&record);
+    let (store, other) = (record.open_through(&proxy).await, record.open().await);
+    for (mode, committed) in [(LOSES_COMMIT, false), (LOSES_ANSWER, true)] {
+        proxy.set(mode);
+        let (name, others) = (format!("a{mode}"), format!("b{mode}"));
+        // The other's batch follows before the fate of the first is asked for, or takes the very revision.
+        let (lost, put) = tokio::join!(try_create(&store, &name), try_create(&other, &others));
+        assert_eq!(lost.is_ok(), committed, "{lost:?}");
+        put.unwrap();
+        assert_eq!(contents(&record.open().await.snapshot()).contains_key(&name), committed);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_which_nothing_is_heard_is_found_out_when_the_server_is_back() {
+    let record = Record::postgres();
+    let proxy = proxy(&record);
+    let (store, other) = (record.open_through(&proxy).await, record.open().await);
+    proxy.set(LOSES_ANSWER_AND_ALL);
+    let unknown = try_create(&store, "a").await.unwrap_err();
+    assert!(matches!(unknown, CommitError::Unknown(_)), "{unknown}");
+    assert!(object(&store, "a").is_none(), "what may not be there is not shown");
+    let refused = try_create(&store, "b").await.unwrap_err();
+    assert!(matches!(&refused, CommitError::Engine(error) if error.is_away()), "{refused}");
+    put(&other, widget("c", json!({}))).await;
+    let mut watcher = store.watch(Revision(0), WatchScope::default());
+    proxy.set(SOUND);
+    // Nobody writes here: it is found out all the same.
+    assert_eq!(watcher.next().await.unwrap().revision, Revision(1));
+    assert_eq!(watcher.next().await.unwrap().revision, Revision(2));
+    assert!(object(&store, "a").is_some());
+    assert_eq!(try_create(&store, "b").await.unwrap(), Revision(3));
+}
+
+/// Cut after any number of bytes, either way, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_cut_anywhere_lose_nothing_and_invent_nothing() {
+    const CUTS: usize = 150;
+    let record = Record::postgres();
+    let proxy = proxy(&record);
+    let (store, other) = (record.open_through(&proxy).await, record.open().await);
+    let mut told = Vec::new();
+    for cut in 0..CUTS {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        proxy.bytes_left.store(i64::from(u16::from_le_bytes(random) % 4_000), Ordering::SeqCst);
+        let names = [format!("w{cut:03}-a"), format!("w{cut:03}-b"), format!("w{cut:03}-c")];
+        let (first, second, third) =
+            tokio::join!(try_create(&store, &names[0]), try_create(&store, &names[1]), try_create(&other, &names[2]));
+        told.extend(names.into_iter().zip([first, second, third]));
+    }
+    proxy.bytes_left.store(-1, Ordering::SeqCst);
+    let last = put(&other, widget("last", json!({}))).await;
+    let loaded = contents(&record.open().await.snapshot());
+    assert!(assert_truthful(&told, &loaded) > 0, "no cut hit a write");
+    assert_eq!(loaded.len() as u64, last.0, "each revision made one object");
+    for store in [store, other] {
+        assert_eq!(follow(store.watch(Revision(0), WatchScope::default()), last.0).await, loaded);
+    }
+}
