@@ -170,8 +170,6 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         stalled,
         lists_too_slow,
         watches_behind,
-        list_parts: _,
-        lists_too_slow,
     } = *counters;
     let reasons = [
         ("Full", "there was no room for more connections", connections_refused),
@@ -183,7 +181,6 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         ("TooMany", "the client had too many requests at once", too_many),
         ("Unauthorized", "there was no good token, or the login was refused", unauthorized),
         ("Stalled", "the client took nothing of what it was sent", stalled),
-        ("ListTooSlow", "a large list took too long", lists_too_slow),
         ("WatchBehind", "a watch had fallen too far behind", watches_behind),
         ("ListTooSlow", "a large list took too long", lists_too_slow),
     ];
