@@ -13,10 +13,12 @@ use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
     SignedToken, Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
 };
+use tracing::{Instrument as _, Span};
 
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
+use crate::metrics::AdmissionMetrics;
 use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
 use crate::{change_object, root_object, signed_fields};
@@ -89,6 +91,7 @@ pub struct Admission {
     chain: Arc<RwLock<Arc<RootChain>>>,
     online: Arc<dyn Signer + Send + Sync>,
     environment: Environment,
+    metrics: Arc<AdmissionMetrics>,
 }
 
 impl Admission {
@@ -109,7 +112,8 @@ impl Admission {
             return Err(OpenError::NoRoot);
         }
         let chain = Arc::new(RwLock::new(Arc::new(RootChain::verify(&fleet, &versions)?)));
-        Ok(Self { store, chain, online, environment })
+        let metrics = Arc::new(AdmissionMetrics::new());
+        Ok(Self { store, chain, online, environment, metrics })
     }
 
     /// Puts the first version of the trust root into an empty record.
@@ -193,12 +197,12 @@ impl Admission {
         self.chain().newest().is_persons_key(key)
     }
 
-    /// Commits plain writes together, at one revision. What the trust root leaves to the online keys is signed here.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`]; nothing has happened then.
-    pub async fn write(
+    /// What was let in and what was not.
+    pub fn metrics(&self) -> Arc<AdmissionMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    pub(crate) async fn write_plain(
         &self,
         caller: &Caller,
         message: &str,
@@ -207,12 +211,19 @@ impl Admission {
     ) -> Result<Vec<Outcome>, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
             let transaction = self.transaction(caller, message, &writes)?;
-            let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
+            let result = if dry_run {
+                self.store.preview(transaction)
+            } else {
+                let span = commit_span(&transaction, true);
+                self.store.commit(transaction).instrument(span).await
+            };
             match result {
                 Ok(Committed { objects, .. }) => return Ok(objects),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
                 // So it is where another version of the trust root came first.
-                Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {}
+                Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {
+                    self.metrics.overtaken.inc();
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -238,21 +249,7 @@ impl Admission {
         committed.objects.into_iter().next().ok_or_else(|| invalid(&key, "the record gave no answer for it"))
     }
 
-    /// Admits a Change that owners signed.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Refused`] says which check failed; nothing has happened then.
-    pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
-        self.submit_if(caller, submission, &[], dry_run).await
-    }
-
-    /// Admits a Change that owners signed, where what it depends on holds at that moment.
-    ///
-    /// # Errors
-    ///
-    /// As [`Admission::submit`], and [`WriteError::Precondition`].
-    pub async fn submit_if(
+    pub(crate) async fn submit_signed(
         &self,
         caller: &Caller,
         submission: &Submission,
@@ -265,10 +262,13 @@ impl Admission {
                 let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
                 return Ok(Submitted { change: None, outcomes: preview.objects });
             }
-            match self.store.commit(transaction).await {
+            let span = commit_span(&transaction, false);
+            match self.store.commit(transaction).instrument(span).await {
                 Ok(committed) => return self.submitted(id, committed).await,
                 // Another version of the trust root came first: what it says is asked anew.
-                Err(CommitError::RootMoved { .. }) => {}
+                Err(CommitError::RootMoved { .. }) => {
+                    self.metrics.overtaken.inc();
+                }
                 Err(error) => return Err(told_apart(error, preconditions)),
             }
         }
@@ -285,7 +285,9 @@ impl Admission {
     ) -> Result<(String, Transaction), WriteError> {
         let now = self.environment.now();
         let (chain, snapshot) = (self.chain(), self.store.snapshot());
-        let admitted = stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now)?;
+        let verify = || stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now);
+        let admitted = tracing::info_span!("verify").in_scope(verify)?;
+        self.metrics.signatures_verified.inc_by(submission.statement.signatures.len() as u64);
         let mut ops = checks(preconditions)?;
         ops.extend(self.ops_of(&snapshot, &admitted)?);
         let id = admitted.statement.statement.id.clone();
@@ -296,6 +298,7 @@ impl Admission {
     }
 
     async fn submitted(&self, id: String, committed: Committed) -> Result<Submitted, WriteError> {
+        tracing::info!(change = %id, revision = committed.revision.0, "committed");
         let reference = stead_store::ChangeReference::Id(id);
         let change = match self.store.change(reference).await? {
             Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),
@@ -316,6 +319,7 @@ impl Admission {
         let object = root_object(&root)?;
         let transaction = Transaction { root: Some(root), ..Transaction::unsigned(self.environment.now(), Vec::new()) };
         self.store.commit(transaction).await?;
+        self.metrics.roots.inc();
         tracing::info!(object = %object.metadata.name, "a new version of the trust root");
         Ok(object)
     }
@@ -446,6 +450,16 @@ impl Admission {
             seal: Box::new(seal),
         })
     }
+}
+
+/// The span of what the record does with a transaction; none where it holds no Change. A Change that the coordinator signs itself
+/// begins with the request around it, which is told so.
+fn commit_span(transaction: &Transaction, begins: bool) -> Span {
+    let Some(change) = &transaction.change else { return Span::none() };
+    if begins {
+        Span::current().record("change", &change.id).record("root", true);
+    }
+    tracing::info_span!("commit", change = %change.id)
 }
 
 enum Sorted {

@@ -19,9 +19,11 @@
 
 mod admission;
 mod change_object;
+mod counted;
 mod encoding;
 mod environment;
 mod error;
+mod metrics;
 mod precondition;
 mod root_object;
 mod rule;
@@ -32,6 +34,7 @@ pub use change_object::change_object;
 pub use encoding::{MalformedRecord, bundle_of_change, bundle_rows, decode_signatures};
 pub use environment::{Environment, RandomSource};
 pub use error::WriteError;
+pub use metrics::{AdmissionMetrics, RefusalLabels, SignerLabels};
 pub use precondition::{PRECONDITIONS_MAX, Precondition};
 pub use root_object::root_object;
 pub use rule::{Rule, is_signed};

@@ -191,7 +191,7 @@ mod tests {
             ("/stead/v1/ticket", "post", true),
             ("/healthz", "delete", false),
             ("/metrics", "get", true),
-            ("/nothing", "get", false),
+            ("/logs", "get", false),
             ("/api/v1/namespaces", "get", false),
         ] {
             let attributes = NonResourceAttributes { path: path.into(), verb: verb.into() };

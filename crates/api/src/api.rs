@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stead_admission::{Admission, Caller};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::counters::{Counters, CountersSnapshot};
 use crate::gate::{Class, Gate, Permit};
@@ -25,11 +27,15 @@ use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
 use crate::recent::RecentChanges;
+use crate::request_id::RequestId;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::token::{self, Bearer, Checked};
 use crate::turns::Turns;
 use crate::{documents, metrics, metrics::ApiMetrics, serve};
+
+/// Bytes of a path that go into the log: the longest that an honest client has.
+const PATH_BYTES_LOGGED_MAX: usize = 512;
 
 /// What only the running coordinator knows: the floors beside this one stand behind it.
 pub trait Fleet: Send + Sync {
@@ -98,11 +104,12 @@ impl Api {
         (admission.environment().random)(&mut nonce_key);
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
         let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
-        let (lanes, metrics) = (Lanes::new(limits.lists_per_client_max), Arc::default());
+        let (lanes, tokens) = (Lanes::new(limits.lists_per_client_max), Mutex::default());
+        let metrics = Arc::new(ApiMetrics::new());
         let inner = Inner {
             admission,
             fleet,
-            tokens: Mutex::default(),
+            tokens,
             nonces,
             limits,
             counters,
@@ -192,9 +199,21 @@ impl Api {
 
     /// Serves one request.
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
+        let id = RequestId::new(self);
+        let span = request_span(id, &request);
+        let mut answer = self.serve(peer, request).instrument(span.clone()).await;
+        id.mark(&mut answer);
+        span.record("status", answer.status().as_u16());
+        span.in_scope(|| tracing::debug!("answered"));
+        answer
+    }
+
+    async fn serve(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         self.count().requests.add();
         let head = request.method() == Method::HEAD;
         let (class, begun) = (metrics::class(request.method(), request.uri().query()), tokio::time::Instant::now());
+        // A watch counts for itself, since it goes on after its answer has begun.
+        let _in_flight = (class != "watch").then(|| self.inner.metrics.enter(class));
         let mut answer = match self.admit(peer, request).await {
             Ok((call, route)) => dispatch(call, route).await,
             Err(error) => Err(error),
@@ -314,6 +333,14 @@ fn is_large_submission(route: &Route, parts: &Parts, limits: &Limits) -> bool {
         && matches!(route, Route::Objects(ObjectsRoute { resource, name: None, .. }) if resource.is_change());
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     submits && length.is_none_or(|length| length > limits.body_bytes_max)
+}
+
+/// What is said of a request in logs and traces. Its path names objects; its query, headers and body are left out, since a client may
+/// put anything there. `change` and `root` are for whoever learns that the request makes a Change.
+fn request_span(id: RequestId, request: &Request<Incoming>) -> Span {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let path = path.get(..PATH_BYTES_LOGGED_MAX).unwrap_or(path);
+    tracing::info_span!("request", request = %id, method, path, change = Empty, root = Empty, status = Empty)
 }
 
 async fn dispatch(call: Call, route: Route) -> ApiResult<Answer> {

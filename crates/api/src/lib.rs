@@ -48,6 +48,7 @@ mod protobuf;
 mod query;
 mod recent;
 mod render;
+mod request_id;
 mod resource;
 mod response;
 mod row;

@@ -126,7 +126,11 @@ impl Query {
             watch: self.flag("watch")?.unwrap_or(false),
             bookmarks: self.flag("allowWatchBookmarks")?.unwrap_or(false),
             initial_events: self.flag("sendInitialEvents")?,
-            timeout_seconds: self.number::<i64>("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
+            // 0 means the server's own, as with Kubernetes.
+            timeout_seconds: self
+                .number::<i64>("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0),
         };
         options.check()?;
         Ok(options)
@@ -222,6 +226,8 @@ mod tests {
         let query = Query::parse("fieldSelector=metadata.name%3Dm1&watch&limit=-1").unwrap();
         let options = query.list_options().unwrap();
         assert!(options.watch && options.limit == 0);
+        let timeout = |text: &str| Query::parse(text).unwrap().list_options().unwrap().timeout_seconds;
+        assert_eq!((timeout("timeoutSeconds=5"), timeout("timeoutSeconds=0"), timeout("")), (Some(5), None, None));
         assert_eq!(options.fields.requirements.len(), 1);
     }
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 use stead_admission::Precondition;
 use stead_model::{Digest, Object, ObjectKey, registry};
 use stead_trust::{Authorship, ENTRIES_MAX, Salt, Signer, StatementBuilder, Submission};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use ulid::Ulid;
 
 use crate::cli::Signing;
@@ -86,14 +88,19 @@ pub(crate) async fn sign_and_send_with(
     signing: &Signing,
 ) -> Result<Sent, Failure> {
     let fleet = fleet(settings)?;
-    let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
-    let mut sequences = draft.sequences.clone();
-    if !missing.is_empty() {
-        sequences.extend(history::sequences(client, &missing).await?);
-    }
-    let now = Timestamp::now();
-    let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
-    send(client, &submission, &draft.preconditions, now, signing.dry_run).await
+    let work = async {
+        let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
+        let mut sequences = draft.sequences.clone();
+        if !missing.is_empty() {
+            sequences.extend(history::sequences(client, &missing).await?);
+        }
+        let now = Timestamp::now();
+        let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
+        let sent = send(client, &submission, &draft.preconditions, now, signing.dry_run);
+        sent.instrument(tracing::info_span!("submit")).await
+    };
+    // The first span of the Change's trace. Its id is known when the statement is made.
+    work.instrument(tracing::info_span!("change", change = Empty, root = true)).await
 }
 
 fn submission(
@@ -108,6 +115,7 @@ fn submission(
     let (first, _) = signers.split_first().ok_or_else(|| Failure::user("there is no key to sign with; name one with --key"))?;
     let authorship = Authorship::Person { author: first.public_key().clone() };
     let id = change_id(now)?;
+    tracing::Span::current().record("change", &id);
     let mut builder = StatementBuilder::new(fleet, &id, now, signing.admit_within.after(now), &signing.message, authorship);
     let build = |error: stead_trust::BuildError| Failure::of(FailureKind::User, error);
     let next = |key: &ObjectKey| sequences.get(key).copied().unwrap_or_default().saturating_add(1);
@@ -121,7 +129,10 @@ fn submission(
     let bytes = unsigned.entries.iter().map(|entry| entry.object.as_ref().map_or(0, Vec::len)).sum();
     check_size(unsigned.entries.len(), bytes)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
-    unsigned.sign(&signers).map_err(|error| Failure::of(FailureKind::User, error))
+    let sign = || unsigned.sign(&signers).map_err(|error| Failure::of(FailureKind::User, error));
+    let signed = tracing::info_span!("sign").in_scope(sign)?;
+    tracing::info!(change = id, "signed");
+    Ok(signed)
 }
 
 /// A signed change, and what stands beside it.

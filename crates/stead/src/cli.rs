@@ -3,6 +3,7 @@
 mod change;
 mod history;
 mod objects;
+mod store;
 mod trust;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub(crate) use self::change::{
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
 use crate::config::SettingFlags;
@@ -142,6 +144,9 @@ pub(crate) enum Command {
     /// The trust root: whose keys may say what
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// The record's database: move it to another, prove that two are the same
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The settings of this command line
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -19,6 +19,7 @@ mod man;
 mod plan;
 mod show;
 mod status;
+mod store;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
@@ -31,18 +32,23 @@ pub(crate) mod wait;
 mod watch;
 
 use std::io::Write as _;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
-use crate::{Outcome, logging};
+use crate::trace::TraceMetrics;
+use crate::{Outcome, logging, trace};
 
 /// What every command has.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) terminal: Terminal,
+    pub(crate) traces: Arc<TraceMetrics>,
 }
 
 impl Context {
@@ -77,8 +83,15 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
     }
     let settings = Settings::load(&cli.settings)?;
     let daemon = matches!(cli.command, Command::Coordinator(_) | Command::Agent(_));
-    logging::start(&settings, terminal, daemon)?;
-    let context = Context { settings, terminal };
+    let service = match &cli.command {
+        Command::Coordinator(_) => "stead-coordinator",
+        Command::Agent(_) => "stead-agent",
+        _ => "stead",
+    };
+    let counted = Arc::default();
+    let (collecting, exporting) = trace::open(&settings, service, &counted)?.unzip();
+    logging::start(&settings, terminal, daemon, collecting)?;
+    let context = Context { settings, terminal, traces: counted };
     // A coordinator uses every core; all else has one thing to do at a time, and an agent should be small.
     let mut builder = match &cli.command {
         Command::Coordinator(_) => tokio::runtime::Builder::new_multi_thread(),
@@ -86,7 +99,17 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
     };
     let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal(format!("the runtime cannot start: {error}")))?;
-    runtime.block_on(dispatch(&context, cli.command))
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let exporting = exporting.map(|exporting: trace::Exporting| tokio::spawn(exporting.run(stop.clone())));
+        let outcome = dispatch(&context, cli.command).await;
+        stop.cancel();
+        if let Some(exporting) = exporting {
+            // It ends within its limit; what broke it down has been told of by its panic.
+            let _ = exporting.await;
+        }
+        outcome
+    })
 }
 
 async fn dispatch(context: &Context, command: Command) -> Outcome {
@@ -116,6 +139,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
+        Command::Store(command) => store::run(context, command).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
         Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),

@@ -14,7 +14,7 @@ use stead_model::Digest;
 
 pub(crate) use self::file::write_values;
 pub(crate) use self::flags::SettingFlags;
-pub(crate) use self::location::home;
+pub(crate) use self::location::{expand, home};
 pub(crate) use self::table::{SETTINGS, Setting};
 use crate::failure::{Failure, FailureKind};
 use crate::output::Format;
@@ -160,6 +160,11 @@ impl Settings {
         self.text("log_format") == Some("json")
     }
 
+    /// Where traces are sent, if anywhere.
+    pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
+        self.text("otlp_endpoint")
+    }
+
     /// The folder for what may be lost: tokens.
     pub(crate) fn cache_dir(&self) -> PathBuf {
         location::expand(self.text("cache_dir").unwrap_or_default())
@@ -168,6 +173,20 @@ impl Settings {
     /// The folder for what may not be lost: a coordinator's record, an agent's memory.
     pub(crate) fn state_dir(&self) -> PathBuf {
         location::expand(self.text("state_dir").unwrap_or_default())
+    }
+
+    /// The record, where one is named.
+    pub(crate) fn store(&self) -> Option<&str> {
+        self.text("store")
+    }
+
+    /// Whether the record's name was typed, so that it stands in the list of processes.
+    pub(crate) fn store_was_typed(&self) -> bool {
+        matches!(self.resolved.get("store"), Some(Resolved { origin: Origin::Flag(_), .. }))
+    }
+
+    pub(crate) fn store_password_file(&self) -> Option<PathBuf> {
+        self.text("store_password_file").map(location::expand)
     }
 
     pub(crate) fn request_timeout_seconds(&self) -> u64 {

@@ -31,11 +31,13 @@ mod metrics;
 mod online_key;
 mod output;
 mod private_file;
+mod record;
 mod resign;
 mod root_file;
 mod signer;
 mod terminal;
 mod token;
+mod trace;
 
 use std::process::ExitCode as ProcessExitCode;
 

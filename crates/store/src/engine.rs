@@ -50,6 +50,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Forgets the steps up to and including a revision.
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>>;
 
+    /// Sessions of coordinators that are connected beside this one, as far as can be seen.
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>>;
+
+    /// Begins to fill an empty record with another's rows.
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>>;
+
     /// Lets go of the database, and of the lock that keeps other coordinators off where there is one.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -77,6 +83,12 @@ pub trait Reading: Send {
     /// The steps after a revision, **newest first**.
     fn history_after(&mut self, revision: Revision) -> BoxStream<'_, Result<HistoryRow, EngineError>>;
 
+    /// Every Change, oldest first.
+    fn changes(&mut self) -> BoxStream<'_, Result<Change, EngineError>>;
+
+    /// Every entry, by its Change's revision and its index.
+    fn entries(&mut self) -> BoxStream<'_, Result<Entry, EngineError>>;
+
     /// Ends it. One that is only dropped ends, too, and may cost the engine a connection.
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
     where
@@ -101,6 +113,17 @@ pub trait Turn: Send {
 
     /// Ends the turn with nothing written.
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
+    where
+        Self: 'a;
+}
+
+/// An empty record that is filled, all at once for whoever looks at it. One that is dropped has filled in nothing.
+pub trait Import: Send {
+    /// Adds rows, which must not be there yet; what a batch says of revisions and terms is not looked at.
+    fn add<'a>(&'a mut self, rows: &'a Batch) -> BoxFuture<'a, Result<(), EngineError>>;
+
+    /// Makes it the record that `meta` describes, durably.
+    fn finish<'a>(self: Box<Self>, meta: &'a Meta) -> BoxFuture<'a, Result<(), EngineError>>
     where
         Self: 'a;
 }

@@ -41,6 +41,8 @@
 //! ```
 
 mod columns;
+mod copy;
+mod digest;
 mod engine;
 mod evaluate;
 mod follow;
@@ -60,7 +62,9 @@ mod view;
 mod watch;
 mod writer;
 
-pub use engine::{CommitFailure, Engine, EngineError, Moved, Reading, Turn};
+pub use copy::{CopyError, CopyProgress, copy};
+pub use digest::{RecordDigest, TableDigest, digest};
+pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use open_error::OpenError;
 pub use postgres::PostgresEngine;
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};

@@ -1,5 +1,6 @@
 //! The record in one SQLite file, with its write-ahead log: the engine of a coordinator that stands alone.
 
+mod import;
 mod lock;
 mod migration;
 mod read;
@@ -19,9 +20,10 @@ use sqlx::{ConnectOptions, Connection};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 
-use crate::engine::{Engine, EngineError, Moved, Reading, Turn};
+use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
 use crate::rows::{Change, ChangeReference, Entry, Meta};
+use import::SqliteImport;
 use lock::FileLock;
 use read::SqliteReading;
 use write::SqliteTurn;
@@ -160,6 +162,15 @@ impl Engine for SqliteEngine {
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         self.compact_through(through).boxed()
+    }
+
+    /// The lock keeps them off.
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {
+        std::future::ready(Ok(0)).boxed()
+    }
+
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
+        async { Ok(Box::new(SqliteImport::begin(self).await?) as Box<dyn Import>) }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -15,6 +15,7 @@ use crate::fields::FieldMatcher;
 use crate::limits::Limits;
 use crate::lines;
 use crate::media::Form;
+use crate::metrics::InFlight;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
 use crate::render::Renderer;
@@ -95,6 +96,7 @@ pub(super) struct Teller {
     only: Option<Bytes>,
     /// Whether a table's columns have not been told yet.
     pub(super) first: bool,
+    _open: InFlight,
 }
 
 /// The client is gone, or was told why the watch ends.
@@ -105,7 +107,8 @@ impl Teller {
     pub(super) fn start(call: Call, renderer: Renderer) -> (Self, Answer) {
         let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
         let client = call.permit.client().to_owned();
-        let teller = Self { api: call.api, client, renderer, sender, chunk: Vec::new(), only: None, first: true };
+        let open = call.api.metrics().enter("watch");
+        let teller = Self { api: call.api, client, renderer, sender, chunk: Vec::new(), only: None, first: true, _open: open };
         let mut answer = Answer::new(ResponseBody::Lines { lines, _permit: call.permit });
         *answer.status_mut() = StatusCode::OK;
         answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -23,7 +23,7 @@ pub(crate) struct Setting {
 }
 
 /// Every setting.
-pub(crate) const SETTINGS: [Setting; 11] = [
+pub(crate) const SETTINGS: [Setting; 14] = [
     Setting {
         name: "server",
         flag: "server",
@@ -109,6 +109,17 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         doc: "How the log is written",
     },
     Setting {
+        name: "otlp_endpoint",
+        flag: "otlp-endpoint",
+        short: None,
+        env: "STEAD_OTLP_ENDPOINT",
+        value_type: ValueType::Url,
+        default: "",
+        several: false,
+        doc: "Where traces are sent: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as \
+              http://localhost:4318. Default: $OTEL_EXPORTER_OTLP_ENDPOINT; without either there are no traces",
+    },
+    Setting {
         name: "state_dir",
         flag: "state-dir",
         short: None,
@@ -117,6 +128,28 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         default: "/var/lib/stead",
         several: false,
         doc: "The folder in which a coordinator keeps its record and an agent its memory",
+    },
+    Setting {
+        name: "store",
+        flag: "store",
+        short: None,
+        env: "STEAD_STORE",
+        value_type: ValueType::Text,
+        default: "",
+        several: false,
+        doc: "The record: a file, or a PostgreSQL database as postgres://USER@HOST:PORT/DATABASE, which several coordinators may share. \
+              Default: record.db in the state directory",
+    },
+    Setting {
+        name: "store_password_file",
+        flag: "store-password-file",
+        short: None,
+        env: "STEAD_STORE_PASSWORD_FILE",
+        value_type: ValueType::Path,
+        default: "",
+        several: false,
+        doc: "A file whose first line is the password for the record's PostgreSQL database; without one PGPASSFILE and ~/.pgpass are \
+              asked",
     },
     Setting {
         name: "cache_dir",

@@ -11,6 +11,7 @@ use stead_control::Control;
 use stead_wire::{CoordinatorHandle, Counters, RelayCounters};
 
 use super::{Metrics, ProcessMetrics, set};
+use crate::trace::TraceMetrics;
 
 /// Why somebody was turned away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -129,12 +130,18 @@ pub(crate) struct Sources {
     pub(crate) wire: CoordinatorHandle,
     /// The relay's counts; none where there is no relay.
     pub(crate) relay: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>>,
+    pub(crate) traces: Arc<TraceMetrics>,
 }
 
 /// All metrics of a coordinator.
 pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     let mut metrics = Metrics::new();
     metrics.add(api.metrics(), |_| {});
+    metrics.add(sources.admission.metrics(), |_| {});
+    let controllers = sources.control.clone();
+    metrics.add(sources.control.metrics(), move |_| {
+        controllers.metrics();
+    });
     let counted = api.clone();
     metrics.add(Arc::<PortMetrics>::default(), move |group| port(group, &counted.counters()));
     let wire = sources.wire.clone();
@@ -146,6 +153,7 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
     let (admission, control) = (sources.admission.clone(), sources.control.clone());
     metrics.add(Arc::<FleetMetrics>::default(), move |group| fleet(group, &admission, &control));
+    metrics.add(Arc::clone(&sources.traces), |_| {});
     metrics.add(Arc::<ProcessMetrics>::default(), ProcessMetrics::refresh);
     metrics
 }

@@ -14,6 +14,7 @@ mod history;
 mod host_keys;
 mod kubectl;
 mod liveness;
+mod postgres;
 mod preconditions;
 mod process;
 mod prune;

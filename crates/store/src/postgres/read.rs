@@ -9,7 +9,7 @@ use stead_model::{ObjectKey, Revision};
 use tokio::sync::MutexGuard;
 
 use super::PostgresEngine;
-use super::connection::{ANSWER_SECONDS_MAX, Server, TURN_SECONDS_MAX};
+use super::connection::{ANSWER_SECONDS_MAX, SESSION_NAME, Server, TURN_SECONDS_MAX};
 use super::migration::supported;
 use crate::columns::{self, CHANGE_COLUMNS, signed};
 use crate::engine::{EngineError, Reading};
@@ -179,6 +179,18 @@ impl Reading for PgReading<'_> {
         self.rows(sqlx::query(sql).bind(signed(revision.0)), columns::step)
     }
 
+    fn changes(&mut self) -> BoxStream<'_, Result<Change, EngineError>> {
+        let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
+                   ORDER BY revision";
+        self.rows(sqlx::query(sql), columns::change)
+    }
+
+    fn entries(&mut self) -> BoxStream<'_, Result<Entry, EngineError>> {
+        let sql = "SELECT revision, leaf_index, kind, namespace, name, sequence, operation, leaf, proof, object FROM stead.entries \
+                   ORDER BY revision, leaf_index";
+        self.rows(sqlx::query(sql), |row| columns::entry(row, 0))
+    }
+
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
     where
         Self: 'a,
@@ -210,6 +222,14 @@ pub(super) async fn meta(engine: &PostgresEngine) -> Result<Meta, EngineError> {
     let sql = "SELECT last_revision, compacted_revision, leader_term, incarnation, batch FROM stead.meta";
     let row = sqlx::query(sql).fetch_one(&engine.readers);
     meta_row(&engine.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
+}
+
+/// Sessions that are called as a coordinator's are. Those of other roles are seen as far as the server shows them.
+pub(super) async fn others(engine: &PostgresEngine) -> Result<u64, EngineError> {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1";
+    let count = sqlx::query_scalar::<_, i64>(sql).bind(SESSION_NAME).fetch_one(&engine.readers);
+    let count = engine.server.within(ANSWER_SECONDS_MAX, READING, count).await?;
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 pub(super) async fn known_changes(

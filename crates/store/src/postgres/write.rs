@@ -113,7 +113,7 @@ async fn move_on(server: &Server, connection: &mut PgConnection, batch: &Batch) 
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-fn statements(batch: &Batch) -> Vec<Statement<'_>> {
+pub(super) fn statements(batch: &Batch) -> Vec<Statement<'_>> {
     let mut all = Vec::new();
     object_statements(batch, &mut all);
     for rows in batch.history.chunks(ROWS_PER_STATEMENT) {

@@ -89,6 +89,18 @@ impl Reading for SqliteReading {
         rows.map(|row| columns::step(&row.map_err(reading)?)).boxed()
     }
 
+    fn changes(&mut self) -> BoxStream<'_, Result<Change, EngineError>> {
+        let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM changes \
+                   ORDER BY revision";
+        sqlx::query(sql).fetch(&mut *self.0).map(|row| columns::change(&row.map_err(reading)?)).boxed()
+    }
+
+    fn entries(&mut self) -> BoxStream<'_, Result<Entry, EngineError>> {
+        let sql = "SELECT revision, leaf_index, kind, namespace, name, sequence, operation, leaf, proof, object FROM entries \
+                   ORDER BY revision, leaf_index";
+        sqlx::query(sql).fetch(&mut *self.0).map(|row| columns::entry(&row.map_err(reading)?, 0)).boxed()
+    }
+
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
     where
         Self: 'a,

@@ -68,6 +68,15 @@ impl Record {
         }
     }
 
+    /// As a command opens it that is no coordinator.
+    pub(crate) async fn engine_offline(&self) -> Arc<dyn Engine> {
+        if self.url.is_empty() {
+            self.engine().await
+        } else {
+            Arc::new(PostgresEngine::open_offline(&self.url, None).await.unwrap())
+        }
+    }
+
     pub(crate) async fn open(&self) -> Store {
         self.open_with(Options::default()).await
     }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use stead_model::{ObjectKey, Revision};
-use stead_store::{Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Meta, Moved, Reading, Turn};
+use stead_store::{
+    Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Turn,
+};
 
 pub(crate) const SOUND: u8 = 0;
 pub(crate) const FAILS_BEFORE_COMMIT: u8 = 1;
@@ -127,6 +129,14 @@ impl Engine for Flaky {
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         self.inner.compact(through)
+    }
+
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {
+        self.inner.others()
+    }
+
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
+        self.inner.import()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
