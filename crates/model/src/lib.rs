@@ -53,7 +53,7 @@ pub use condition::{Condition, ConditionStatus, set_condition};
 pub use digest::{Digest, DigestError};
 pub use duration::{Age, age};
 pub use field::SelectableField;
-pub use info::{Kind, KindInfo, ParseError, Registry, registry, reviews};
+pub use info::{Kind, KindInfo, META_MAP_BYTES_MAX, ParseError, Registry, registry, reviews};
 pub use key::{Generation, GroupKind, ObjectKey, Revision};
 pub use kinds::change::{Change, ChangeEntry, ChangeSpec, ChangeStatus};
 pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus};

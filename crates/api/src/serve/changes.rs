@@ -129,7 +129,7 @@ async fn value(api: &Api, change: &Change) -> ApiResult<Value> {
 async fn everything(call: Call, renderer: Renderer, wanted: Wanted, place: Place) -> ApiResult<Answer> {
     let ends = Instant::now() + Duration::from_millis(call.api.limits().list_milliseconds_max);
     let lane = tokio::time::timeout_at(ends, call.api.lanes().enter(call.permit.client())).await;
-    let lane = lane.map_err(|_| ApiError::too_many("other large lists of this client are being sent; try again later"))?;
+    let lane = lane.map_err(|_| super::parts::busy())?;
     let (first, next) = page(&call.api, &wanted, place.before, PAGE_CHANGES_MAX).await?;
     let limit = if wanted.options.limit == 0 { usize::MAX } else { wanted.options.limit };
     if next.is_none() {
@@ -188,7 +188,7 @@ fn watch(call: Call, renderer: Renderer, wanted: Wanted) -> Answer {
         Some(revision) if revision > 0 => Revision(revision),
         _ => current,
     };
-    let plan = Plan::new(&wanted.options);
+    let plan = Plan::new(&wanted.options, call.api.limits());
     let (teller, answer) = Teller::start(call, renderer);
     let watch = Watch { teller, wanted, cursor, initial_end: plan.end_of_initial_events.then_some(current) };
     tokio::spawn(watch.run(plan));

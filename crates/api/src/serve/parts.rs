@@ -28,7 +28,6 @@ const QUEUE_PARTS_MAX: usize = 2;
 /// Makes a list. What is small after all comes whole.
 pub(super) async fn serve(call: Call, listing: Listing) -> ApiResult<Answer> {
     let ends = Instant::now() + Duration::from_millis(call.api.limits().list_milliseconds_max);
-    let busy = || ApiError::too_many("other large lists are being made; try again later, or ask for pages of 500 (limit=500)");
     let lane = call.api.lanes().enter(call.permit.client());
     let Ok(lane) = tokio::time::timeout_at(ends, lane).await else {
         call.api.count().lists_too_slow.add();
@@ -55,6 +54,12 @@ pub(super) async fn serve(call: Call, listing: Listing) -> ApiResult<Answer> {
     let maker = Maker { api: call.api, renderer, client, objects: objects.into(), sender, ends, _lane: lane };
     tokio::spawn(maker.run(out, made));
     Ok(response::parts(parts, call.permit))
+}
+
+/// What a client is told whose turn did not come.
+pub(super) fn busy() -> ApiError {
+    let message = "other large lists are being made; try again later, or ask for pages of 500 (limit=500)";
+    ApiError::too_many(message).past("LIST_SECONDS_MAX")
 }
 
 /// A turn of the client's, unless it takes too long to come.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
-use crate::limits::WATCH_SECONDS_MAX;
+use crate::limits::Limits;
 use crate::lines;
 use crate::media::Form;
 use crate::metrics::InFlight;
@@ -51,7 +51,7 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
         _ => snapshot.revision(),
     };
     let watcher = store.watch(after, scope);
-    let plan = Plan::new(&options);
+    let plan = Plan::new(&options, call.api.limits());
     let (teller, answer) = Teller::start(call, renderer);
     let initial = initial.then(|| Initial { snapshot, route: route.clone(), options, matcher });
     tokio::spawn(teller.run(watcher, initial, plan));
@@ -74,12 +74,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(options: &ListOptions) -> Self {
-        let seconds = options.timeout_seconds.unwrap_or(WATCH_SECONDS_MAX).min(WATCH_SECONDS_MAX);
+    pub(super) fn new(options: &ListOptions, limits: &Limits) -> Self {
+        let asked = options.timeout_seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000));
         Self {
             bookmarks: options.bookmarks,
             end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
-            ends: Instant::now() + Duration::from_secs(seconds),
+            ends: Instant::now() + Duration::from_millis(asked.min(limits.watch_milliseconds_max)),
         }
     }
 }
@@ -155,7 +155,7 @@ impl Teller {
     async fn initial(&mut self, initial: Initial, end: bool) -> Result<(), Ended> {
         let limit = Duration::from_millis(self.api.limits().list_milliseconds_max);
         let Some(turn) = super::parts::turn(&self.api, &self.client, Instant::now() + limit).await else {
-            return self.refuse(&ApiError::too_many("large lists are being made; watch again later")).await;
+            return self.refuse(&super::parts::busy()).await;
         };
         let selected = tokio::task::spawn_blocking(move || {
             let _turn = turn;
