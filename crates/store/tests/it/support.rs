@@ -60,6 +60,11 @@ impl Record {
         Store::open(engine, Options::default()).await.unwrap()
     }
 
+    /// How another process is told where it is.
+    pub(crate) fn place(&self) -> String {
+        if self.url.is_empty() { self.path().display().to_string() } else { self.url.clone() }
+    }
+
     pub(crate) async fn engine(&self) -> Arc<dyn Engine> {
         if self.url.is_empty() {
             Arc::new(SqliteEngine::open(&self.path()).await.unwrap())
