@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod proposals;
 mod refusals;
 #[cfg(test)]
 mod roots;
