@@ -32,8 +32,13 @@ impl Admission {
         };
         self.check_signatures(&proposal, &submission.statement.signatures)?;
         let assessment = self.assess(submission)?;
-        if let Standing::NeedsSigning { taken } = assessment.standing {
-            return Err(stead_trust::AdmissionError::NeedsSigning { taken }.into());
+        let admit_before = statement.admit_before;
+        match assessment.standing {
+            Standing::NeedsSigning { taken } => return Err(stead_trust::AdmissionError::NeedsSigning { taken }.into()),
+            Standing::Expired => {
+                return Err(stead_trust::AdmissionError::Expired { admit_before, now: self.environment().now() }.into());
+            }
+            Standing::Ready | Standing::Waiting => {}
         }
         if self.waiting().len() >= PROPOSALS_WAITING_MAX {
             return Err(ProposalError::TooMany.into());
@@ -46,7 +51,7 @@ impl Admission {
         }
         tracing::info!(proposal = %name, by = %caller.name, signed = %status.signed, "a proposal");
         self.write_proposal(&proposal, Expect::Absent).await?;
-        self.settle(caller, &name).await
+        self.settled(caller, &name).await
     }
 
     /// Adds signatures to a proposal; with the last one that was missing it is admitted.
@@ -66,13 +71,10 @@ impl Admission {
                 }
             }
             proposal.spec.signatures = held.iter().map(Signature::to_armor).collect();
-            let submission = submission_of(&proposal)?;
-            let present = proposal.status.take().unwrap_or_default();
-            proposal.status = Some(status_of(&self.assess_any(&submission), false, &present, self.environment().now()));
             match self.write_proposal(&proposal, Expect::Revision(revision)).await {
                 Err(WriteError::Commit(CommitError::Conflict { .. })) => {}
                 Err(error) => return Err(error),
-                Ok(()) => return self.settle(caller, name).await,
+                Ok(()) => return self.settled(caller, name).await,
             }
         }
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
@@ -121,6 +123,14 @@ impl Admission {
             self.store().commit(Transaction::unsigned(self.environment().now(), ops)).await?;
         }
         Ok(())
+    }
+
+    /// The same where the review may have been there first: it is then as that left it.
+    async fn settled(&self, caller: &Caller, name: &str) -> Result<Object, WriteError> {
+        match self.settle(caller, name).await {
+            Err(WriteError::Proposal(ProposalError::Decided { .. })) => self.proposal_object(name),
+            other => other,
+        }
     }
 
     /// Brings a proposal to where it belongs, and gives it as it is then.

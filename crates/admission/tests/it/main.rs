@@ -5,6 +5,8 @@ mod fleet;
 #[cfg(test)]
 mod inbox;
 #[cfg(test)]
+mod proposals;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod roots;
