@@ -1,5 +1,6 @@
 //! Why a write is refused.
 
+use crate::proposal::ProposalError;
 use stead_model::{ObjectError, ObjectKey};
 use stead_store::{CommitError, EngineError};
 use stead_trust::{AdmissionError, BuildError, RootError, SignDocumentError};
@@ -48,6 +49,9 @@ pub enum WriteError {
     /// The signatures, the roles, or the statement say no.
     #[error(transparent)]
     Refused(#[from] AdmissionError),
+    /// It cannot be done with this proposal.
+    #[error(transparent)]
+    Proposal(#[from] ProposalError),
     /// The new version of the trust root does not follow from the last.
     #[error(transparent)]
     RootRefused(#[from] RootError),

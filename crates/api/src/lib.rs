@@ -36,6 +36,7 @@ mod instant;
 mod lanes;
 mod limits;
 mod lines;
+mod meaning;
 mod media;
 mod metrics;
 mod nonce;
@@ -73,6 +74,7 @@ pub use limits::{
     SELECTOR_BYTES_MAX, SELECTOR_TERMS_MAX, SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX, WATCHES_PER_CLIENT_MAX,
     WRITE_STALL_SECONDS_MAX, WRITES_PER_CLIENT_MAX,
 };
+pub use meaning::{Meaning, Refusal, Verb};
 pub use metrics::{ApiMetrics, ClassLabels, RequestLabels};
 pub use server::{BindError, Server};
 pub use tls::{KeysError, ServingKeys};

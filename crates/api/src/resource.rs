@@ -40,6 +40,8 @@ const VERBS_OF_REVIEWS: &[&str] = &["create"];
 const VERBS_OF_CHANGES: &[&str] = &["create", "get", "list", "watch"];
 /// Verbs of trust roots, likewise; there is a new one once in years.
 const VERBS_OF_ROOTS: &[&str] = &["create", "get", "list"];
+/// Verbs of the kinds that only the coordinator writes.
+const VERBS_OF_READ_ONLY: &[&str] = &["get", "list", "watch"];
 
 impl Resource {
     /// Everything that is served; groups in the order of the registry.
@@ -82,6 +84,7 @@ impl Resource {
             _ if self.is_trust_root() => VERBS_OF_ROOTS,
             _ if self.is_review() => VERBS_OF_REVIEWS,
             _ if self.is_namespace() => VERBS_OF_NAMESPACES,
+            _ if self.info.read_only => VERBS_OF_READ_ONLY,
             _ => VERBS,
         }
     }

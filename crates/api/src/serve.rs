@@ -6,6 +6,7 @@ mod create;
 mod documents;
 mod history;
 mod parts;
+mod proposals;
 mod read;
 mod refused;
 mod remove;

@@ -186,6 +186,7 @@ impl Control {
             () = upkeep::watch_liveness(shared, &wire, started) => {}
             () = upkeep::count_profiles(shared) => {}
             () = upkeep::follow_roots(shared, &wire) => {}
+            () = upkeep::review_proposals(shared) => {}
             () = upkeep::tidy_up(shared) => {}
             () = lead::run(shared, alone) => {}
             () = presence::run(shared, &wire, &presence, alone) => {}

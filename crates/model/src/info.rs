@@ -286,6 +286,7 @@ pub fn registry() -> &'static Registry {
             KindInfo::of::<kinds::enrollment::Enrollment>(),
             KindInfo::of::<kinds::change::Change>(),
             KindInfo::of::<kinds::trust_root::TrustRoot>(),
+            KindInfo::of::<kinds::proposal::Proposal>(),
             KindInfo::of::<kinds::namespace::Namespace>(),
             KindInfo::of::<kinds::event::Event>(),
             KindInfo::of::<kinds::lease::Lease>(),

@@ -68,6 +68,7 @@ pub use kinds::profile::{
     COMMAND_TIMEOUT_SECONDS_DEFAULT, COMMAND_TIMEOUT_SECONDS_MAX, Command, Directory, FILE_CONTENT_BYTES_MAX, File, Link,
     PROFILE_ENTRIES_MAX, Profile, ProfileConflict, ProfileSpec, ProfileStatus,
 };
+pub use kinds::proposal::{Proposal, ProposalEntry, ProposalPhase, ProposalSignatures, ProposalSpec, ProposalStatus};
 pub use kinds::review::{
     AccessAnswer, AccessQuestion, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, RulesAnswer,
     RulesQuestion, SelfSubjectAccessReview, SelfSubjectAnswer, SelfSubjectReview, SelfSubjectRulesReview, UserInfo,

@@ -87,20 +87,29 @@ pub(crate) async fn sign_and_send_with(
     draft: &Draft,
     signing: &Signing,
 ) -> Result<Sent, Failure> {
-    let fleet = fleet(settings)?;
     let work = async {
-        let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
-        let mut sequences = draft.sequences.clone();
-        if !missing.is_empty() {
-            sequences.extend(history::sequences(client, &missing).await?);
-        }
-        let now = Timestamp::now();
-        let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
-        let sent = send(client, &submission, &draft.preconditions, now, signing.dry_run);
+        let submission = signed(client, settings, signers, draft, signing).await?;
+        let sent = send(client, &submission, &draft.preconditions, signing.dry_run);
         sent.instrument(tracing::info_span!("submit")).await
     };
     // The first span of the Change's trace. Its id is known when the statement is made.
     work.instrument(tracing::info_span!("change", change = Empty, root = true)).await
+}
+
+/// Signs a draft with these keys.
+pub(crate) async fn signed(
+    client: &Client,
+    settings: &Settings,
+    signers: &[BoxSigner],
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Submission, Failure> {
+    let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
+    let mut sequences = draft.sequences.clone();
+    if !missing.is_empty() {
+        sequences.extend(history::sequences(client, &missing).await?);
+    }
+    submission(fleet(settings)?, Timestamp::now(), draft, &sequences, signing, signers)
 }
 
 fn submission(
@@ -144,19 +153,28 @@ struct Submitted<'a> {
     preconditions: &'a [Precondition],
 }
 
-async fn send(
+/// Sends a signed change.
+pub(crate) async fn send(
     client: &Client,
     submission: &Submission,
     preconditions: &[Precondition],
-    now: Timestamp,
     dry_run: bool,
 ) -> Result<Sent, Failure> {
-    let query = if dry_run { "?dryRun=All" } else { "" };
-    let path = format!("/apis/stead.dev/v1/changes{query}");
-    let answer: Value = client.post(&path, &Submitted { submission, preconditions }).await.map_err(refused)?;
+    let answer = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    tracing::info!(change = name, time = %now, dry_run, "the change was admitted");
+    tracing::info!(change = name, dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
+}
+
+/// Sends a signed change, and leaves a refusal as it came.
+pub(crate) async fn post(
+    client: &Client,
+    submission: &Submission,
+    preconditions: &[Precondition],
+    dry_run: bool,
+) -> Result<Value, ClientError> {
+    let query = if dry_run { "?dryRun=All" } else { "" };
+    client.post(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
 }
 
 /// Refuses a change that no transaction takes, before anybody is asked to sign it.
@@ -171,10 +189,14 @@ pub(crate) fn check_size(objects: usize, bytes: usize) -> Result<(), Failure> {
     Err(Failure::user(message).hint("Split it into several changes, each with a folder and a --set of its own."))
 }
 
-fn refused(error: ClientError) -> Failure {
+/// A refusal, with what its author can do about it.
+pub(crate) fn refused(error: ClientError) -> Failure {
+    let too_few = matches!(&error, ClientError::Status(status) if status.has_cause("TooFewSignatures"));
     let failure = Failure::from(error);
     if failure.kind() == FailureKind::NeedsSigning {
         failure.hint("Nothing was applied. Look at what the other change did, then run the command again to sign on top of it.")
+    } else if too_few {
+        failure.hint("`stead propose` with the same manifests lets it wait for the signatures of others, or `stead submit --propose` for a file.")
     } else {
         failure
     }

@@ -3,6 +3,7 @@
 mod change;
 mod history;
 mod objects;
+mod proposal;
 mod store;
 mod trust;
 
@@ -18,6 +19,7 @@ pub(crate) use self::change::{
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
@@ -26,6 +28,7 @@ use crate::coordinator::CoordinatorArgs;
 use crate::dev::DevArgs;
 use crate::exit_code::help_table;
 use crate::failure::Failure;
+use crate::proxy::ProxyArgs;
 
 /// Keeps a fleet of machines as its owners signed it.
 #[derive(Debug, Parser)]
@@ -108,6 +111,26 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show what manifests would change, and the steps each machine would take
     Diff(DiffArgs),
+    /// Sign manifests as one change, and let it wait for the signatures of others
+    #[command(
+        long_about = "Sign manifests as one change that waits for the signatures of others. When the last one that is missing has come, the \
+                            change is admitted at once; it expires when they take too long.\n\nExamples:\n  stead propose -f web.yaml -m 'a \
+                            banner' --expires 2d\n  stead propose --delete profile/old\n  stead propose --again 01k9zq3v    overtaken: look at \
+                            the differences, and propose it anew\n  stead propose -f web.yaml --out change.json    for people without a \
+                            connection: stead sign --file change.json, then stead submit change.json"
+    )]
+    Propose(ProposeArgs),
+    /// Look at a proposal, and add your signature to it
+    #[command(
+        long_about = "Show what a proposal does, and add your signature to it. Nothing is signed for a coordinator's word: the statement is \
+                            read here, its tree is computed anew from the objects, and those are what is shown.\n\nExamples:\n  stead sign \
+                            01k9zq3v\n  stead sign 01k9zq3v --yes\n  stead sign --file change.json"
+    )]
+    Sign(SignArgs),
+    /// Send a change that was signed in a file
+    Submit(SubmitArgs),
+    /// Take a proposal back
+    Withdraw(WithdrawArgs),
     /// Sign the deletion of objects, and send it
     Delete(DeleteArgs),
     /// List changes, newest first: who changed what, when, and why
@@ -150,6 +173,18 @@ pub(crate) enum Command {
     /// The settings of this command line
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Serve kubectl and other clients here, and sign what they write with your key
+    #[command(
+        long_about = "Serve the coordinator's API on this machine, over your login, and sign what passes with your key: a write of what owners \
+                            must sign becomes a signed change of its own; all else passes as it is. Only who can read the kubeconfig that it \
+                            writes gets in.\n\nExamples:\n  stead proxy\n  KUBECONFIG=~/.cache/stead/proxy.kubeconfig kubectl edit profile \
+                            web\n  stead proxy --confirm    ask here before each change\n\nServer-side apply and the deletion of many at once \
+                            are not signed: use client-side apply, and `stead delete -l`."
+    )]
+    Proxy(ProxyArgs),
+    /// Make `kubectl stead` work
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print a script that completes commands on the tab key
     #[command(long_about = "Print a script that completes commands on the tab key.\n\nFor bash: stead completion bash > \
                             ~/.local/share/bash-completion/completions/stead")]
@@ -169,6 +204,26 @@ pub(crate) struct LoginArgs {
     /// Leave the kubeconfig alone
     #[arg(long, conflicts_with = "kubeconfig")]
     pub(crate) no_kubeconfig: bool,
+}
+
+/// `stead plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Make the links by which kubectl finds this program as its plugin
+    #[command(
+        long_about = "Make the links kubectl-stead and kubectl_complete-stead in a folder that is in $PATH, so that `kubectl stead …` works and \
+                            is completed on the tab key (kubectl 1.26 or newer). It is the same program; as a plugin it takes server and \
+                            certificate from kubectl's current context.\n\nBy hand: ln -s $(command -v stead) ~/.local/bin/kubectl-stead"
+    )]
+    Install(PluginInstallArgs),
+}
+
+/// `stead plugin install`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginInstallArgs {
+    /// A folder in $PATH, such as ~/.local/bin
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// `stead config`.
@@ -203,7 +258,9 @@ pub(crate) fn tree() -> clap::Command {
 
 /// Parses what was typed. Help and version are printed here, and end the program with 0; a mistake ends it with 2.
 pub(crate) fn parse() -> Result<Cli, Failure> {
-    let matches = tree().try_get_matches().unwrap_or_else(|error| exit(&error));
+    // As kubectl's plugin it is called by two words.
+    let tree = if crate::plugin::is_plugin() { tree().bin_name("kubectl stead") } else { tree() };
+    let matches = tree.try_get_matches().unwrap_or_else(|error| exit(&error));
     Cli::from_arg_matches(&matches)
         .map_err(|error| Failure::internal(format!("the command line was parsed and does not fit: {error}")))
 }

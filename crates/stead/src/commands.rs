@@ -17,9 +17,13 @@ mod log;
 mod login;
 mod man;
 mod plan;
+mod plugin;
+mod propose;
 mod show;
+mod sign;
 mod status;
 mod store;
+mod submit;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
@@ -30,13 +34,14 @@ mod undo;
 mod version;
 pub(crate) mod wait;
 mod watch;
+mod withdraw;
 
 use std::io::Write as _;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, PluginCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -74,11 +79,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Does what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
-    // These three need no settings, and must work where the settings are wrong.
+    // These need no settings, and must work where the settings are wrong.
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
         Command::Man(args) => return man::run(args),
         Command::Version => return version::run(),
+        Command::Plugin(PluginCommand::Install(args)) => return plugin::install(args),
         _ => {}
     }
     let settings = Settings::load(&cli.settings)?;
@@ -129,6 +135,11 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Log(args) => log::run(context, args).await,
         Command::Show(args) => show::run(context, args).await,
         Command::Undo(args) => undo::run(context, args).await,
+        Command::Propose(args) => propose::run(context, args).await,
+        Command::Sign(args) => sign::run(context, args).await,
+        Command::Submit(args) => submit::run(context, args).await,
+        Command::Withdraw(args) => withdraw::run(context, args).await,
+        Command::Proxy(args) => crate::proxy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
@@ -142,6 +153,6 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Store(command) => store::run(context, command).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
-        Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),
+        Command::Completion(_) | Command::Man(_) | Command::Version | Command::Plugin(_) => Ok(ExitCode::Success),
     }
 }

@@ -20,7 +20,7 @@ use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
-    RelayCounters, RelayLimits, Transport as _, relay_token,
+    RelayLimits, Transport as _, relay_token,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -137,10 +137,8 @@ async fn serve(
     let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), address.clone(), pass.to_vec()));
     let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
     let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
-    let counted: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>> = match &relay {
-        Some(relay) => Some(relay.counter()),
-        None => None,
-    };
+    let counted = relay.as_ref().map(Relay::counter);
+    let inbox = admission.clone();
     let traces = Arc::clone(&context.traces);
     desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
@@ -159,6 +157,8 @@ async fn serve(
     tokio::select! {
         () = stop.cancelled() => {}
         () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
+        // It ends when the record is closed, and not before.
+        () = inbox.serve_inbox() => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use stead_model::{ObjectKey, Revision};
 
-use crate::rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence};
+use crate::rows::{Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled};
 use crate::stored::{MalformedObject, Stored};
 
 /// A database that holds the record. Who writes takes a turn, and has the record to itself until the turn ends; reads run beside it.
@@ -49,6 +49,13 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Forgets the steps up to and including a revision.
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>>;
+
+    /// Waits until somebody may have asked for something through the database, and takes what it is; for ever where nobody can.
+    /// What is taken is this coordinator's for a minute.
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>>;
+
+    /// Notes what became of a request, unless that is noted already.
+    fn settle<'a>(&'a self, settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>>;
 
     /// Sessions of coordinators that are connected beside this one, as far as can be seen.
     fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>>;
@@ -105,6 +112,9 @@ pub trait Turn: Send {
 
     /// Those of the ids that are taken, with their revision.
     fn known_changes(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>>;
+
+    /// Those of the requests that do not wait any more.
+    fn settled(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>>;
 
     /// Commits a batch, durably and whole, or not at all, and ends the turn.
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>

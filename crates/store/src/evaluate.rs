@@ -11,8 +11,8 @@ use crate::ring::Event;
 use crate::rows::{Operation, Sequence};
 use crate::stored::{SEPARATOR, Stored};
 use crate::transaction::{
-    CommitError, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, SignedChange, TRANSACTION_BYTES_MAX,
-    Transaction,
+    Anew, CommitError, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, SignedChange,
+    TRANSACTION_BYTES_MAX, Transaction,
 };
 use crate::view::View;
 
@@ -115,6 +115,10 @@ impl Step<'_> {
     fn apply(&mut self, op: Op) -> Result<Option<Outcome>, CommitError> {
         match op {
             Op::Put { object, expect } => self.put(*object, &expect).map(Some),
+            Op::PutOver { object, seen, anew } => {
+                let object = self.over(*object, seen, &anew)?;
+                self.put(object, &Expect::Any).map(Some)
+            }
             Op::PutStatus { key, status, managed_fields, expect } => {
                 self.put_status(&key, status, managed_fields, &expect).map(Some)
             }
@@ -127,6 +131,16 @@ impl Step<'_> {
         let Expect::Sequence(expected) = *expect else { return check(key, current, expect) };
         let current = self.view.sequence(key).map_or(0, |sequence| sequence.sequence);
         if current == expected { Ok(()) } else { Err(CommitError::OtherSequence { key: key.clone(), expected, current }) }
+    }
+
+    /// The object over what is there now.
+    fn over(&self, object: Object, seen: Option<Revision>, anew: &Anew) -> Result<Object, CommitError> {
+        let current = self.view.get(&object.key());
+        if current.map(|current| current.revision()) == seen {
+            return Ok(object);
+        }
+        let present = current.map(|current| current.to_object()).transpose()?;
+        Ok(anew.make(present.as_ref()))
     }
 
     fn put(&mut self, mut object: Object, expect: &Expect) -> Result<Outcome, CommitError> {

@@ -69,12 +69,14 @@ pub use open_error::OpenError;
 pub use postgres::PostgresEngine;
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
 pub use ring::EventKind;
-pub use rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, RootDocument, Sequence};
+pub use rows::{
+    Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, RootDocument, Sequence, Settled,
+};
 pub use sqlite::SqliteEngine;
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{
-    CommitError, Committed, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, Seal, SealedChange,
+    Anew, CommitError, Committed, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, Seal, SealedChange,
     SignedChange, SignedEntry, TRANSACTION_BYTES_MAX, Transaction,
 };
 pub use uid::{random_source, uuid};

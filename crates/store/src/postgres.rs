@@ -6,6 +6,7 @@
 
 mod connection;
 mod import;
+mod inbox;
 mod migration;
 mod news;
 mod read;
@@ -23,7 +24,7 @@ use tokio::task::AbortHandle;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Change, ChangeReference, Entry, Meta};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
 use connection::{SESSION_NAME, Server};
 use import::PgImport;
 use news::News;
@@ -144,6 +145,18 @@ impl Engine for PostgresEngine {
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         write::compact(self, through).boxed()
+    }
+
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>> {
+        async {
+            self.news.asked.notified().await;
+            inbox::take(self).await
+        }
+        .boxed()
+    }
+
+    fn settle<'a>(&'a self, settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>> {
+        inbox::settle(self, settled).boxed()
     }
 
     fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {

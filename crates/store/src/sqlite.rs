@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Change, ChangeReference, Entry, Meta};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
 use import::SqliteImport;
 use lock::FileLock;
 use read::SqliteReading;
@@ -162,6 +162,15 @@ impl Engine for SqliteEngine {
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         self.compact_through(through).boxed()
+    }
+
+    /// A file takes no requests.
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>> {
+        std::future::pending().boxed()
+    }
+
+    fn settle<'a>(&'a self, _settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>> {
+        std::future::ready(Ok(())).boxed()
     }
 
     /// The lock keeps them off.

@@ -11,7 +11,7 @@ use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
 use crate::load::{RingLimits, load};
 use crate::retained::{Retained, SnapshotExpired};
-use crate::rows::{Change, ChangeReference, Entry};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
 use crate::view::Snapshot;
 use crate::watch::{Published, WatchError, WatchScope, Watcher};
@@ -273,6 +273,25 @@ impl Store {
             self.inner.engine.compact(Revision(compacted)).await?;
         }
         Ok(Revision(compacted))
+    }
+
+    /// Waits until somebody asks for something through the database itself, and takes it; for ever where the engine takes no
+    /// requests. A transaction that does it names it in [`Transaction::asked`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read; the request is found again later.
+    pub async fn asked(&self) -> Result<Vec<Asked>, EngineError> {
+        self.inner.engine.asked().await
+    }
+
+    /// Notes what became of a request, unless that is noted already.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be written; the request is found again later.
+    pub async fn settle(&self, settled: &Settled) -> Result<(), EngineError> {
+        self.inner.engine.settle(settled).await
     }
 
     /// Finishes the batch at hand, ends every watch, and lets go of the database. Later writes are refused; snapshots stay.

@@ -47,6 +47,15 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+    /// A put of whatever is there now, made of what was there when it was looked at: where that has moved on since, it is made anew.
+    PutOver {
+        /// The object.
+        object: Box<Object>,
+        /// The revision of the last write that it knows of; `None` where there was no such object.
+        seen: Option<Revision>,
+        /// Makes the object over what is there instead.
+        anew: Anew,
+    },
     /// Writes `status`, and who manages what of it.
     PutStatus {
         /// The object, which must exist.
@@ -72,6 +81,30 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+}
+
+/// Makes an object over the one that is there, which has the same name; the writer waits for it, so it must not wait for anything but a
+/// processor.
+#[derive(Clone)]
+pub struct Anew(Arc<Make>);
+
+type Make = dyn Fn(Option<&Object>) -> Object + Send + Sync;
+
+impl Anew {
+    /// From what makes it.
+    pub fn new(make: impl Fn(Option<&Object>) -> Object + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(&self, present: Option<&Object>) -> Object {
+        (self.0)(present)
+    }
+}
+
+impl fmt::Debug for Anew {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Anew")
+    }
 }
 
 impl Op {
@@ -168,6 +201,8 @@ pub struct Transaction {
     pub root_version: Option<u64>,
     /// The leader term under which it is written; refused where the record has another. What a controller decides carries it.
     pub fence: Option<u64>,
+    /// The request of the database's inbox that is done with it; refused where that does not wait any more.
+    pub asked: Option<String>,
     /// The leader term that begins with it, which is the record's plus one, or it is refused. Belongs to the write of the Lease.
     pub lead: Option<u64>,
 }
@@ -175,7 +210,7 @@ pub struct Transaction {
 impl Transaction {
     /// Operations that are no signed Change: status, Lease, Event.
     pub fn unsigned(time: Timestamp, ops: Vec<Op>) -> Self {
-        Self { time, ops, change: None, root: None, root_version: None, fence: None, lead: None }
+        Self { time, ops, change: None, root: None, root_version: None, fence: None, asked: None, lead: None }
     }
 }
 
@@ -306,6 +341,12 @@ pub enum CommitError {
         term: u64,
         /// The record's term.
         current: u64,
+    },
+    /// The request has been settled, by another coordinator.
+    #[error("the request {id} was settled before")]
+    Settled {
+        /// Its id.
+        id: String,
     },
     /// A text cannot be kept.
     #[error("the {what} of change {id:?} holds a NUL character, which the record cannot keep")]

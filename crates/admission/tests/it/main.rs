@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod inbox;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod roots;

@@ -35,7 +35,13 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::GET, path) if path.starts_with("changes/") => {
             super::history::change(&call, path.trim_start_matches("changes/")).await
         }
-        (_, "entries" | "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
+        (&Method::POST, "proposals") => super::proposals::propose(&call).await,
+        (&Method::POST, path) if path.starts_with("proposals/") => {
+            super::proposals::act(&call, path.trim_start_matches("proposals/")).await
+        }
+        (_, "entries" | "proposals" | "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => {
+            Err(ApiError::method_not_allowed())
+        }
         _ => Err(ApiError::no_such_path()),
     }
 }

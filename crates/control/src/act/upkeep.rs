@@ -18,6 +18,8 @@ use crate::{events, profile_status};
 const PROFILES_PERIOD_MILLISECONDS: u64 = 500;
 /// How often it is looked whether there is a new trust root, in milliseconds.
 const ROOTS_PERIOD_MILLISECONDS: u64 = 500;
+/// How often proposals are looked at, in milliseconds: a person who looks sees what became of one.
+const PROPOSALS_PERIOD_MILLISECONDS: u64 = 1_000;
 /// How often old events and history are forgotten, in seconds.
 const TIDY_PERIOD_SECONDS: u64 = 600;
 /// Deletions of events in one transaction.
@@ -173,6 +175,17 @@ pub(crate) async fn follow_roots(shared: &Arc<Shared>, wire: &CoordinatorHandle)
         if newest != told {
             told = newest;
             states::send_to_all(shared, wire).await;
+        }
+    }
+}
+
+/// Tells proposals that have expired or were overtaken, and admits those that a new trust root made ready.
+pub(crate) async fn review_proposals(shared: &Arc<Shared>) {
+    let mut ticks = period(Duration::from_millis(PROPOSALS_PERIOD_MILLISECONDS));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = shared.admission.review_proposals().await {
+            tracing::warn!(%error, "proposals could not be reviewed; it is tried again");
         }
     }
 }

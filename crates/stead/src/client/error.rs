@@ -84,6 +84,12 @@ impl StatusError {
         reasons.any(|reason| matches!(reason, "NeedsSigning" | "PreconditionFailed"))
     }
 
+    /// Whether a cause of this reason is given.
+    pub(crate) fn has_cause(&self, reason: &str) -> bool {
+        let causes = self.details.get("causes").and_then(Value::as_array).into_iter().flatten();
+        causes.filter_map(|cause| cause.get("reason").and_then(Value::as_str)).any(|given| given == reason)
+    }
+
     fn kind(&self) -> FailureKind {
         match self.code {
             StatusCode::NOT_FOUND => FailureKind::NotFound,

@@ -17,12 +17,12 @@ use crate::client::Client;
 use crate::difference::{text_of, unified};
 use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::history::{Evidence, Signed, Step};
 use crate::keyring::Keyring;
 use crate::output::{Format, json, yaml};
 use crate::terminal::{Style, Terminal};
-use crate::{Outcome, history};
+use crate::{Outcome, history, proposal};
 
 /// Machines that are listed one by one; `-o wide` lists all.
 const MACHINES_LISTED_MAX: usize = 20;
@@ -38,7 +38,10 @@ struct Shown {
 pub(super) async fn run(context: &Context, args: ShowArgs) -> Outcome {
     let client = Client::connect(&context.settings).await?;
     let keyring = Keyring::fetch(&client, &context.settings).await?;
-    let change = history::find(&client, &args.change).await?;
+    let change = match history::find(&client, &args.change).await {
+        Ok(change) => change,
+        Err(failure) => return show_proposal(context, &client, &keyring, &args.change, failure).await,
+    };
     let bundle = history::bundle(&client, &change.metadata.name).await?;
     let evidence = history::check(&bundle, &keyring)?;
     let wants_before = !args.no_diff || !args.no_machines;
@@ -58,6 +61,21 @@ pub(super) async fn run(context: &Context, args: ShowArgs) -> Outcome {
         None => Ok(ExitCode::Success),
         Some(first) => Err(problems.fold(Failure::refused(first), Failure::hint)),
     }
+}
+
+/// A change that waits for signatures has its name already.
+async fn show_proposal(context: &Context, client: &Client, keyring: &Keyring, reference: &str, failure: Failure) -> Outcome {
+    let Some(found) = proposal::find(client, reference).await? else { return Err(failure) };
+    let object = Object::from_typed(&found).map_err(|error| Failure::of(FailureKind::Internal, error))?;
+    let value = serde_json::to_value(&object).map_err(|error| Failure::internal(error.to_string()))?;
+    let text = match context.settings.output() {
+        Format::Json => json(&value)?,
+        Format::Yaml => yaml(&value)?,
+        Format::Name => format!("proposal.stead.dev/{}\n", found.metadata.name),
+        _ => proposal::text(client, keyring, &found, context.terminal).await?,
+    };
+    context.print(&text)?;
+    Ok(ExitCode::Success)
 }
 
 /// The object that was signed before an entry of a change; none where there was none, or a deletion.

@@ -117,6 +117,7 @@ impl Server {
                 let value = json!({"fleet": self.root.digest(), "coordinator": self.online.public_key(), "roots": [self.root]});
                 (200, value.to_string())
             }
+            ("GET", "/stead/v1/status") => (200, json!({"coordinators": []}).to_string()),
             ("POST", "/stead/v1/sequences") => self.sequences(body),
             ("POST", "/stead/v1/plan") => (200, self.record.lock().unwrap().plans.to_string()),
             ("POST", "/apis/stead.dev/v1/changes") => self.submit(query, body),

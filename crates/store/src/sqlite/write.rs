@@ -83,6 +83,10 @@ impl Turn for SqliteTurn<'_> {
         known_changes(&self.engine.readers, ids).boxed()
     }
 
+    fn settled(&mut self, _ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
     where
         Self: 'a,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stead_model::Revision;
-use stead_store::{CommitError, Expect, Op, Operation, Outcome};
+use stead_store::{Anew, CommitError, Expect, Op, Operation, Outcome};
 
 use crate::support::{Record, commit, entry, key, object, on_every_engine, put, signed, time, widget};
 
@@ -116,6 +116,28 @@ async fn preconditions(record: Record) {
     assert_eq!(store.revision(), Revision(1), "a preview writes nothing");
 }
 
+async fn a_put_over_what_moved_on_is_made_anew(record: Record) {
+    let store = record.open().await;
+    put(&store, widget("a", json!({"by": "first"}))).await;
+    let over = |name: &'static str, seen: Option<Revision>| Op::PutOver {
+        object: Box::new(widget(name, json!({"over": "what was seen"}))),
+        seen,
+        anew: Anew::new(move |present| {
+            let found = present.map_or(json!("nothing"), |present| present.spec().clone());
+            widget(name, json!({"over": found}))
+        }),
+    };
+    let spec = |name: &str| object(&store, name).unwrap().spec()["over"].clone();
+    commit(&store, vec![over("a", Some(Revision(1)))]).await.unwrap();
+    assert_eq!(spec("a"), "what was seen");
+    commit(&store, vec![over("a", Some(Revision(1)))]).await.unwrap();
+    assert_eq!(spec("a"), json!({"over": "what was seen"}));
+    commit(&store, vec![over("b", Some(Revision(1))), over("c", None)]).await.unwrap();
+    assert_eq!((spec("b"), spec("c")), (json!("nothing"), json!("what was seen")));
+    commit(&store, vec![over("c", None)]).await.unwrap();
+    assert_eq!(spec("c"), json!({"over": "what was seen"}));
+}
+
 async fn a_transaction_happens_whole_or_not_at_all_and_alone(record: Record) {
     let store = record.open().await;
     put(&store, widget("a", json!({}))).await;
@@ -198,6 +220,7 @@ on_every_engine! {
     generation_counts_changes_of_spec_only,
     a_write_that_changes_nothing_takes_no_revision,
     preconditions,
+    a_put_over_what_moved_on_is_made_anew,
     a_transaction_happens_whole_or_not_at_all_and_alone,
     finalizers_hold_an_object_until_the_last_is_gone,
     a_name_made_anew_has_a_new_uid,

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use super::harness::{Fleet, PATIENCE, file};
 
 /// Both kubectls: the oldest that is supported, and a current one.
-fn kubectls() -> [(&'static str, PathBuf); 2] {
+pub(super) fn kubectls() -> [(&'static str, PathBuf); 2] {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
     [("STEAD_KUBECTL_120", "kubectl-1.20"), ("STEAD_KUBECTL_132", "kubectl-1.32")].map(|(variable, folder)| {
         let path = std::env::var_os(variable).map_or_else(|| tools.join(folder).join("usr/bin/kubectl"), PathBuf::from);

@@ -24,6 +24,12 @@ fn reads_go_on_while_the_database_is_away_and_writes_come_back_with_it() {
     let mut server = TempPostgres::start();
     let mut fleet = Fleet::found_in(Home::new(), &words(&server.url()));
     fleet.apply("web", file("/motd", "one"));
+    // What is proposed with psql is there as any other object, and its author is named.
+    server.run_sql(
+        "SELECT stead.propose('{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"tenant\"}}')",
+    );
+    let namespaced = || fleet.stead(&["get", "namespace", "tenant"]).code == 0;
+    until("a namespace that was proposed", || namespaced().then_some(()));
     server.stop(Shutdown::Immediate);
     assert_eq!(content(&fleet), "one");
     let refused = fleet.apply_with("web", file("/motd", "two"), &[]);

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use stead_model::{ObjectKey, Revision};
 use stead_store::{
-    Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Turn,
+    Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled, Turn,
 };
 
 pub(crate) const SOUND: u8 = 0;
@@ -41,6 +41,10 @@ impl Turn for FlakyTurn<'_> {
 
     fn known_changes(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>> {
         self.inner.known_changes(ids)
+    }
+
+    fn settled(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>> {
+        self.inner.settled(ids)
     }
 
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
@@ -129,6 +133,14 @@ impl Engine for Flaky {
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         self.inner.compact(through)
+    }
+
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>> {
+        self.inner.asked()
+    }
+
+    fn settle<'a>(&'a self, settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>> {
+        self.inner.settle(settled)
     }
 
     fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {
