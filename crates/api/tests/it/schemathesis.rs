@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, Wish, profile};
 use crate::peers;
 
 /// Requests that are made up for each operation, beside those that its parameters and fields give.
-const EXAMPLES: &str = "5";
+const EXAMPLES: &str = "3";
 /// What they are made from, so that a failure comes again.
 const SEED: &str = "1";
 /// Documents that are tried at once.
