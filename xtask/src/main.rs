@@ -13,6 +13,7 @@ mod command;
 mod demo;
 mod failure;
 mod fuzz;
+mod openapi;
 mod test;
 mod tidy;
 mod tools;
@@ -30,6 +31,8 @@ usage: cargo xtask COMMAND
   clippy [PACKAGE...]                 clippy as `test` runs it, for the whole workspace or for some packages
   fuzz [NAME] [--seconds N]           every fuzz harness, or those whose name contains NAME (default 60 seconds each)
   campaign kills|forgeries [--share]  a long campaign in full; --share runs what `test` runs of it
+  openapi [--new]                     write the served OpenAPI documents over the newest on file, or as a new version,
+                                      and the table of the API's limits
   bench [ID...]                       measure; one JSON object a line
   tools                               install what `test` needs, and print where it is";
 
@@ -63,6 +66,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         "clippy" => clippy::clippy(rest),
         "fuzz" => fuzz::fuzz(rest),
         "campaign" => campaign::campaign(rest),
+        "openapi" => openapi::openapi(rest),
         "bench" => bench::bench(rest),
         "tools" => tools::print(rest),
         "help" | "--help" | "-h" => {

@@ -4,21 +4,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stead_model::{Digest, GroupKind, Object, ObjectKey};
+use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
-    CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
+    Anew, CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
     Transaction,
 };
 use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
     SignedToken, Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
 };
+use tracing::{Instrument as _, Span};
 
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
+use crate::metrics::AdmissionMetrics;
+use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
-use crate::{change_object, root_object};
+use crate::{change_object, root_object, signed_fields};
 
 /// How often a write by the online key is tried again when others change the same object in between: at 64 writers on one object the
 /// last of them has had its turn by then.
@@ -64,6 +67,15 @@ pub struct Submitted {
     pub outcomes: Vec<Outcome>,
 }
 
+/// What happens with a Change, or not at all, and is no part of it.
+#[derive(Debug, Default)]
+pub(crate) struct Beside<'a> {
+    /// Operations outside the Change.
+    pub(crate) ops: Vec<Op>,
+    /// The request of the database's inbox that is done with it.
+    pub(crate) asked: Option<&'a str>,
+}
+
 /// Why a record cannot be opened for admission.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -88,6 +100,7 @@ pub struct Admission {
     chain: Arc<RwLock<Arc<RootChain>>>,
     online: Arc<dyn Signer + Send + Sync>,
     environment: Environment,
+    metrics: Arc<AdmissionMetrics>,
 }
 
 impl Admission {
@@ -108,7 +121,8 @@ impl Admission {
             return Err(OpenError::NoRoot);
         }
         let chain = Arc::new(RwLock::new(Arc::new(RootChain::verify(&fleet, &versions)?)));
-        Ok(Self { store, chain, online, environment })
+        let metrics = Arc::new(AdmissionMetrics::new());
+        Ok(Self { store, chain, online, environment, metrics })
     }
 
     /// Puts the first version of the trust root into an empty record.
@@ -192,12 +206,12 @@ impl Admission {
         self.chain().newest().is_persons_key(key)
     }
 
-    /// Commits plain writes together, at one revision. What the trust root leaves to the online keys is signed here.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`]; nothing has happened then.
-    pub async fn write(
+    /// What was let in and what was not.
+    pub fn metrics(&self) -> Arc<AdmissionMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    pub(crate) async fn write_plain(
         &self,
         caller: &Caller,
         message: &str,
@@ -219,19 +233,26 @@ impl Admission {
         for _ in 0..ATTEMPTS_MAX {
             let mut transaction = self.transaction(caller, message, writes)?;
             transaction.asked = asked.map(str::to_owned);
-            let result = if dry_run { self.store.preview(transaction) } else { self.store.commit(transaction).await };
+            let result = if dry_run {
+                self.store.preview(transaction)
+            } else {
+                let span = commit_span(&transaction, true);
+                self.store.commit(transaction).instrument(span).await
+            };
             match result {
                 Ok(committed) => return Ok(committed),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
                 // So it is where another version of the trust root came first.
-                Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {}
+                Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {
+                    self.metrics.overtaken.inc();
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Writes the status of an object, which stands outside Changes.
+    /// Writes the status of an object, which stands outside Changes, and who manages what of it.
     ///
     /// # Errors
     ///
@@ -240,54 +261,72 @@ impl Admission {
         &self,
         key: ObjectKey,
         status: Value,
+        managed_fields: Vec<ManagedFields>,
         expect: Expect,
         dry_run: bool,
     ) -> Result<Outcome, WriteError> {
-        let transaction = Transaction::unsigned(self.environment.now(), vec![Op::PutStatus { key: key.clone(), status, expect }]);
+        let op = Op::PutStatus { key: key.clone(), status, managed_fields: Some(managed_fields), expect };
+        let transaction = Transaction::unsigned(self.environment.now(), vec![op]);
         let committed = if dry_run { self.store.preview(transaction)? } else { self.store.commit(transaction).await? };
         committed.objects.into_iter().next().ok_or_else(|| invalid(&key, "the record gave no answer for it"))
     }
 
-    /// Admits a Change that owners signed.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Refused`] says which check failed; nothing has happened then.
-    pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
-        if dry_run {
-            let (_, transaction) = self.admit(caller, submission, dry_run)?;
-            return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
-        }
-        let (id, committed) = self.submit_asked(caller, submission, None).await?;
-        self.submitted(id, committed).await
-    }
-
-    /// Admits a Change, and gives its id; `asked` is the request of the database's inbox that is done with it.
-    pub(crate) async fn submit_asked(
+    pub(crate) async fn submit_signed(
         &self,
         caller: &Caller,
         submission: &Submission,
-        asked: Option<&str>,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
+        if dry_run {
+            let (_, transaction) = self.admit(caller, submission, preconditions, dry_run)?;
+            let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
+            return Ok(Submitted { change: None, outcomes: preview.objects });
+        }
+        let (id, committed) = self.submit_beside(caller, submission, preconditions, &Beside::default()).await?;
+        self.submitted(id, committed).await
+    }
+
+    /// Admits a Change, and gives its id.
+    pub(crate) async fn submit_beside(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        beside: &Beside<'_>,
     ) -> Result<(String, Committed), WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (id, mut transaction) = self.admit(caller, submission, false)?;
-            transaction.asked = asked.map(str::to_owned);
-            match self.store.commit(transaction).await {
+            let (id, mut transaction) = self.admit(caller, submission, preconditions, false)?;
+            transaction.asked = beside.asked.map(str::to_owned);
+            transaction.ops.extend(beside.ops.iter().cloned());
+            let span = commit_span(&transaction, false);
+            match self.store.commit(transaction).instrument(span).await {
                 Ok(committed) => return Ok((id, committed)),
                 // Another version of the trust root came first: what it says is asked anew.
-                Err(CommitError::RootMoved { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(CommitError::RootMoved { .. }) => {
+                    self.metrics.overtaken.inc();
+                }
+                Err(error) => return Err(told_apart(error, preconditions)),
             }
         }
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
     /// A Change as it would enter the record now, with its id.
-    fn admit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<(String, Transaction), WriteError> {
+    fn admit(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<(String, Transaction), WriteError> {
         let now = self.environment.now();
         let (chain, snapshot) = (self.chain(), self.store.snapshot());
-        let admitted = stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now)?;
-        let ops = self.ops_of(&snapshot, &admitted)?;
+        let verify = || stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now);
+        let admitted = tracing::info_span!("verify").in_scope(verify)?;
+        self.metrics.signatures_verified.inc_by(submission.statement.signatures.len() as u64);
+        let mut ops = checks(preconditions)?;
+        ops.extend(self.ops_of(&snapshot, &admitted)?);
         let id = admitted.statement.statement.id.clone();
         let change = Some(self.signed_change(&admitted, submission)?);
         tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
@@ -296,6 +335,7 @@ impl Admission {
     }
 
     async fn submitted(&self, id: String, committed: Committed) -> Result<Submitted, WriteError> {
+        tracing::info!(change = %id, revision = committed.revision.0, "committed");
         let reference = stead_store::ChangeReference::Id(id);
         let change = match self.store.change(reference).await? {
             Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),
@@ -316,6 +356,7 @@ impl Admission {
         let object = root_object(&root)?;
         let transaction = Transaction { root: Some(root), ..Transaction::unsigned(self.environment.now(), Vec::new()) };
         self.store.commit(transaction).await?;
+        self.metrics.roots.inc();
         tracing::info!(object = %object.metadata.name, "a new version of the trust root");
         Ok(object)
     }
@@ -409,12 +450,15 @@ impl Admission {
             self.check_namespace(snapshot, &entry.key)?;
             check_kind(object)?;
             // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
-            let mut object = object.clone();
-            if let Some(present) = snapshot.get(&entry.key) {
-                let present = present.to_object().map_err(|error| invalid(&entry.key, &error.to_string()))?;
-                keep_unsigned(&mut object, &present);
-            }
-            ops.push(Op::put(object));
+            let stored = snapshot.get(&entry.key);
+            let present = stored.as_ref().map(|present| present.to_object()).transpose();
+            let present = present.map_err(|error| invalid(&entry.key, &error.to_string()))?;
+            let (signed, now) = (object.clone(), self.environment.now());
+            ops.push(Op::PutOver {
+                object: Box::new(over_unsigned(object, present.as_ref(), now)),
+                seen: stored.map(|present| present.revision()),
+                anew: Anew::new(move |present| over_unsigned(&signed, present, now)),
+            });
         }
         Ok(ops)
     }
@@ -443,6 +487,16 @@ impl Admission {
             seal: Box::new(seal),
         })
     }
+}
+
+/// The span of what the record does with a transaction; none where it holds no Change. A Change that the coordinator signs itself
+/// begins with the request around it, which is told so.
+fn commit_span(transaction: &Transaction, begins: bool) -> Span {
+    let Some(change) = &transaction.change else { return Span::none() };
+    if begins {
+        Span::current().record("change", &change.id).record("root", true);
+    }
+    tracing::info_span!("commit", change = %change.id)
 }
 
 enum Sorted {
@@ -477,6 +531,16 @@ fn is_marked(snapshot: &Snapshot, write: &Write, key: &ObjectKey) -> bool {
     matches!(write, Write::Delete { .. }) && marked().is_some()
 }
 
+/// What owners signed, over what they do not sign of the object that is there.
+fn over_unsigned(signed: &Object, present: Option<&Object>, now: jiff::Timestamp) -> Object {
+    let mut object = signed.clone();
+    if let Some(present) = present {
+        keep_unsigned(&mut object, present);
+    }
+    object.metadata.managed_fields = signed_fields::of(signed, present, &object, now);
+    object
+}
+
 fn keep_unsigned(object: &mut Object, present: &Object) {
     object.metadata.finalizers.clone_from(&present.metadata.finalizers);
     object.metadata.owner_references.clone_from(&present.metadata.owner_references);
@@ -503,7 +567,7 @@ fn signed_entry(entry: &AdmittedEntry, sent: &SubmittedEntry, index: u64, tree: 
 }
 
 /// What the record holds of a name, as trust asks for it.
-fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
+pub(crate) fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
     let Some(sequence) = snapshot.sequence(key) else { return Current::default() };
     let labels =
         snapshot.get(key).map(|stored| stored.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());

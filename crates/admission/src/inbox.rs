@@ -5,7 +5,7 @@ use stead_model::{Object, Revision};
 use stead_store::{Asked, AskedKind, CommitError, EngineError, Expect, Settled};
 use stead_trust::Submission;
 
-use crate::admission::{Admission, Caller, Write};
+use crate::admission::{Admission, Beside, Caller, Write};
 use crate::error::WriteError;
 
 /// What a proposal's Change says of itself.
@@ -82,7 +82,8 @@ impl Admission {
         let write = match request.kind {
             AskedKind::Submit => {
                 let submission: Submission = serde_json::from_str(&request.body).map_err(RequestError::NoSubmission)?;
-                let (id, committed) = self.submit_asked(&caller, &submission, asked).await?;
+                let (id, committed) =
+                    self.submit_beside(&caller, &submission, &[], &Beside { asked, ..Beside::default() }).await?;
                 return Ok((committed.revision, format!("change {}", id.to_ascii_lowercase())));
             }
             AskedKind::Put => Write::Put { object: object(&request.body)?, expect: Expect::Any },

@@ -19,17 +19,26 @@
 
 mod admission;
 mod change_object;
+mod counted;
 mod encoding;
 mod environment;
 mod error;
 mod inbox;
+mod metrics;
+mod precondition;
+mod proposal;
+mod proposals;
 mod root_object;
 mod rule;
+mod signed_fields;
 
 pub use admission::{Admission, Caller, OpenError, Submitted, Write};
 pub use change_object::change_object;
 pub use encoding::{MalformedRecord, bundle_of_change, bundle_rows, decode_signatures};
 pub use environment::{Environment, RandomSource};
 pub use error::WriteError;
+pub use metrics::{AdmissionMetrics, RefusalLabels, SignerLabels};
+pub use precondition::{PRECONDITIONS_MAX, Precondition};
+pub use proposal::{PROPOSAL_BYTES_MAX, PROPOSALS_DECIDED_DAYS_MAX, PROPOSALS_DECIDED_MAX, PROPOSALS_WAITING_MAX, ProposalError};
 pub use root_object::root_object;
-pub use rule::Rule;
+pub use rule::{Rule, is_signed};

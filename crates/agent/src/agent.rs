@@ -22,12 +22,16 @@ use stead_wire::{
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::fact_labels::fact_labels;
 use crate::host::{Host, HostError};
 use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
+use crate::metrics::AgentMetrics;
 use crate::status::Concerns;
 use crate::units::{Saved, SavedError, Workshop};
+use crate::watched::Origins;
 use crate::{facts, updates, vitals};
 
 use self::arrears::{Arrears, RETRY_SECONDS};
@@ -59,6 +63,8 @@ pub struct AgentOptions {
     pub version: String,
     /// Where the agent puts what it says of itself, for whoever looks at this process; the latest wins.
     pub told: watch::Sender<Told>,
+    /// Where the agent counts what it does.
+    pub metrics: Arc<AgentMetrics>,
 }
 
 /// What an agent says of itself at one moment.
@@ -165,6 +171,12 @@ struct Agent {
     told: watch::Sender<Told>,
     /// Whether what an earlier process left has been looked at.
     swept: bool,
+    metrics: Arc<AgentMetrics>,
+    origins: Origins,
+    /// Around everything that the agent does: it names the machine in logs and traces.
+    span: Span,
+    /// The name that the span says.
+    named: Option<String>,
 }
 
 /// Runs an agent until it is stopped.
@@ -174,7 +186,7 @@ struct Agent {
 /// [`AgentError`] where it cannot start, or its memory fails for good.
 pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
     make_state_dir(&options.state_dir)?;
-    let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?;
+    let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?.counted(Arc::clone(&options.metrics)).await?;
     let memory = store.load().await?;
     check_key(&options, memory.as_ref())?;
     let ticket = ticket(&options, &store, memory.as_ref()).await?;
@@ -189,7 +201,8 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let (converger, driver) = converge(&settings);
     // Its own, so that it ends after the loop that listens to it, and also where the agent does not get that far.
     let end = CancellationToken::new().drop_guard();
-    let converging = tokio::spawn(driver.run(end.token().clone()));
+    let span = tracing::info_span!("agent", machine = Empty);
+    let converging = tokio::spawn(driver.run(end.token().clone()).instrument(span.clone()));
 
     let standing = store.setting("standing").await?.unwrap_or_default();
     let transport = Arc::new(bind(&options, &ticket).await?);
@@ -221,13 +234,16 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         troubles_told: BTreeMap::new(),
         told: options.told,
         swept: false,
+        metrics: options.metrics,
+        origins: Origins::default(),
+        span: span.clone(),
+        named: None,
     };
     if let Some(memory) = &mut agent.memory {
         memory.set_facts(fact_labels(&agent.facts));
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
-    agent.rewish().await?;
-    let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).await;
+    let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).instrument(span).await;
     // The connection may be gone already; then there is nothing to close.
     let _ = agent.connection.close().await;
     drop(end);
@@ -246,6 +262,7 @@ impl Agent {
         state_dir: &std::path::Path,
         stop: &CancellationToken,
     ) -> Result<(), AgentError> {
+        self.rewish().await?;
         let mut report = self.converger.report();
         let mut beat = tokio::time::interval(vitals_period);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -306,7 +323,9 @@ impl Agent {
             AgentEvent::Coordinators { coordinators } => self.find_coordinators(coordinators).await,
             AgentEvent::State(state) => self.take(state).await,
             AgentEvent::Plan { id, body } => self.plan(id, &body).await,
-            AgentEvent::ClockOffset { offset_milliseconds, .. } => {
+            AgentEvent::ClockOffset { offset_milliseconds, round_trip_milliseconds } => {
+                let round_trip = Duration::from_millis(round_trip_milliseconds);
+                self.metrics.round_trip_seconds.observe(round_trip.as_secs_f64());
                 self.clock_offset_milliseconds = Some(offset_milliseconds.saturating_neg());
                 Ok(())
             }

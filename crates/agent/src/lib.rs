@@ -23,10 +23,12 @@ mod fact_labels;
 mod facts;
 mod host;
 mod memory;
+mod metrics;
 mod status;
 mod units;
 mod updates;
 mod vitals;
+mod watched;
 
 pub use agent::{AgentError, AgentOptions, Told, run};
 pub use claims::{ClaimError, claims};
@@ -34,6 +36,7 @@ pub use fact_labels::fact_labels;
 pub use facts::{LISTED_MAX, gather, machine_id};
 pub use host::{Folder, Gate, Host, HostError, HostPath, HostPathError, Ids, NameError, OpenGate, Thing};
 pub use memory::{MemoryStore, MemoryStoreError, News, OUTBOX_ITEMS_MAX, Standing};
+pub use metrics::{ActLabels, AgentMetrics, CheckLabels, KindLabels, OutcomeLabels, UnitLabels};
 pub use status::UNITS_LISTED_MAX;
 pub use units::{
     Claim, Claimed, CommandDesired, CommandUnit, Conflict, DirectoryDesired, FileDesired, LinkDesired, Memory, Place, PlaceUnit,

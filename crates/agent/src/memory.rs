@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -10,6 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{Connection as _, Executor as _, Row as _};
 use stead_trust::{EntryRow, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow};
 use stead_wire::{Outbox, OutboxError, OutboxItem};
+
+use crate::metrics::AgentMetrics;
 
 /// The version of the tables. An older file is brought up to date, a newer one refused.
 const SCHEMA_VERSION: i64 = 1;
@@ -81,6 +84,7 @@ pub struct Standing {
 pub struct MemoryStore {
     pool: SqlitePool,
     path: PathBuf,
+    metrics: Arc<AgentMetrics>,
 }
 
 impl MemoryStore {
@@ -109,9 +113,22 @@ impl MemoryStore {
         // One connection: the lock is its own, and an agent has little to write.
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let pool = pool.connect_with(options).await.map_err(|source| locked(path, source))?;
-        let store = Self { pool, path: path.to_owned() };
+        let store = Self { pool, path: path.to_owned(), metrics: Arc::default() };
         store.migrate().await?;
         Ok(store)
+    }
+
+    /// The same, counting there what it does from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryStoreError`] where the outbox cannot be counted.
+    pub async fn counted(mut self, metrics: Arc<AgentMetrics>) -> Result<Self, MemoryStoreError> {
+        let query = sqlx::query("SELECT count(*) FROM outbox");
+        let waiting = query.fetch_one(&self.pool).await.map_err(self.failed("counting the outbox"))?;
+        metrics.outbox_items.set(waiting.get::<i64, _>(0));
+        self.metrics = metrics;
+        Ok(self)
     }
 
     async fn migrate(&self) -> Result<(), MemoryStoreError> {
@@ -158,6 +175,7 @@ impl MemoryStore {
     pub async fn write(&self, news: &News) -> Result<(), MemoryStoreError> {
         let mut connection = self.pool.acquire().await.map_err(self.failed("writing it"))?;
         let written = self.write_on(&mut connection, news).await;
+        self.metrics.written(written.is_ok());
         if written.is_err() {
             // Where a disk is full, SQLite itself rolls back, and the connection's count of open transactions is wrong from then on: what
             // later seems committed would be inside a transaction that never is. So this connection is of no use any more.
@@ -230,11 +248,16 @@ impl MemoryStore {
     /// [`MemoryStoreError`] where it cannot be written.
     pub async fn push_event(&self, body: &[u8]) -> Result<(), MemoryStoreError> {
         let failed = self.failed("writing an event");
-        sqlx::query("INSERT INTO outbox (body) VALUES (?)").bind(body).execute(&self.pool).await.map_err(failed)?;
+        let pushed = sqlx::query("INSERT INTO outbox (body) VALUES (?)").bind(body).execute(&self.pool).await;
+        self.metrics.written(pushed.is_ok());
+        pushed.map_err(failed)?;
+        self.metrics.outbox_items.inc();
         let query =
             sqlx::query("DELETE FROM outbox WHERE sequence <= (SELECT max(sequence) FROM outbox) - ?").bind(OUTBOX_ITEMS_MAX);
         let gone = query.execute(&self.pool).await.map_err(self.failed("bounding the outbox"))?.rows_affected();
         if gone > 0 {
+            self.metrics.outbox_lost.inc_by(gone);
+            self.metrics.outbox_items.dec_by(i64::try_from(gone).unwrap_or(i64::MAX));
             tracing::warn!(gone, "the outbox is full; its oldest events are gone");
         }
         Ok(())
@@ -307,9 +330,14 @@ impl Outbox for MemoryStore {
 
     async fn taken(&self, sequence: u64) -> Result<(), OutboxError> {
         let query = sqlx::query("DELETE FROM outbox WHERE sequence <= ?").bind(i64::try_from(sequence).unwrap_or(i64::MAX));
-        if let Err(error) = query.execute(&self.pool).await {
+        match query.execute(&self.pool).await {
+            Ok(removed) => {
+                self.metrics.outbox_items.dec_by(i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX));
+            }
             // They stay, and are sent once more after a restart: no reason to end a session that works.
-            tracing::warn!(%error, sequence, "events that the coordinator has could not be removed from the outbox");
+            Err(error) => {
+                tracing::warn!(%error, sequence, "events that the coordinator has could not be removed from the outbox");
+            }
         }
         Ok(())
     }

@@ -15,17 +15,27 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stead_admission::{Admission, Caller};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::counters::{Counters, CountersSnapshot};
 use crate::gate::{Class, Gate, Permit};
+use crate::lanes::Lanes;
 use crate::limits::{ANONYMOUS_BODY_BYTES_MAX, LARGE_SUBMISSIONS_MAX, Limits, SUBMISSION_BYTES_MAX, URI_BYTES_MAX};
+use crate::lines::Lines;
 use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
+use crate::recent::RecentChanges;
+use crate::request_id::RequestId;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::token::{self, Bearer, Checked};
+use crate::turns::Turns;
 use crate::{documents, metrics, metrics::ApiMetrics, serve};
+
+/// Bytes of a path that go into the log: the longest that an honest client has.
+const PATH_BYTES_LOGGED_MAX: usize = 512;
 
 /// What only the running coordinator knows: the floors beside this one stand behind it.
 pub trait Fleet: Send + Sync {
@@ -57,6 +67,10 @@ struct Inner {
     counters: Counters,
     metrics: Arc<ApiMetrics>,
     gate: Gate,
+    lanes: Lanes,
+    turns: Turns,
+    lines: Lines,
+    recent: RecentChanges,
     shutdown: CancellationToken,
 }
 
@@ -89,20 +103,25 @@ impl Api {
         let mut nonce_key = [0; 64];
         (admission.environment().random)(&mut nonce_key);
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
-        let metrics = Arc::default();
-        Self {
-            inner: Arc::new(Inner {
-                admission,
-                fleet,
-                tokens: Mutex::default(),
-                nonces,
-                limits,
-                counters,
-                metrics,
-                gate,
-                shutdown,
-            }),
-        }
+        let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
+        let (lanes, tokens) = (Lanes::new(limits.lists_per_client_max), Mutex::default());
+        let metrics = Arc::new(ApiMetrics::new());
+        let inner = Inner {
+            admission,
+            fleet,
+            tokens,
+            nonces,
+            limits,
+            counters,
+            metrics,
+            gate,
+            lanes,
+            turns,
+            lines,
+            recent: RecentChanges::default(),
+            shutdown,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What the port has seen and refused since the start.
@@ -142,6 +161,26 @@ impl Api {
         &self.inner.counters
     }
 
+    /// Lanes for each client's large lists.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
+    }
+
+    /// Turns at the parts of large lists.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.inner.turns
+    }
+
+    /// Changes that watches share.
+    pub(crate) fn recent(&self) -> &RecentChanges {
+        &self.inner.recent
+    }
+
+    /// Lines that watches share.
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.inner.lines
+    }
+
     pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.inner.shutdown
     }
@@ -160,9 +199,21 @@ impl Api {
 
     /// Serves one request.
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
+        let id = RequestId::new(self);
+        let span = request_span(id, &request);
+        let mut answer = self.serve(peer, request).instrument(span.clone()).await;
+        id.mark(&mut answer);
+        span.record("status", answer.status().as_u16());
+        span.in_scope(|| tracing::debug!("answered"));
+        answer
+    }
+
+    async fn serve(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         self.count().requests.add();
         let head = request.method() == Method::HEAD;
         let (class, begun) = (metrics::class(request.method(), request.uri().query()), tokio::time::Instant::now());
+        // A watch counts for itself, since it goes on after its answer has begun.
+        let _in_flight = (class != "watch").then(|| self.inner.metrics.enter(class));
         let mut answer = match self.admit(peer, request).await {
             Ok((call, route)) => dispatch(call, route).await,
             Err(error) => Err(error),
@@ -190,19 +241,19 @@ impl Api {
         let uri_bytes = parts.uri.path().len().saturating_add(parts.uri.query().map_or(0, str::len));
         if uri_bytes > URI_BYTES_MAX {
             let message = format!("the path and query have {uri_bytes} bytes; {URI_BYTES_MAX} is the limit");
-            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "RequestURITooLong", message));
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "RequestURITooLong", message).past("URI_BYTES_MAX"));
         }
         let route = Route::parse(parts.uri.path())?;
         let caller = self.authenticate(&parts, &route)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let client = caller.as_ref().map_or_else(|| peer.to_string(), |caller| caller.name.clone());
         let permit = self.enter(&parts, &query, &route, &client)?;
-        let bytes_max = match caller {
-            None => ANONYMOUS_BODY_BYTES_MAX,
-            Some(_) if is_large_submission(&route, &parts, self.limits()) => SUBMISSION_BYTES_MAX,
-            Some(_) => self.limits().body_bytes_max,
+        let limit = match caller {
+            None => ("ANONYMOUS_BODY_BYTES_MAX", ANONYMOUS_BODY_BYTES_MAX),
+            Some(_) if is_large_submission(&route, &parts, self.limits()) => ("SUBMISSION_BYTES_MAX", SUBMISSION_BYTES_MAX),
+            Some(_) => ("BODY_BYTES_MAX", self.limits().body_bytes_max),
         };
-        let body = self.read_body(body, bytes_max).await?;
+        let body = self.read_body(body, limit).await?;
         // Asking what an object looks like and asking only for the head of that is one thing here.
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method };
         Ok((Call { api: self.clone(), method, query, headers: parts.headers, body, caller, permit }, route))
@@ -237,31 +288,37 @@ impl Api {
     fn enter(&self, parts: &Parts, query: &Query, route: &Route, client: &str) -> ApiResult<Permit> {
         let (limits, method) = (self.limits(), &parts.method);
         if is_large_submission(route, parts, limits) {
-            let busy = || ApiError::too_many("other large changes are being taken; try again when one is done");
+            let busy = || {
+                let message = "other large changes are being taken; try again when one is done";
+                ApiError::too_many(message).past("LARGE_SUBMISSIONS_MAX")
+            };
             return self.inner.gate.enter(Class::LargeSubmission, "", LARGE_SUBMISSIONS_MAX).ok_or_else(busy);
         }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
         let watches = reads && matches!(query.get("watch"), Some("true" | "1"));
-        let (class, max) = match (watches, reads) {
-            (true, _) => (Class::Watch, limits.watches_per_client_max),
-            (_, true) => (Class::Read, limits.reads_per_client_max),
-            _ => (Class::Write, limits.writes_per_client_max),
+        let (class, max, name) = match (watches, reads) {
+            (true, _) => (Class::Watch, limits.watches_per_client_max, "WATCHES_PER_CLIENT_MAX"),
+            (_, true) => (Class::Read, limits.reads_per_client_max, "READS_PER_CLIENT_MAX"),
+            _ => (Class::Write, limits.writes_per_client_max, "WRITES_PER_CLIENT_MAX"),
         };
-        let busy = || ApiError::too_many(format!("{max} requests of this client are being served; try again when one is done"));
+        let busy = || {
+            let message = format!("{max} requests of this client are being served; try again when one is done");
+            ApiError::too_many(message).past(name)
+        };
         self.inner.gate.enter(class, client, max).ok_or_else(busy)
     }
 
-    async fn read_body(&self, body: Incoming, bytes_max: usize) -> ApiResult<Bytes> {
+    async fn read_body(&self, body: Incoming, (name, bytes_max): (&str, usize)) -> ApiResult<Bytes> {
         let limit = Duration::from_millis(self.limits().body_milliseconds_max);
         let read = tokio::time::timeout(limit, Limited::new(body, bytes_max).collect()).await;
         let Ok(read) = read else {
             self.count().too_slow.add();
             let message = format!("the body did not arrive within {} ms", limit.as_millis());
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message));
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message).past("BODY_SECONDS_MAX"));
         };
         read.map(http_body_util::Collected::to_bytes).map_err(|error| {
             if error.is::<LengthLimitError>() {
-                ApiError::too_large(format!("the body has more than {bytes_max} bytes"))
+                ApiError::too_large(format!("the body has more than {bytes_max} bytes")).past(name)
             } else {
                 self.count().malformed.add();
                 ApiError::bad_request(format!("the body could not be read: {error}"))
@@ -276,6 +333,14 @@ fn is_large_submission(route: &Route, parts: &Parts, limits: &Limits) -> bool {
         && matches!(route, Route::Objects(ObjectsRoute { resource, name: None, .. }) if resource.is_change());
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     submits && length.is_none_or(|length| length > limits.body_bytes_max)
+}
+
+/// What is said of a request in logs and traces. Its path names objects; its query, headers and body are left out, since a client may
+/// put anything there. `change` and `root` are for whoever learns that the request makes a Change.
+fn request_span(id: RequestId, request: &Request<Incoming>) -> Span {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let path = path.get(..PATH_BYTES_LOGGED_MAX).unwrap_or(path);
+    tracing::info_span!("request", request = %id, method, path, change = Empty, root = Empty, status = Empty)
 }
 
 async fn dispatch(call: Call, route: Route) -> ApiResult<Answer> {

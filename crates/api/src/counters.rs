@@ -45,6 +45,10 @@ counters! {
     unauthorized,
     /// Connections closed because the client took nothing of what it was sent.
     stalled,
+    /// Parts of large lists that were made.
+    list_parts,
+    /// Large lists that took too long: refused before their first part, or cut off after it.
+    lists_too_slow,
     /// Watches closed with 410, because the client had fallen too far behind.
     watches_behind,
 }

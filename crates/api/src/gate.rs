@@ -40,6 +40,13 @@ impl Gate {
     }
 }
 
+impl Permit {
+    /// Who was let in.
+    pub(crate) fn client(&self) -> &str {
+        &self.place.1
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use crate::status::{ApiError, ApiResult};
 const ACCEPTED_TYPES_MAX: usize = 32;
 
 /// What an answer that carries objects looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// The objects.
     Object,

@@ -16,7 +16,7 @@ const VERSION: &str = "stead.dev/v1";
 /// Where to go on with a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PageToken {
-    /// The revision of the first page.
+    /// The revision of the first page; 0 is whatever the record is at, for a list that goes on after its revision was let go.
     pub(crate) revision: Revision,
     /// The last object of the page before.
     pub(crate) cursor: Cursor,

@@ -9,17 +9,21 @@ use json_patch::{PatchOperation, patch as apply_json_patch};
 use serde_json::{Map, Value};
 
 use crate::body;
+use crate::limits::PATCH_OPERATIONS_MAX;
 use crate::media;
 use crate::resource::Resource;
 use crate::status::{ApiError, ApiResult};
 
-/// Operations of one JSON patch; Kubernetes has the same limit.
-const OPERATIONS_MAX: usize = 10_000;
-
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+/// Server-side apply: no patch, but all that a manager wants of the object.
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// Whether a patch is a server-side apply.
+pub(crate) fn is_apply(headers: &HeaderMap) -> bool {
+    media::content_type(headers).as_deref() == Some(APPLY_PATCH)
+}
 
 /// A patch that was read and not yet applied.
 #[derive(Clone, Debug)]
@@ -38,23 +42,19 @@ impl Patch {
             Some(STRATEGIC_PATCH) if resource.takes_strategic_patch() => {
                 Ok(Self::Strategic(Value::Object(body::object(body::json(bytes)?)?)))
             }
-            Some(APPLY_PATCH) => Err(ApiError::unsupported_media_type(&format!(
-                "{} (server-side apply is not served yet; use client-side apply)",
-                accepted(resource)
-            ))),
             _ => Err(ApiError::unsupported_media_type(&accepted(resource))),
         }
     }
 
     pub(crate) fn json(bytes: &[u8]) -> ApiResult<Self> {
-        let operations: Vec<PatchOperation> = serde_json::from_slice(bytes)
-            .map_err(|error| ApiError::bad_request(format!("the body of the request is no JSON patch: {error}")))?;
-        if operations.len() > OPERATIONS_MAX {
-            return Err(ApiError::too_large(format!(
-                "the patch has {} operations; {OPERATIONS_MAX} is the limit",
-                operations.len()
-            )));
+        let sent = body::json(bytes)?;
+        let count = sent.as_array().map_or(0, Vec::len);
+        if count > PATCH_OPERATIONS_MAX {
+            let message = format!("the patch has {count} operations; {PATCH_OPERATIONS_MAX} is the limit");
+            return Err(ApiError::too_large(message).past("PATCH_OPERATIONS_MAX"));
         }
+        let operations: Vec<PatchOperation> = serde_json::from_value(sent)
+            .map_err(|error| ApiError::bad_request(format!("the body of the request is no JSON patch: {error}")))?;
         Ok(Self::Json(operations))
     }
 
@@ -74,6 +74,7 @@ fn accepted(resource: Resource) -> String {
     if resource.takes_strategic_patch() {
         types.push(STRATEGIC_PATCH);
     }
+    types.push(APPLY_PATCH);
     types.join(", ")
 }
 
@@ -232,7 +233,8 @@ mod tests {
         assert_eq!(Patch::read(machines, &headers(STRATEGIC_PATCH), b"{}").unwrap_err().code.as_u16(), 415);
         assert!(Patch::read(leases, &headers(STRATEGIC_PATCH), b"{}").is_ok());
         assert_eq!(Patch::read(leases, &HeaderMap::new(), b"{}").unwrap_err().code.as_u16(), 415);
-        assert_eq!(Patch::read(machines, &headers(APPLY_PATCH), b"{}").unwrap_err().code.as_u16(), 415);
+        assert_eq!(Patch::read(machines, &headers("application/apply-patch+cbor"), b"{}").unwrap_err().code.as_u16(), 415);
+        assert!(is_apply(&headers("application/apply-patch+yaml; charset=utf-8")) && !is_apply(&headers(MERGE_PATCH)));
         assert_eq!(Patch::read(machines, &headers(MERGE_PATCH), b"[]").unwrap_err().code.as_u16(), 400);
     }
 }

@@ -170,6 +170,38 @@ static DELETE_OPTIONS: Message = Message {
     ],
 };
 
+static RESOURCE_ATTRIBUTES: Message = Message {
+    name: "ResourceAttributes",
+    fields: &[
+        (1, "namespace", Text),
+        (2, "verb", Text),
+        (3, "group", Text),
+        (4, "version", Text),
+        (5, "resource", Text),
+        (6, "subresource", Text),
+        (7, "name", Text),
+    ],
+};
+static NON_RESOURCE_ATTRIBUTES: Message =
+    Message { name: "NonResourceAttributes", fields: &[(1, "path", Text), (2, "verb", Text)] };
+static ACCESS_QUESTION: Message = Message {
+    name: "SelfSubjectAccessReviewSpec",
+    fields: &[
+        (1, "resourceAttributes", Type::Message(&RESOURCE_ATTRIBUTES)),
+        (2, "nonResourceAttributes", Type::Message(&NON_RESOURCE_ATTRIBUTES)),
+    ],
+};
+static ACCESS_REVIEW: Message = Message {
+    name: "SelfSubjectAccessReview",
+    fields: &[(1, "metadata", Type::Message(&OBJECT_META)), (2, "spec", Type::Message(&ACCESS_QUESTION))],
+};
+static RULES_QUESTION: Message = Message { name: "SelfSubjectRulesReviewSpec", fields: &[(1, "namespace", Text)] };
+static RULES_REVIEW: Message = Message {
+    name: "SelfSubjectRulesReview",
+    fields: &[(1, "metadata", Type::Message(&OBJECT_META)), (2, "spec", Type::Message(&RULES_QUESTION))],
+};
+static SUBJECT_REVIEW: Message = Message { name: "SelfSubjectReview", fields: &[(1, "metadata", Type::Message(&OBJECT_META))] };
+
 /// The message of a kind; options of a deletion come under whatever group they are about.
 fn message_of(api_version: &str, kind: &str) -> Option<&'static Message> {
     match (api_version, kind) {
@@ -177,6 +209,9 @@ fn message_of(api_version: &str, kind: &str) -> Option<&'static Message> {
         ("v1", "Event") => Some(&CORE_EVENT),
         ("events.k8s.io/v1", "Event") => Some(&NEWER_EVENT),
         ("coordination.k8s.io/v1", "Lease") => Some(&LEASE),
+        ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => Some(&ACCESS_REVIEW),
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => Some(&RULES_REVIEW),
+        ("authentication.k8s.io/v1", "SelfSubjectReview") => Some(&SUBJECT_REVIEW),
         (_, "DeleteOptions") => Some(&DELETE_OPTIONS),
         _ => None,
     }

@@ -11,7 +11,7 @@ use stead_store::Stored;
 
 use crate::media::Form;
 use crate::resource::Resource;
-use crate::sparse::Wanted;
+use crate::row;
 use crate::status::{ApiError, ApiResult};
 use crate::table::{self, IncludeObject};
 
@@ -23,6 +23,9 @@ pub(crate) struct Renderer {
     pub(crate) include: IncludeObject,
     pub(crate) now: Timestamp,
 }
+
+/// What ends a list, and a table too.
+pub(crate) const LIST_END: &[u8] = b"]}";
 
 /// What a list says about itself.
 #[derive(Clone, Debug, Default)]
@@ -70,8 +73,12 @@ impl Renderer {
     pub(crate) fn object(&self, stored: &Stored) -> ApiResult<Vec<u8>> {
         match self.form {
             Form::Object => Ok(plain(self.resource, stored)?.into_owned()),
-            Form::Metadata => partial(stored.json()).map_err(|error| unreadable(stored, &error)),
-            Form::Table => self.table([stored], &ListMeta { revision: stored.revision(), ..ListMeta::default() }),
+            Form::Metadata => {
+                let mut out = Vec::new();
+                self.metadata(&mut out, stored)?;
+                Ok(out)
+            }
+            Form::Table => self.list([stored], &ListMeta { revision: stored.revision(), ..ListMeta::default() }),
         }
     }
 
@@ -81,46 +88,58 @@ impl Renderer {
         match self.form {
             Form::Object => Ok(json.into_bytes()),
             Form::Metadata => partial(json.as_bytes()).map_err(|error| ApiError::internal(error.to_string())),
-            Form::Table => self.table_of_values(std::slice::from_ref(value), &ListMeta::default()),
+            Form::Table => self.list_of_values(std::slice::from_ref(value), &ListMeta::default()),
         }
     }
 
     /// A page of a list.
     pub(crate) fn list<'a>(&self, objects: impl IntoIterator<Item = &'a Stored>, meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        if self.form == Form::Table {
-            return self.table(objects, meta);
-        }
         let mut out = self.list_head(meta);
-        for (index, stored) in objects.into_iter().enumerate() {
-            if index > 0 {
+        self.items(&mut out, objects, true, usize::MAX)?;
+        out.extend_from_slice(LIST_END);
+        Ok(out)
+    }
+
+    /// Objects of a list, as rows of a table or as they are, until they have so many bytes: gives back how many it was. `first` says
+    /// that none stands before them.
+    pub(crate) fn items<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        objects: impl IntoIterator<Item = &'a Stored>,
+        mut first: bool,
+        bytes_max: usize,
+    ) -> ApiResult<usize> {
+        let mut written = 0_usize;
+        for stored in objects {
+            if !std::mem::take(&mut first) {
                 out.push(b',');
             }
             match self.form {
-                Form::Metadata => out.append(&mut partial(stored.json()).map_err(|error| unreadable(stored, &error))?),
-                _ => out.extend_from_slice(&plain(self.resource, stored)?),
+                Form::Table => self.row(out, stored)?,
+                Form::Metadata => self.metadata(out, stored)?,
+                Form::Object => out.extend_from_slice(&plain(self.resource, stored)?),
+            }
+            written = written.saturating_add(1);
+            if out.len() >= bytes_max {
+                break;
             }
         }
-        out.extend_from_slice(b"]}");
-        Ok(out)
+        Ok(written)
     }
 
     /// A page of objects that are no objects of the record.
     pub(crate) fn list_of_values(&self, objects: &[Value], meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        if self.form == Form::Table {
-            return self.table_of_values(objects, meta);
-        }
         let mut out = self.list_head(meta);
-        for (index, object) in objects.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.append(&mut self.value(object)?);
-        }
-        out.extend_from_slice(b"]}");
+        self.values(&mut out, objects, true)?;
+        out.extend_from_slice(LIST_END);
         Ok(out)
     }
 
-    fn list_head(&self, meta: &ListMeta) -> Vec<u8> {
+    /// A list up to its first object.
+    pub(crate) fn list_head(&self, meta: &ListMeta) -> Vec<u8> {
+        if self.form == Form::Table {
+            return table::head(self.resource, true, &meta.to_value());
+        }
         let (kind, api_version) = match self.form {
             Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
             _ => (format!("{}List", self.resource.info.kind), self.resource.api_version()),
@@ -128,30 +147,37 @@ impl Renderer {
         format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{},"items":["#, meta.to_value()).into_bytes()
     }
 
-    fn table<'a>(&self, objects: impl IntoIterator<Item = &'a Stored>, meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        let (mut rows, wanted) = (Vec::new(), table::wanted(self.resource));
-        for stored in objects {
-            self.row(&mut rows, &wanted, stored)?;
+    fn row(&self, out: &mut Vec<u8>, stored: &Stored) -> ApiResult<()> {
+        match row::of(self.resource, stored).map_err(|error| unreadable(stored, &error))? {
+            Some(row) => row.write(out, self.include, self.now, stored.json()),
+            None => table::row(out, self, &value(self.resource, stored)?, stored.json())
+                .map_err(|error| unreadable(stored, &error))?,
         }
-        Ok(table::whole(self.resource, true, &meta.to_value(), &rows))
+        Ok(())
     }
 
-    fn row(&self, rows: &mut Vec<u8>, wanted: &Wanted, stored: &Stored) -> ApiResult<()> {
-        let written = if self.resource.has_view() || self.resource.is_event() {
-            table::row(rows, self, &value(self.resource, stored)?, stored.json())
-        } else {
-            table::stored_row(rows, self, wanted, stored.json())
-        };
-        written.map_err(|error| unreadable(stored, &error))
+    fn metadata(&self, out: &mut Vec<u8>, stored: &Stored) -> ApiResult<()> {
+        match row::of(self.resource, stored).map_err(|error| unreadable(stored, &error))? {
+            Some(row) => row.write_metadata(out, stored.json()),
+            None => out.append(&mut partial(stored.json()).map_err(|error| unreadable(stored, &error))?),
+        }
+        Ok(())
     }
 
-    fn table_of_values(&self, objects: &[Value], meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        let mut rows = Vec::new();
+    /// Objects of a list that are no objects of the record; `first` says that none stands before them.
+    pub(crate) fn values(&self, out: &mut Vec<u8>, objects: &[Value], mut first: bool) -> ApiResult<()> {
         for object in objects {
-            let json = object.to_string();
-            table::row(&mut rows, self, object, json.as_bytes()).map_err(|error| ApiError::internal(error.to_string()))?;
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            if self.form == Form::Table {
+                let json = object.to_string();
+                table::row(out, self, object, json.as_bytes()).map_err(|error| ApiError::internal(error.to_string()))?;
+            } else {
+                out.append(&mut self.value(object)?);
+            }
         }
-        Ok(table::whole(self.resource, true, &meta.to_value(), &rows))
+        Ok(())
     }
 
     /// The object of a watch event; `first` says whether a table tells its columns.
@@ -159,10 +185,22 @@ impl Renderer {
         if self.form != Form::Table {
             return self.object(stored);
         }
-        let mut rows = Vec::new();
-        self.row(&mut rows, &table::wanted(self.resource), stored)?;
-        let meta = json!({"resourceVersion": stored.revision().to_string()});
-        Ok(table::whole(self.resource, first, &meta, &rows))
+        let mut out = table::head(self.resource, first, &json!({"resourceVersion": stored.revision().to_string()}));
+        self.row(&mut out, stored)?;
+        out.extend_from_slice(LIST_END);
+        Ok(out)
+    }
+
+    /// The object of an event about a document of the record.
+    pub(crate) fn event_value(&self, value: &Value, first: bool) -> ApiResult<Vec<u8>> {
+        if self.form != Form::Table {
+            return self.value(value);
+        }
+        let meta = json!({"resourceVersion": value.pointer("/metadata/resourceVersion")});
+        let mut out = table::head(self.resource, first, &meta);
+        table::row(&mut out, self, value, value.to_string().as_bytes()).map_err(|error| ApiError::internal(error.to_string()))?;
+        out.extend_from_slice(LIST_END);
+        Ok(out)
     }
 
     /// The object of a bookmark.
@@ -176,8 +214,10 @@ impl Renderer {
             Form::Metadata => partial.to_string().into_bytes(),
             Form::Table => {
                 let cells: Vec<Value> = table::columns(self.resource).iter().map(|_| Value::Null).collect();
-                let row = json!({"cells": cells, "object": partial}).to_string();
-                table::whole(self.resource, first, &json!({"resourceVersion": revision.to_string()}), row.as_bytes())
+                let mut out = table::head(self.resource, first, &json!({"resourceVersion": revision.to_string()}));
+                out.extend_from_slice(json!({"cells": cells, "object": partial}).to_string().as_bytes());
+                out.extend_from_slice(LIST_END);
+                out
             }
             Form::Object => {
                 let kind =

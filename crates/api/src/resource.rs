@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use stead_model::{Event, GROUP, KindInfo, registry};
+use stead_model::{Event, GROUP, KindInfo, registry, reviews};
 
 /// The newer group of Events, which are stored in the core group's spelling.
 pub(crate) const EVENTS_GROUP: &str = "events.k8s.io";
@@ -23,15 +23,25 @@ impl std::fmt::Debug for Resource {
 }
 
 static SERVED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
-    let stored = registry().iter().map(|info| Resource { info, group: info.group, version: info.version });
+    let own = |info: &'static KindInfo| Resource { info, group: info.group, version: info.version };
+    let stored = registry().iter().map(own);
     let events = registry().iter().filter(|info| info.group.is_empty() && info.kind == "Event");
-    stored.chain(events.map(|info| Resource { info, group: EVENTS_GROUP, version: "v1" })).collect()
+    let events = events.map(|info| Resource { info, group: EVENTS_GROUP, version: "v1" });
+    stored.chain(events).chain(reviews().iter().map(own)).collect()
 });
 
 /// Verbs of a kind that clients read and write like any other.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// Verbs of the kinds that come as signed documents and are never altered.
-const VERBS_OF_DOCUMENTS: &[&str] = &["create", "get", "list"];
+/// Verbs of namespaces: nobody means to delete them all.
+const VERBS_OF_NAMESPACES: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Verbs of the kinds that are answered and never stored.
+const VERBS_OF_REVIEWS: &[&str] = &["create"];
+/// Verbs of Changes, which come signed and are never altered.
+const VERBS_OF_CHANGES: &[&str] = &["create", "get", "list", "watch"];
+/// Verbs of trust roots, likewise; there is a new one once in years.
+const VERBS_OF_ROOTS: &[&str] = &["create", "get", "list"];
+/// Verbs of the kinds that only the coordinator writes.
+const VERBS_OF_READ_ONLY: &[&str] = &["get", "list", "watch"];
 
 impl Resource {
     /// Everything that is served; groups in the order of the registry.
@@ -69,7 +79,19 @@ impl Resource {
     }
 
     pub(crate) fn verbs(self) -> &'static [&'static str] {
-        if self.is_document() { VERBS_OF_DOCUMENTS } else { VERBS }
+        match self {
+            _ if self.is_change() => VERBS_OF_CHANGES,
+            _ if self.is_trust_root() => VERBS_OF_ROOTS,
+            _ if self.is_review() => VERBS_OF_REVIEWS,
+            _ if self.is_namespace() => VERBS_OF_NAMESPACES,
+            _ if self.info.read_only => VERBS_OF_READ_ONLY,
+            _ => VERBS,
+        }
+    }
+
+    /// Whether the kind is a question, which is answered and never stored.
+    pub(crate) fn is_review(self) -> bool {
+        reviews().by_group_kind(&self.info.group_kind()).is_some()
     }
 
     /// Whether the kind stands for signed documents of the record rather than for objects.

@@ -1,6 +1,6 @@
 //! Answers on their way out.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,16 +22,23 @@ pub(crate) enum ResponseBody {
         /// Held for as long as the body is.
         _permit: Permit,
     },
+    /// Part by part, as a large list is made. An error cuts the answer off, so that nobody takes the rest for all there is.
+    Parts {
+        parts: mpsc::Receiver<io::Result<Bytes>>,
+        /// Held for as long as the body is.
+        _permit: Permit,
+    },
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Lines { lines, .. } => lines.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line)))),
+            Self::Parts { parts, .. } => parts.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data))),
         }
     }
 
@@ -42,7 +49,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Lines { .. } => SizeHint::default(),
+            Self::Lines { .. } | Self::Parts { .. } => SizeHint::default(),
         }
     }
 }
@@ -63,6 +70,14 @@ pub(crate) fn typed(code: StatusCode, media_type: HeaderValue, bytes: impl Into<
     let mut response = Response::new(ResponseBody::Whole((!bytes.is_empty()).then_some(bytes)));
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// JSON that comes part by part.
+pub(crate) fn parts(parts: mpsc::Receiver<io::Result<Bytes>>, permit: Permit) -> Answer {
+    let mut response = Response::new(ResponseBody::Parts { parts, _permit: permit });
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response
 }

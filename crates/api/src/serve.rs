@@ -1,10 +1,16 @@
 //! Objects: which handler a method and a path mean.
 
+mod apply;
+mod changes;
 mod create;
 mod documents;
+mod history;
+mod parts;
+mod proposals;
 mod read;
 mod refused;
 mod remove;
+mod reviews;
 pub(crate) mod stead;
 mod update;
 mod watch;
@@ -26,6 +32,9 @@ use crate::table::IncludeObject;
 pub(crate) async fn objects(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     if route.resource.is_document() {
         return documents::serve(call, route).await;
+    }
+    if route.resource.is_review() {
+        return reviews::serve(&call, &route);
     }
     match (&route.name, route.subresource.as_deref()) {
         (None, _) => collection(call, route).await,
@@ -51,7 +60,7 @@ async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     match call.method {
         Method::GET => {
             let options = call.query.list_options()?;
-            if options.watch { watch::serve(call, &route, options) } else { read::get(&call, &route) }
+            if options.watch { watch::serve(call, &route, options) } else { read::get(&call, &route, &options).await }
         }
         Method::PUT => update::put(&call, &route).await,
         Method::PATCH => update::patch(&call, &route).await,
@@ -62,7 +71,7 @@ async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
 
 async fn status(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     match call.method {
-        Method::GET => read::get(&call, &route),
+        Method::GET => read::get(&call, &route, &call.query.list_options()?).await,
         Method::PUT => update::put_status(&call, &route).await,
         Method::PATCH => update::patch_status(&call, &route).await,
         _ => Err(ApiError::method_not_allowed()),

@@ -13,6 +13,8 @@ pub(crate) struct ApiError {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) details: Map<String, Value>,
+    /// Where a list can go on that cannot go on as it was.
+    pub(crate) continue_token: Option<String>,
 }
 
 /// The result of whatever serves a request.
@@ -20,7 +22,7 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Map::new() }
+        Self { code, reason, message: message.into(), details: Map::new(), continue_token: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -157,6 +159,17 @@ impl ApiError {
         self
     }
 
+    /// Names the limit that was passed, so that a program need not read the sentence.
+    pub(crate) fn past(self, limit: &str) -> Self {
+        let cause = json!({"reason": "LimitExceeded", "message": self.message, "field": limit});
+        self.with_raw_causes(vec![cause])
+    }
+
+    pub(crate) fn continue_with(mut self, token: String) -> Self {
+        self.continue_token = Some(token);
+        self
+    }
+
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.details.insert("retryAfterSeconds".to_owned(), seconds.into());
         self
@@ -174,6 +187,9 @@ impl ApiError {
         });
         if let (false, Some(members)) = (self.details.is_empty(), status.as_object_mut()) {
             members.insert("details".to_owned(), Value::Object(self.details.clone()));
+        }
+        if let (Some(token), Some(metadata)) = (&self.continue_token, status.get_mut("metadata")) {
+            *metadata = json!({"continue": token});
         }
         status
     }

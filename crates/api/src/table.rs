@@ -1,14 +1,25 @@
 //! `Table`: rows and columns, so that every client shows a kind the same way.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
+use stead_model::{Column, ColumnFormat};
 
 use crate::render::{Renderer, partial};
 use crate::resource::Resource;
-use crate::sparse::Wanted;
 use crate::status::{ApiError, ApiResult};
 
+/// The last column of every kind but Event.
+pub(crate) const AGE: Column = Column {
+    name: "Age",
+    pointer: "/metadata/creationTimestamp",
+    format: ColumnFormat::Age,
+    description: "The time since it was created.",
+    priority: 0,
+};
+
 /// What a row carries beside its cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum IncludeObject {
     #[default]
     Metadata,
@@ -37,8 +48,9 @@ pub(crate) fn columns(resource: Resource) -> Vec<Value> {
     if resource.is_event() {
         return own.chain([name(1)]).collect();
     }
-    let age =
-        json!({"name": "Age", "type": "string", "format": "", "description": "The time since it was created.", "priority": 0});
+    let age = json!({
+        "name": AGE.name, "type": AGE.table_type(), "format": "", "description": AGE.description, "priority": AGE.priority,
+    });
     std::iter::once(name(0)).chain(own).chain([age]).collect()
 }
 
@@ -51,14 +63,7 @@ fn cells(renderer: &Renderer, object: &Value) -> Vec<Value> {
         return own.chain([at("/metadata/name")]).collect();
     }
     let own = resource.info.columns.iter().map(|column| column.cell(object, renderer.now));
-    let age = stead_model::Column {
-        name: "Age",
-        pointer: "/metadata/creationTimestamp",
-        format: stead_model::ColumnFormat::Age,
-        description: "",
-        priority: 0,
-    };
-    std::iter::once(at("/metadata/name")).chain(own).chain([age.cell(object, renderer.now)]).collect()
+    std::iter::once(at("/metadata/name")).chain(own).chain([AGE.cell(object, renderer.now)]).collect()
 }
 
 /// An Event in the core spelling, with its last moment where the older clients have it.
@@ -80,31 +85,8 @@ fn dated_event(shown: &Value) -> Value {
     event
 }
 
-/// What the cells of a kind's rows are made of.
-pub(crate) fn wanted(resource: Resource) -> Wanted {
-    let own = resource.info.columns.iter().map(|column| column.pointer);
-    Wanted::at(own.chain(["/metadata/name", "/metadata/creationTimestamp"]))
-}
-
-/// Writes the row of an object that looks as it is stored.
-pub(crate) fn stored_row(rows: &mut Vec<u8>, renderer: &Renderer, wanted: &Wanted, json: &[u8]) -> Result<(), serde_json::Error> {
-    let object = wanted.read(json)?;
-    let whole = renderer.include == IncludeObject::Object;
-    let bare = Renderer { include: if whole { IncludeObject::None } else { renderer.include }, ..*renderer };
-    row(rows, &bare, &object, json)?;
-    if whole && rows.pop().is_some() {
-        rows.extend_from_slice(b",\"object\":");
-        rows.extend_from_slice(json);
-        rows.push(b'}');
-    }
-    Ok(())
-}
-
-/// Writes a row after those that are there.
+/// Writes the row of an object that is not kept as one: of a document, or of a kind that looks other than it is stored.
 pub(crate) fn row(rows: &mut Vec<u8>, renderer: &Renderer, object: &Value, json: &[u8]) -> Result<(), serde_json::Error> {
-    if !rows.is_empty() {
-        rows.push(b',');
-    }
     rows.extend_from_slice(b"{\"cells\":");
     serde_json::to_writer(&mut *rows, &cells(renderer, object))?;
     match renderer.include {
@@ -122,13 +104,14 @@ pub(crate) fn row(rows: &mut Vec<u8>, renderer: &Renderer, object: &Value, json:
     Ok(())
 }
 
-/// A table of rows; later events of a watch leave the columns out.
-pub(crate) fn whole(resource: Resource, with_columns: bool, meta: &Value, rows: &[u8]) -> Vec<u8> {
-    let columns = if with_columns { Value::Array(columns(resource)) } else { Value::Null };
-    let mut out =
-        format!(r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{meta},"columnDefinitions":{columns},"rows":["#)
-            .into_bytes();
-    out.extend_from_slice(rows);
-    out.extend_from_slice(b"]}");
-    out
+/// Definitions of each resource's columns, as they are written.
+static COLUMNS: LazyLock<Vec<(Resource, String)>> =
+    LazyLock::new(|| Resource::all().map(|resource| (resource, Value::Array(columns(resource)).to_string())).collect());
+
+/// Begins a table, up to its first row; later events of a watch leave the columns out.
+pub(crate) fn head(resource: Resource, with_columns: bool, meta: &Value) -> Vec<u8> {
+    let written = COLUMNS.iter().find(|(known, _)| known.group == resource.group && known.info.kind == resource.info.kind);
+    let columns = written.filter(|_| with_columns).map_or("null", |(_, columns)| columns);
+    format!(r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{meta},"columnDefinitions":{columns},"rows":["#)
+        .into_bytes()
 }

@@ -22,10 +22,12 @@ pub mod enrollment;
 pub mod events;
 mod fleet;
 pub mod liveness;
+mod metrics;
 pub mod presence;
 pub mod profile_status;
 mod tally;
 
 pub use act::{Control, ENROLLMENTS_PENDING_MAX, Gate, PLAN_SECONDS_MAX};
 pub use fleet::{Fleet, MachineView};
+pub use metrics::{ControlMetrics, MarkLabels, OutcomeLabels};
 pub use tally::{Tally, tally};

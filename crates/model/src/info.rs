@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::field::SelectableField;
 use crate::kinds;
 use crate::name::{validate_label_key, validate_label_value, validate_name};
 use crate::schema::{Cause, CauseReason, check_schema};
@@ -38,6 +39,8 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema {
     const READ_ONLY: bool = false;
     /// The columns after the name and before the age.
     const COLUMNS: &'static [Column];
+    /// Fields by which objects can be selected, beside their name and namespace.
+    const SELECTABLE: &'static [SelectableField] = &[];
 
     /// Checks what a schema cannot say.
     fn validate(&self) -> Vec<Cause> {
@@ -69,6 +72,8 @@ pub struct KindInfo {
     pub read_only: bool,
     /// The columns after the name and before the age.
     pub columns: &'static [Column],
+    /// Fields by which objects can be selected, beside their name and namespace.
+    pub selectable: &'static [SelectableField],
     /// JSON schema of a whole object, with every reference in place and `null` left out (a null counts as absent).
     pub schema: Value,
     validate: fn(&Object) -> Vec<Cause>,
@@ -114,6 +119,7 @@ impl KindInfo {
             has_status: K::HAS_STATUS,
             read_only: K::READ_ONLY,
             columns: K::COLUMNS,
+            selectable: K::SELECTABLE,
             schema: schema_of::<K>(),
             validate: |object| match object.to_typed::<K>() {
                 Ok(typed) => typed.validate(),
@@ -202,8 +208,11 @@ pub(crate) fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// Bytes of the keys and values of an object's labels together, and of its annotations, as Kubernetes has it.
+pub const META_MAP_BYTES_MAX: usize = 256 * 1024;
+
 fn check_meta(meta: &ObjectMeta) -> Vec<Cause> {
-    let mut causes = Vec::new();
+    let (mut causes, mut long) = (Vec::new(), Vec::new());
     let mut wrong =
         |path: String, message: String| causes.push(Cause::new(path, CauseReason::Invalid, format!("Invalid value: {message}")));
     if let Err(error) = validate_name(&meta.name) {
@@ -213,6 +222,13 @@ fn check_meta(meta: &ObjectMeta) -> Vec<Cause> {
         && let Err(error) = validate_name(&meta.namespace)
     {
         wrong("metadata.namespace".to_owned(), error.to_string());
+    }
+    for (path, map) in [("metadata.labels", &meta.labels), ("metadata.annotations", &meta.annotations)] {
+        let bytes: usize = map.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum();
+        if bytes > META_MAP_BYTES_MAX {
+            let message = format!("Too long: {bytes} bytes: may not be more than {META_MAP_BYTES_MAX} bytes");
+            long.push(Cause::new(path, CauseReason::TooLong, message));
+        }
     }
     for (key, value) in &meta.labels {
         if let Err(error) = validate_label_key(key).and_then(|()| validate_label_value(value)) {
@@ -225,6 +241,7 @@ fn check_meta(meta: &ObjectMeta) -> Vec<Cause> {
             wrong(format!("metadata.annotations.{key}"), error.to_string());
         }
     }
+    causes.append(&mut long);
     causes
 }
 
@@ -269,12 +286,25 @@ pub fn registry() -> &'static Registry {
             KindInfo::of::<kinds::enrollment::Enrollment>(),
             KindInfo::of::<kinds::change::Change>(),
             KindInfo::of::<kinds::trust_root::TrustRoot>(),
+            KindInfo::of::<kinds::proposal::Proposal>(),
             KindInfo::of::<kinds::namespace::Namespace>(),
             KindInfo::of::<kinds::event::Event>(),
             KindInfo::of::<kinds::lease::Lease>(),
         ],
     });
     &REGISTRY
+}
+
+/// The kinds that are asked and answered, and never stored: no Change can hold one, and there is nothing to list.
+pub fn reviews() -> &'static Registry {
+    static REVIEWS: LazyLock<Registry> = LazyLock::new(|| Registry {
+        kinds: vec![
+            KindInfo::of::<kinds::review::SelfSubjectAccessReview>(),
+            KindInfo::of::<kinds::review::SelfSubjectRulesReview>(),
+            KindInfo::of::<kinds::review::SelfSubjectReview>(),
+        ],
+    });
+    &REVIEWS
 }
 
 fn schema_of<K: Kind>() -> Value {
@@ -363,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_schema_is_structural_and_documented() {
-        for info in registry().iter() {
+        for info in registry().iter().chain(reviews().iter()) {
             let text = info.schema.to_string();
             for word in ["\"$ref\"", "\"anyOf\"", "\"null\""] {
                 assert!(!text.contains(word), "{}: {word} in {text}", info.kind);

@@ -36,9 +36,11 @@ pub mod canonical;
 mod condition;
 mod digest;
 mod duration;
+mod field;
 mod info;
 mod key;
 mod kinds;
+mod managed_fields;
 mod messages;
 mod meta;
 mod name;
@@ -50,7 +52,8 @@ mod table;
 pub use condition::{Condition, ConditionStatus, set_condition};
 pub use digest::{Digest, DigestError};
 pub use duration::{Age, age};
-pub use info::{Kind, KindInfo, ParseError, Registry, registry};
+pub use field::SelectableField;
+pub use info::{Kind, KindInfo, META_MAP_BYTES_MAX, ParseError, Registry, registry, reviews};
 pub use key::{Generation, GroupKind, ObjectKey, Revision};
 pub use kinds::change::{Change, ChangeEntry, ChangeSpec, ChangeStatus};
 pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus};
@@ -65,7 +68,13 @@ pub use kinds::profile::{
     COMMAND_TIMEOUT_SECONDS_DEFAULT, COMMAND_TIMEOUT_SECONDS_MAX, Command, Directory, FILE_CONTENT_BYTES_MAX, File, Link,
     PROFILE_ENTRIES_MAX, Profile, ProfileConflict, ProfileSpec, ProfileStatus,
 };
+pub use kinds::proposal::{Proposal, ProposalEntry, ProposalPhase, ProposalSignatures, ProposalSpec, ProposalStatus};
+pub use kinds::review::{
+    AccessAnswer, AccessQuestion, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, RulesAnswer,
+    RulesQuestion, SelfSubjectAccessReview, SelfSubjectAnswer, SelfSubjectReview, SelfSubjectRulesReview, UserInfo,
+};
 pub use kinds::trust_root::{TrustRoot, TrustRootSpec, TrustRootStatus};
+pub use managed_fields::{FieldsV1, ManagedFields};
 pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, PlanRequest, PlannedUnit};
 pub use meta::{ObjectMeta, OwnerReference};
 pub use name::{LABEL_BYTES_MAX, NAME_BYTES_MAX, NameError, validate_label_key, validate_label_value, validate_name};

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::managed_fields::ManagedFields;
+
 /// Standard Kubernetes object metadata.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -47,13 +49,21 @@ pub struct ObjectMeta {
     pub annotations: BTreeMap<String, String>,
     /// Names of those who must agree before the object goes.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-patch-strategy" = "merge"))]
     pub finalizers: Vec<String>,
     /// The objects that this one depends on.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["uid"],
+        "x-kubernetes-patch-strategy" = "merge",
+        "x-kubernetes-patch-merge-key" = "uid"
+    ))]
     pub owner_references: Vec<OwnerReference>,
-    /// Who manages which field; kept as clients write it.
+    /// Who manages which field: server-side apply goes by it. The server keeps it; it is no part of what is signed.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
-    pub managed_fields: Vec<serde_json::Value>,
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub managed_fields: Vec<ManagedFields>,
     /// Ignored; older clients write it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub self_link: String,
@@ -62,6 +72,7 @@ pub struct ObjectMeta {
 /// An object that another one depends on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct OwnerReference {
     /// `apiVersion` of the owner.
     pub api_version: String,

@@ -12,6 +12,7 @@ use crate::name::{validate_label_key, validate_label_value};
 /// A label selector as objects hold it. All its parts must match; an empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Selector {
     /// Labels that must be there with just these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use stead_agent::{AgentOptions, Told, run as run_agent};
+use stead_agent::{AgentMetrics, AgentOptions, Told, run as run_agent};
 use stead_wire::Ticket;
 
 use crate::Outcome;
@@ -61,7 +61,8 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
         None => None,
     };
     let (told, telling) = tokio::sync::watch::channel(Told::default());
-    let metrics = Arc::new(metrics::agent::metrics(telling));
+    let counted = Arc::new(AgentMetrics::new());
+    let metrics = Arc::new(metrics::agent::metrics(telling, Arc::clone(&counted), Arc::clone(&context.traces)));
     let stop = stop_on_signal()?;
     let options = AgentOptions {
         root: args.root,
@@ -75,6 +76,7 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
         observe_period: Duration::from_secs(args.observe_seconds),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         told,
+        metrics: counted,
     };
     if let Some(server) = &server {
         tracing::info!(address = %server.local_address(), "metrics are served");

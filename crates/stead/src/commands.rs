@@ -2,9 +2,9 @@
 
 mod apply;
 mod approve;
-mod change_export;
-mod change_show;
+pub(crate) mod change_export;
 mod completion;
+pub(crate) mod condition;
 mod config_show;
 pub(crate) mod credential;
 mod delete;
@@ -13,34 +13,47 @@ mod describe;
 mod diff;
 mod get;
 pub(crate) mod label;
+mod log;
 mod login;
 mod man;
 mod plan;
+mod plugin;
+mod propose;
+mod show;
+mod sign;
 mod status;
 mod store;
+mod submit;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
 mod trust_sign;
 mod trust_submit;
+mod undo;
 mod version;
 pub(crate) mod wait;
 mod watch;
+mod withdraw;
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, PluginCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
-use crate::{Outcome, logging};
+use crate::trace::TraceMetrics;
+use crate::{Outcome, logging, trace};
 
 /// What every command has.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) terminal: Terminal,
+    pub(crate) traces: Arc<TraceMetrics>,
 }
 
 impl Context {
@@ -66,17 +79,25 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Does what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
-    // These three need no settings, and must work where the settings are wrong.
+    // These need no settings, and must work where the settings are wrong.
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
         Command::Man(args) => return man::run(args),
         Command::Version => return version::run(),
+        Command::Plugin(PluginCommand::Install(args)) => return plugin::install(args),
         _ => {}
     }
     let settings = Settings::load(&cli.settings)?;
     let daemon = matches!(cli.command, Command::Coordinator(_) | Command::Agent(_));
-    logging::start(&settings, terminal, daemon)?;
-    let context = Context { settings, terminal };
+    let service = match &cli.command {
+        Command::Coordinator(_) => "stead-coordinator",
+        Command::Agent(_) => "stead-agent",
+        _ => "stead",
+    };
+    let counted = Arc::default();
+    let (collecting, exporting) = trace::open(&settings, service, &counted)?.unzip();
+    logging::start(&settings, terminal, daemon, collecting)?;
+    let context = Context { settings, terminal, traces: counted };
     // A coordinator uses every core; all else has one thing to do at a time, and an agent should be small.
     let mut builder = match &cli.command {
         Command::Coordinator(_) => tokio::runtime::Builder::new_multi_thread(),
@@ -84,7 +105,17 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
     };
     let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal(format!("the runtime cannot start: {error}")))?;
-    runtime.block_on(dispatch(&context, cli.command))
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let exporting = exporting.map(|exporting: trace::Exporting| tokio::spawn(exporting.run(stop.clone())));
+        let outcome = dispatch(&context, cli.command).await;
+        stop.cancel();
+        if let Some(exporting) = exporting {
+            // It ends within its limit; what broke it down has been told of by its panic.
+            let _ = exporting.await;
+        }
+        outcome
+    })
 }
 
 async fn dispatch(context: &Context, command: Command) -> Outcome {
@@ -101,11 +132,18 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Wait(args) => wait::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,
         Command::Diff(args) => diff::run(context, args).await,
+        Command::Log(args) => log::run(context, args).await,
+        Command::Show(args) => show::run(context, args).await,
+        Command::Undo(args) => undo::run(context, args).await,
+        Command::Propose(args) => propose::run(context, args).await,
+        Command::Sign(args) => sign::run(context, args).await,
+        Command::Submit(args) => submit::run(context, args).await,
+        Command::Withdraw(args) => withdraw::run(context, args).await,
+        Command::Proxy(args) => crate::proxy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
-        Command::Change(ChangeCommand::Show(args)) => change_show::run(context, args).await,
         Command::Change(ChangeCommand::Export(args)) => change_export::run(context, args).await,
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),
         Command::Trust(TrustCommand::Show(args)) => trust_show::run(context, args).await,
@@ -115,6 +153,6 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Store(command) => store::run(context, command).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
-        Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),
+        Command::Completion(_) | Command::Man(_) | Command::Version | Command::Plugin(_) => Ok(ExitCode::Success),
     }
 }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::kind_word::namespace_of;
 use crate::output::name_of;
 
-/// How long to wait before the coordinator is asked again: after it was away, or for what cannot be watched.
+/// How long to wait before the coordinator is asked again: after it was away, or for trust roots, which cannot be watched.
 const PAUSE_SECONDS: u64 = 1;
 
 /// Objects that are followed.
@@ -28,6 +28,8 @@ pub(crate) struct Follower<'a> {
     objects: BTreeMap<String, Value>,
     revision: String,
     watch: Option<Watch>,
+    /// Whether the open watch has told anything.
+    told: bool,
     pending: VecDeque<WatchEvent>,
 }
 
@@ -41,17 +43,19 @@ impl<'a> Follower<'a> {
     ) -> Result<Self, Failure> {
         let namespace = if scope.all_namespaces { "" } else { namespace_of(info, &scope.namespace) };
         // One name is a selector that the coordinator looks up; several are picked out here.
-        let fields = if let [name] = names.as_slice() { format!("metadata.name={name}") } else { String::new() };
+        let named = if let [name] = names.as_slice() { format!("metadata.name={name}") } else { String::new() };
+        let fields = [named, scope.field_selector.clone()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
         let mut follower = Self {
             client,
             info,
             namespace: namespace.to_owned(),
             labels: scope.selector.as_ref().map(ToString::to_string).unwrap_or_default(),
-            fields,
+            fields: fields.join(","),
             names,
             objects: BTreeMap::new(),
             revision: String::new(),
             watch: None,
+            told: false,
             pending: VecDeque::new(),
         };
         follower.list().await?;
@@ -92,7 +96,7 @@ impl<'a> Follower<'a> {
             None => {
                 let opened = self.client.watch(self.info, &self.namespace, &self.labels, &self.fields, &self.revision).await;
                 match opened {
-                    // Changes and trust roots are not watched: they are looked at again and again.
+                    // Trust roots are not watched: they are looked at again and again.
                     Err(ClientError::Status(status)) if status.code == StatusCode::METHOD_NOT_ALLOWED => {
                         tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
                         return self.list().await;
@@ -103,13 +107,19 @@ impl<'a> Follower<'a> {
         };
         match watch.next().await? {
             Some(event) => self.take(event),
-            // Closed in good order: go on from where it ended.
-            None => self.watch = None,
+            // Closed in good order: go on from where it ended, and not without a pause where it had told nothing.
+            None => {
+                self.watch = None;
+                if !std::mem::take(&mut self.told) {
+                    tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
+                }
+            }
         }
         Ok(())
     }
 
     fn take(&mut self, event: WatchEvent) {
+        self.told = true;
         if let Some(revision) = event.object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
             self.revision = revision.to_owned();
         }

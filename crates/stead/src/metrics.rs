@@ -9,7 +9,7 @@ pub(crate) mod server;
 use std::fmt;
 use std::sync::Arc;
 
-use iroh_metrics::{Gauge, MetricsGroup, MetricsSource as _, Registry};
+use iroh_metrics::{Counter, Gauge, MetricsGroup, MetricsSource as _, Registry};
 
 /// What every name begins with.
 const PREFIX: &str = "stead";
@@ -59,6 +59,14 @@ pub(crate) struct ProcessMetrics {
     anonymous_bytes: Gauge,
     /// File descriptors that are open.
     open_files: Gauge,
+    /// File descriptors that may be open at once.
+    open_files_max: Gauge,
+    /// When the process started, in seconds of Unix time.
+    start_time_seconds: Gauge,
+    /// Seconds of processor time that the process has used, by user and system together.
+    cpu_seconds: Counter,
+    /// Threads.
+    threads: Gauge,
 }
 
 impl ProcessMetrics {
@@ -72,5 +80,27 @@ impl ProcessMetrics {
         set(&self.resident_bytes, bytes("VmRSS:").unwrap_or_default());
         set(&self.anonymous_bytes, bytes("RssAnon:").unwrap_or_default());
         set(&self.open_files, std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count));
+        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse::<i64>().ok());
+        set(&self.threads, threads.unwrap_or_default());
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let open_files = open_files.and_then(|rest| rest.split_whitespace().next()?.parse::<i64>().ok());
+        set(&self.open_files_max, open_files.unwrap_or(i64::MAX));
+        self.refresh_times();
+    }
+
+    /// Reads `/proc/self/stat` (proc(5)): its times are in ticks, of which Linux has 100 in a second for every program.
+    fn refresh_times(&self) {
+        const TICKS_PER_SECOND: u64 = 100;
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The name of the program is in brackets and may hold anything; what follows is numbers.
+        let numbers: Vec<&str> = stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| rest.split_whitespace().collect());
+        let number =
+            |field: usize| numbers.get(field.saturating_sub(3)).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let [user, system, start] = [14, 15, 22].map(number);
+        self.cpu_seconds.set(user.saturating_add(system) / TICKS_PER_SECOND);
+        let booted = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let booted = booted.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
+        set(&self.start_time_seconds, booted.unwrap_or_default().saturating_add(start / TICKS_PER_SECOND));
     }
 }

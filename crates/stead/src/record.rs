@@ -76,6 +76,11 @@ impl Place {
         Ok(Self::Postgres { url, password })
     }
 
+    /// Whether several coordinators may share it.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres { .. })
+    }
+
     async fn connect(&self) -> Result<Arc<dyn Engine>, OpenError> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteEngine::open(path).await?),

@@ -37,6 +37,13 @@ pub trait Engine: Send + Sync + 'static {
     /// For each name its newest entry and that entry's Change, by revision; a name that was never in a Change is left out.
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>>;
 
+    /// The entries of some names at these sequences, each with its Change; one that there never was is left out, and the order is the
+    /// engine's.
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>>;
+
+    /// Changes whose id starts like this, by id, at most so many.
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>>;
+
     /// The newest revision whose steps, with those of all before it, must go to leave at most so many bytes of history.
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>>;
 

@@ -131,6 +131,14 @@ impl Engine for PostgresEngine {
         read::newest_entries(self, keys).boxed()
     }
 
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::entries_at(self, wanted).boxed()
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_named(self, prefix, limit).boxed()
+    }
+
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
         read::history_bytes_floor(self, bytes_max).boxed()
     }

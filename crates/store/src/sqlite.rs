@@ -144,6 +144,14 @@ impl Engine for SqliteEngine {
         read::entries(&self.readers, revision).boxed()
     }
 
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::entries_at(&self.readers, wanted).boxed()
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_named(&self.readers, prefix, limit).boxed()
+    }
+
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
         read::newest_entries(&self.readers, keys).boxed()
     }

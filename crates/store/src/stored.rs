@@ -1,8 +1,9 @@
 //! One object as the view keeps it: its JSON as compact bytes, beside what selection needs, shared where it repeats.
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -82,6 +83,8 @@ pub struct Stored {
     revision: Revision,
     labels: Box<[Label]>,
     json: Bytes,
+    /// What those who show the object made of it.
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// The JSON of a stored object does not have the shape of an object.
@@ -119,6 +122,7 @@ impl Stored {
             revision,
             labels: labels.iter().map(|(key, value)| Label::new(key, value)).collect(),
             json,
+            kept: OnceLock::new(),
         })
     }
 
@@ -132,6 +136,7 @@ impl Stored {
             revision,
             labels: object.metadata.labels.iter().map(|(key, value)| Label::new(key, value)).collect(),
             json: Bytes::from(json.into_boxed_slice()),
+            kept: OnceLock::new(),
         })
     }
 
@@ -149,6 +154,7 @@ impl Stored {
             revision,
             labels: self.labels.clone(),
             json: self.json.clone(),
+            kept: OnceLock::new(),
         })
     }
 
@@ -211,6 +217,17 @@ impl Stored {
     /// [`MalformedObject`] where somebody wrote something else into the record behind the coordinator's back.
     pub fn to_object(&self) -> Result<Object, MalformedObject> {
         serde_json::from_slice(&self.json).map_err(|source| MalformedObject { key: self.key(), source })
+    }
+
+    /// What was made of the object and [kept](Self::keep), where it is of this type.
+    pub fn kept<T: Any>(&self) -> Option<&T> {
+        self.kept.get()?.downcast_ref()
+    }
+
+    /// Keeps something that was made of the object for as long as the object, so that it is made once. The first that is kept stays;
+    /// `None` where that is of another type.
+    pub fn keep<T: Any + Send + Sync>(&self, made: T) -> Option<&T> {
+        self.kept.get_or_init(|| Box::new(made)).downcast_ref()
     }
 
     pub(crate) fn shared_name(&self) -> &Name {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stead_model::{Object, ObjectKey, Revision};
+use stead_model::{ManagedFields, Object, ObjectKey, Revision};
 
 use crate::engine::EngineError;
 use crate::rows::{Operation, RootDocument};
@@ -33,6 +33,8 @@ pub enum Expect {
     Revision(Revision),
     /// There is one, and it has this uid.
     Uid(String),
+    /// The last signed change of its name has this sequence; 0 where there never was one.
+    Sequence(u64),
 }
 
 /// One operation on one object.
@@ -45,12 +47,30 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
-    /// Writes `status` and nothing else.
+    /// A put of whatever is there now, made of what was there when it was looked at: where that has moved on since, it is made anew.
+    PutOver {
+        /// The object.
+        object: Box<Object>,
+        /// The revision of the last write that it knows of; `None` where there was no such object.
+        seen: Option<Revision>,
+        /// Makes the object over what is there instead.
+        anew: Anew,
+    },
+    /// Writes `status`, and who manages what of it.
     PutStatus {
         /// The object, which must exist.
         key: ObjectKey,
         /// The whole status; null removes it.
         status: Value,
+        /// Who manages which field of the object from now on; `None` leaves that as it is.
+        managed_fields: Option<Vec<ManagedFields>>,
+        /// What must hold.
+        expect: Expect,
+    },
+    /// Writes nothing: the transaction goes ahead only where this holds. It has no [`Outcome`].
+    Check {
+        /// The object, whether the transaction writes it or not.
+        key: ObjectKey,
         /// What must hold.
         expect: Expect,
     },
@@ -61,6 +81,30 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+}
+
+/// Makes an object over the one that is there, which has the same name; the writer waits for it, so it must not wait for anything but a
+/// processor.
+#[derive(Clone)]
+pub struct Anew(Arc<Make>);
+
+type Make = dyn Fn(Option<&Object>) -> Object + Send + Sync;
+
+impl Anew {
+    /// From what makes it.
+    pub fn new(make: impl Fn(Option<&Object>) -> Object + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(&self, present: Option<&Object>) -> Object {
+        (self.0)(present)
+    }
+}
+
+impl fmt::Debug for Anew {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Anew")
+    }
 }
 
 impl Op {
@@ -81,7 +125,7 @@ impl Op {
 
     /// A status for whatever is there now.
     pub fn put_status(key: ObjectKey, status: Value) -> Self {
-        Self::PutStatus { key, status, expect: Expect::Any }
+        Self::PutStatus { key, status, managed_fields: None, expect: Expect::Any }
     }
 }
 
@@ -195,7 +239,7 @@ impl Outcome {
 pub struct Committed {
     /// Its revision; for a transaction that changed nothing, the revision it saw.
     pub revision: Revision,
-    /// What became of each operation, in their order.
+    /// What became of each operation that writes, in their order.
     pub objects: Vec<Outcome>,
 }
 
@@ -225,6 +269,16 @@ pub enum CommitError {
         expected: Revision,
         /// The revision it has.
         current: Revision,
+    },
+    /// The name's last signed change is another one.
+    #[error("the last signed change of {key} is its sequence {current}, and sequence {expected} was expected")]
+    OtherSequence {
+        /// The object.
+        key: ObjectKey,
+        /// The sequence that was expected.
+        expected: u64,
+        /// The sequence it has.
+        current: u64,
     },
     /// The object has been replaced by another of its name.
     #[error("{key} has uid {current}, not {expected}: it was deleted and made anew")]

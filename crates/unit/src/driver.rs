@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::converger::{Converger, Order, Wanted};
 use crate::difference::{self, Difference};
@@ -193,7 +194,7 @@ impl Driver {
                     let Some(unit) = self.units.get(&id).cloned() else { continue };
                     let cancel = CancellationToken::new();
                     self.cancels.insert(run, cancel.clone());
-                    let task = self.tasks.spawn(async move { unit.run(direction, cancel).await });
+                    let task = self.tasks.spawn(async move { unit.run(direction, cancel).await }.in_current_span());
                     self.runs.insert(task.id(), (id, run));
                 }
             }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use stead_model::{ObjectKey, registry};
-use stead_trust::{AcceptedEntry, Bundle, Leaf, MachineMemory, SignedRoot, adopt_roots, judge};
+use stead_trust::{AcceptedEntry, Bundle, Check, Leaf, MachineMemory, SignedRoot, adopt_roots, judge};
 use stead_wire::{HELD_MAX, Held, Hello, Position, State};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::wishes::impossible;
 use super::{Agent, AgentError, News, Standing, Workshop, fact_labels};
+use crate::metrics::check_word;
 
 /// What a machine says that it holds.
 pub(super) fn position(memory: Option<&MachineMemory>, standing: Standing) -> Position {
@@ -84,6 +87,7 @@ impl Agent {
             match serde_json::from_slice::<SignedRoot>(bytes) {
                 Ok(root) => versions.push(root),
                 Err(error) => {
+                    self.metrics.refused(check_word(Check::RootChain));
                     self.refuse("TrustRoot", format!("a version of the trust root is not well-formed: {error}"), None).await;
                     return Ok(self.memory.is_some());
                 }
@@ -100,7 +104,10 @@ impl Agent {
                     *memory = next;
                     self.concerns.refusals.remove("TrustRoot");
                 }
-                Err(error) => self.refuse("TrustRoot", format!("the trust root was refused: {error}"), None).await,
+                Err(error) => {
+                    self.metrics.refused(check_word(Check::RootChain));
+                    self.refuse("TrustRoot", format!("the trust root was refused: {error}"), None).await;
+                }
             },
             Some(_) => {}
             None => return self.join(&versions).await,
@@ -113,6 +120,7 @@ impl Agent {
         let mut memory = match MachineMemory::join(&fleet, self.ticket.root_version, self.key.machine_key()?, versions) {
             Ok(memory) => memory,
             Err(error) => {
+                self.metrics.refused(check_word(Check::RootChain));
                 self.refuse("TrustRoot", format!("this machine does not join: {error}"), None).await;
                 return Ok(false);
             }
@@ -129,13 +137,20 @@ impl Agent {
         let bundle = match Bundle::from_bytes(bytes) {
             Ok(bundle) => bundle,
             Err(error) => {
+                self.metrics.refused(check_word(Check::Format));
                 self.refuse(WHOLE_CHANGE, format!("a Change was refused: it is not well-formed: {error}"), None).await;
                 return Ok(());
             }
         };
-        let accepted = match judge(memory, &bundle) {
+        let span = tracing::info_span!("judge", change = Empty, outcome = Empty);
+        let judged = span.in_scope(|| judge(memory, &bundle));
+        let change = judged.as_ref().ok().and_then(|accepted| accepted.first()).map(|entry| entry.change.clone());
+        span.record("change", change.as_deref().unwrap_or_default());
+        span.record("outcome", if judged.is_ok() { "Verified" } else { "Refused" });
+        let accepted = match judged {
             Ok(accepted) => accepted,
             Err(refusal) => {
+                self.metrics.refused(check_word(refusal.check));
                 let subject = refusal.object.as_ref().map_or_else(|| WHOLE_CHANGE.to_owned(), ToString::to_string);
                 self.refuse(&subject, refusal.to_string(), refusal.object).await;
                 return Ok(());
@@ -143,6 +158,7 @@ impl Agent {
         };
         let workshop = &self.workshop;
         if let Some((key, reason)) = accepted.iter().find_map(|entry| ill_formed(workshop, entry)) {
+            self.metrics.refused("feasibility");
             self.refuse(&key.to_string(), format!("{key} was refused: {reason}"), Some(key)).await;
             return Ok(());
         }
@@ -155,10 +171,12 @@ impl Agent {
         let mut next = memory.clone();
         let (row, statement, entries) = next.accept(&bundle, &accepted);
         let news = News { row: Some(row), statements: statement.into_iter().collect(), entries, ..News::default() };
-        self.store.write(&news).await?;
+        let span = tracing::info_span!("remember", change);
+        self.store.write(&news).instrument(span).await?;
         *memory = next;
-        for entry in &accepted {
-            tracing::info!(object = %entry.key, sequence = entry.sequence, revision = entry.revision.0, "accepted");
+        self.metrics.accepted.inc_by(accepted.len() as u64);
+        for AcceptedEntry { key, sequence, revision, change, .. } in &accepted {
+            tracing::info!(change, object = %key, sequence, revision = revision.0, "accepted");
         }
         Ok(())
     }

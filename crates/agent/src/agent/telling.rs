@@ -13,6 +13,7 @@ impl Agent {
     /// The converger has news: acknowledge what is settled, tell of trouble, and say how things stand.
     pub(super) async fn report_changed(&mut self) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
+        self.metrics.count(&report);
         let acknowledged = self.acknowledge(&report).await?;
         self.tell_trouble(&report).await;
         self.hand_status(acknowledged).await
@@ -80,7 +81,10 @@ impl Agent {
                 return Ok(());
             }
         };
-        tracing::info!(object = %key, sequence, outcome = outcome_word(outcome), detail = %ack.detail, "acknowledged");
+        self.metrics.acknowledgements.inc();
+        let change = self.origins.of(&key.to_string());
+        let span = tracing::info_span!("acknowledge", %change, object = %key, outcome = outcome_word(outcome));
+        span.in_scope(|| tracing::info!(sequence, detail = %ack.detail, "acknowledged"));
         let word = Acknowledgement {
             object: key.to_string(),
             sequence,

@@ -11,6 +11,7 @@ use stead_unit::{Difference, Direction, Planned, UnitId, WishSet};
 use super::{Agent, AgentError, Workshop};
 use crate::claims;
 use crate::units::ProfileClaims;
+use crate::watched::Watched;
 
 /// The profiles that mean this machine, with their sequences.
 pub(super) fn selected(memory: &MachineMemory) -> Vec<(String, u64, ProfileSpec)> {
@@ -27,6 +28,10 @@ impl Agent {
     /// Hands the converger everything that is wished for now. What is no longer wished for is withdrawn, and work on it stops at once.
     pub(super) async fn rewish(&mut self) -> Result<(), AgentError> {
         let Some(memory) = &self.memory else { return self.tell_status().await };
+        if let Some(name) = memory.machine().filter(|name| self.named.as_deref() != Some(*name)) {
+            self.span.record("machine", name);
+            self.named = Some(name.to_owned());
+        }
         if memory.own_labels().is_none() {
             // Before the machine knows what it is, it can't tell what is meant for it, and takes nothing away.
             return self.report_changed().await;
@@ -54,6 +59,12 @@ impl Agent {
                 tracing::error!(%fault, "something that was saved cannot be read");
             }
             list.extend(leftovers);
+        }
+        for (key, held) in memory.entries() {
+            self.origins.note(&key.to_string(), held.sequence, || memory.change_of(key));
+        }
+        for wish in &mut list {
+            wish.unit = Arc::new(Watched::new(Arc::clone(&wish.unit), &wish.by, &self.origins, &self.metrics));
         }
         match WishSet::new(list) {
             Ok(set) => {

@@ -30,9 +30,14 @@ pub(super) fn definitions(resources: &[Resource], reference: impl Fn(&str) -> Va
             },
             "x-kubernetes-group-version-kind": [group_version_kind(*resource, "List")],
         });
-        definitions.insert(format!("{name}List"), list);
+        if !resource.is_review() {
+            definitions.insert(format!("{name}List"), list);
+        }
         if let Some(members) = schema.as_object_mut() {
             members.insert("x-kubernetes-group-version-kind".to_owned(), json!([group_version_kind(*resource, "")]));
+            if !resource.info.selectable.is_empty() {
+                members.insert("x-kubernetes-selectable-fields".to_owned(), selectable_fields(*resource));
+            }
         }
         definitions.insert(name, schema);
     }
@@ -47,6 +52,11 @@ pub(super) fn definitions(resources: &[Resource], reference: impl Fn(&str) -> Va
     definitions
 }
 
+/// The extension that says by which fields a kind can be selected, beside its name and namespace.
+fn selectable_fields(resource: Resource) -> Value {
+    resource.info.selectable.iter().map(|field| json!({"fieldPath": format!(".{}", field.path)})).collect()
+}
+
 /// The extension that says which kind a schema or an operation is about.
 pub(super) fn group_version_kind(resource: Resource, suffix: &str) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": format!("{}{suffix}", resource.info.kind)})
@@ -59,6 +69,8 @@ pub(super) fn definition_name(resource: Resource) -> String {
         "" => format!("io.k8s.api.core.{version}.{kind}"),
         "coordination.k8s.io" => format!("io.k8s.api.coordination.{version}.{kind}"),
         EVENTS_GROUP => format!("io.k8s.api.events.{version}.{kind}"),
+        "authorization.k8s.io" => format!("io.k8s.api.authorization.{version}.{kind}"),
+        "authentication.k8s.io" => format!("io.k8s.api.authentication.{version}.{kind}"),
         group => {
             let reversed: Vec<&str> = group.rsplit('.').collect();
             format!("{}.{version}.{kind}", reversed.join("."))
@@ -73,6 +85,12 @@ pub(super) fn paths(resource: Resource) -> (String, String) {
     let collection = format!("{prefix}/{}{scope}/{}", resource.api_version(), resource.info.plural);
     let item = format!("{collection}/{{name}}");
     (collection, item)
+}
+
+/// The path of a kind's objects in all namespaces, where they live in some.
+pub(super) fn everywhere(resource: Resource) -> Option<String> {
+    let prefix = if resource.group.is_empty() { "/api" } else { "/apis" };
+    resource.info.namespaced.then(|| format!("{prefix}/{}/{}", resource.api_version(), resource.info.plural))
 }
 
 /// Takes out what neither version of OpenAPI has: boolean schemas and constants.

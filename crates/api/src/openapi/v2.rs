@@ -12,7 +12,7 @@ pub(super) fn document() -> Value {
     for resource in &resources {
         let (collection, item) = paths(*resource);
         served.insert(collection, collection_path(*resource));
-        if !resource.is_document() {
+        if !resource.is_document() && !resource.is_review() {
             served.insert(item, item_path(*resource));
         }
     }
@@ -37,6 +37,9 @@ fn operation(resource: Resource, action: &str, parameters: &[&str]) -> Value {
 }
 
 fn collection_path(resource: Resource) -> Value {
+    if resource.is_review() {
+        return json!({"post": operation(resource, "post", WRITE)});
+    }
     json!({
         "get": operation(resource, "list", &["labelSelector", "fieldSelector", "limit", "continue", "watch"]),
         "post": operation(resource, "post", WRITE),
@@ -48,9 +51,11 @@ fn item_path(resource: Resource) -> Value {
         "get": operation(resource, "get", &[]),
         "put": operation(resource, "put", WRITE),
         "delete": operation(resource, "delete", &["dryRun", "propagationPolicy"]),
-        "patch": operation(resource, "patch", WRITE),
+        "patch": operation(resource, "patch", PATCH),
     })
 }
 
 /// Options of a write. Without `dryRun` here, older clients refuse to try one.
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+/// A server-side apply may also be forced.
+const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];

@@ -8,6 +8,8 @@ use stead_store::{Expect, Outcome};
 
 use crate::api::Call;
 use crate::body::{self, Parsed};
+use crate::field_manager;
+use crate::ownership;
 use crate::path::ObjectsRoute;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
@@ -28,6 +30,7 @@ pub(super) async fn serve(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer
     let renderer = super::renderer(call, route)?;
     let dry_run = call.query.dry_run()?;
     let validation = call.query.field_validation(body::default_validation(resource))?;
+    let manager = field_manager::of_write(&call.query, &call.headers)?;
     let mut sent = body::decode(&call.headers, &call.body)?;
     body::settle_names(&mut sent, route.namespace.as_deref(), None)?;
     if text(&sent, "/metadata/resourceVersion").is_some() {
@@ -41,7 +44,9 @@ pub(super) async fn serve(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer
         if let Some(prefix) = &generated {
             body::settle_names(&mut value, None, Some(&name_with_suffix(call, prefix)))?;
         }
-        let parsed = body::parse(resource, value, validation, false)?;
+        let mut parsed = body::parse(resource, value, validation, false)?;
+        let writer = ownership::Write { resource, manager: &manager, status: false, now: call.now() };
+        writer.settle(None, &mut parsed.object)?;
         match write(call, route, parsed, dry_run).await {
             Err(error) if error.reason == "AlreadyExists" && attempts > 0 => {}
             Err(error) => return Err(error),

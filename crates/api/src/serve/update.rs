@@ -10,19 +10,19 @@ use stead_store::{CommitError, Expect, Outcome, Stored};
 
 use crate::api::Call;
 use crate::body::{self, Parsed};
-use crate::patch::Patch;
+use crate::patch::{self, Patch};
 use crate::path::ObjectsRoute;
-use crate::render;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
+use crate::{field_manager, ownership, render};
 
-/// How often a patch that names no revision is tried again when others write the object in between: with 64 writers on one object
+/// How often a write that names no revision is tried again when others write the object in between: with 64 writers on one object
 /// the last of them has had its turn by then.
-const PATCH_ATTEMPTS_MAX: usize = 128;
+pub(super) const ATTEMPTS_MAX: usize = 128;
 
 /// Which part of an object is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Object,
     Status,
 }
@@ -49,44 +49,75 @@ pub(super) async fn patch_status(call: &Call, route: &ObjectsRoute) -> ApiResult
 
 async fn replace(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<Answer> {
     let (resource, key) = (route.resource, super::key(route));
+    let manager = field_manager::of_write(&call.query, &call.headers)?;
     let validation = call.query.field_validation(body::default_validation(resource))?;
     let mut sent = body::decode(&call.headers, &call.body)?;
     body::settle_names(&mut sent, route.namespace.as_deref(), Some(&key.name))?;
-    let parsed = body::parse(resource, sent, validation, false)?;
-    let current = current(call, route, &key)?;
-    let revision = &parsed.object.metadata.resource_version;
-    let expect = match revision.parse() {
-        Ok(revision) => Expect::Revision(Revision(revision)),
-        Err(_) if !revision.is_empty() => {
-            return Err(ApiError::bad_request(format!("metadata.resourceVersion: {revision:?} is no revision")));
+    let Parsed { object, warnings } = body::parse(resource, sent, validation, false)?;
+    let given = given_revision(resource, &key, &object.metadata.resource_version)?;
+    for attempt in 1.. {
+        let current = current(call, route, &key)?;
+        let uid = &object.metadata.uid;
+        if !uid.is_empty() && uid != current.uid() {
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", current.uid());
+            return Err(ApiError::conflict(resource, &key.name, &why));
         }
-        Err(_) if resource.takes_strategic_patch() => Expect::Exists,
+        let mut object = object.clone();
+        settle(call, resource, &manager, part, &current, &mut object)?;
+        let expect = Expect::Revision(given.unwrap_or_else(|| current.revision()));
+        match write(call, &key, object, expect, part, "update").await {
+            Ok(outcome) => return answer(call, route, &current, &outcome, &warnings),
+            Err(WriteError::Commit(CommitError::Conflict { .. })) if given.is_none() && attempt < ATTEMPTS_MAX => {}
+            Err(error) => return Err(super::refused::refused(resource, &key.name, &error)),
+        }
+    }
+    Err(ApiError::modified(resource, &key.name))
+}
+
+/// The revision that an update is for: our own kinds must name one.
+fn given_revision(resource: crate::resource::Resource, key: &ObjectKey, revision: &str) -> ApiResult<Option<Revision>> {
+    match revision.parse() {
+        Ok(revision) => Ok(Some(Revision(revision))),
+        Err(_) if !revision.is_empty() => {
+            Err(ApiError::bad_request(format!("metadata.resourceVersion: {revision:?} is no revision")))
+        }
+        Err(_) if resource.takes_strategic_patch() => Ok(None),
         Err(_) => {
             let cause =
                 Cause::new("metadata.resourceVersion", CauseReason::Invalid, "Invalid value: 0: must be specified for an update");
-            return Err(ApiError::invalid(&key.kind, &key.name, &[cause]));
+            Err(ApiError::invalid(&key.kind, &key.name, &[cause]))
         }
-    };
-    let uid = &parsed.object.metadata.uid;
-    if !uid.is_empty() && uid != current.uid() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", current.uid());
-        return Err(ApiError::conflict(resource, &key.name, &why));
     }
-    let written = write(call, &key, parsed.object, expect, part, "update").await;
-    let outcome = written.map_err(|error| super::refused::refused(resource, &key.name, &error))?;
-    answer(call, route, &current, &outcome, &parsed.warnings)
+}
+
+/// Settles who manages what of an object that is about to be written.
+fn settle(
+    call: &Call,
+    resource: crate::resource::Resource,
+    manager: &str,
+    part: Part,
+    current: &Stored,
+    object: &mut stead_model::Object,
+) -> ApiResult<()> {
+    let writer = ownership::Write { resource, manager, status: part == Part::Status, now: call.now() };
+    writer.settle(Some(current), object)
 }
 
 async fn patch_part(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<Answer> {
+    if patch::is_apply(&call.headers) {
+        return super::apply::serve(call, route, part).await;
+    }
     let (resource, key) = (route.resource, super::key(route));
+    let manager = field_manager::of_patch(&call.query, &call.headers)?;
     let patch = Patch::read(resource, &call.headers, &call.body)?;
     for attempt in 1.. {
         let current = current(call, route, &key)?;
-        let (parsed, names_revision) = patched(call, route, &patch, &current)?;
+        let (mut parsed, names_revision) = patched(call, route, &patch, &current)?;
+        settle(call, resource, &manager, part, &current, &mut parsed.object)?;
         let expect = Expect::Revision(current.revision());
         match write(call, &key, parsed.object, expect, part, "patch").await {
             Ok(outcome) => return answer(call, route, &current, &outcome, &parsed.warnings),
-            Err(WriteError::Commit(CommitError::Conflict { .. })) if !names_revision && attempt < PATCH_ATTEMPTS_MAX => {}
+            Err(WriteError::Commit(CommitError::Conflict { .. })) if !names_revision && attempt < ATTEMPTS_MAX => {}
             Err(error) => return Err(super::refused::refused(resource, &key.name, &error)),
         }
     }
@@ -118,7 +149,7 @@ fn current(call: &Call, route: &ObjectsRoute, key: &ObjectKey) -> ApiResult<Arc<
     stored.ok_or_else(|| ApiError::not_found(route.resource, &key.name))
 }
 
-async fn write(
+pub(super) async fn write(
     call: &Call,
     key: &ObjectKey,
     object: stead_model::Object,
@@ -130,7 +161,8 @@ async fn write(
     let dry_run = call.query.dry_run().unwrap_or(true);
     let admission = call.api.admission();
     if part == Part::Status {
-        return admission.write_status(key.clone(), object.status().clone(), expect, dry_run).await;
+        let (status, managed_fields) = (object.status().clone(), object.metadata.managed_fields);
+        return admission.write_status(key.clone(), status, managed_fields, expect, dry_run).await;
     }
     let caller = call.caller.as_ref().ok_or_else(missing)?;
     let message = super::message(call, verb, key);

@@ -12,7 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
-use crate::limits::WATCH_SECONDS_MAX;
+use crate::limits::Limits;
+use crate::lines;
+use crate::media::Form;
+use crate::metrics::InFlight;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
 use crate::render::Renderer;
@@ -48,19 +51,10 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
         _ => snapshot.revision(),
     };
     let watcher = store.watch(after, scope);
-    let seconds = options.timeout_seconds.unwrap_or(WATCH_SECONDS_MAX).min(WATCH_SECONDS_MAX);
-    let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
-    let teller = Teller { api: call.api.clone(), renderer, sender, chunk: Vec::new(), first: true };
-    let plan = Plan {
-        bookmarks: options.bookmarks,
-        end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
-        ends: Instant::now() + Duration::from_secs(seconds),
-    };
+    let plan = Plan::new(&options, call.api.limits());
+    let (teller, answer) = Teller::start(call, renderer);
     let initial = initial.then(|| Initial { snapshot, route: route.clone(), options, matcher });
     tokio::spawn(teller.run(watcher, initial, plan));
-    let mut answer = Answer::new(ResponseBody::Lines { lines, _permit: call.permit });
-    *answer.status_mut() = StatusCode::OK;
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(answer)
 }
 
@@ -72,26 +66,55 @@ struct Initial {
     matcher: Option<Arc<FieldMatcher>>,
 }
 
-struct Plan {
-    bookmarks: bool,
-    end_of_initial_events: bool,
-    ends: Instant,
+/// What the client asked of its watch.
+pub(super) struct Plan {
+    pub(super) bookmarks: bool,
+    pub(super) end_of_initial_events: bool,
+    pub(super) ends: Instant,
+}
+
+impl Plan {
+    pub(super) fn new(options: &ListOptions, limits: &Limits) -> Self {
+        let asked = options.timeout_seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000));
+        Self {
+            bookmarks: options.bookmarks,
+            end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
+            ends: Instant::now() + Duration::from_millis(asked.min(limits.watch_milliseconds_max)),
+        }
+    }
 }
 
 /// Writes lines for one client.
-struct Teller {
-    api: Api,
-    renderer: Renderer,
-    sender: mpsc::Sender<Bytes>,
+pub(super) struct Teller {
+    pub(super) api: Api,
+    client: String,
+    pub(super) renderer: Renderer,
+    pub(super) sender: mpsc::Sender<Bytes>,
+    /// Lines that go out together.
     chunk: Vec<u8>,
+    /// The line that goes out where it is the only one: it is shared rather than copied.
+    only: Option<Bytes>,
     /// Whether a table's columns have not been told yet.
-    first: bool,
+    pub(super) first: bool,
+    _open: InFlight,
 }
 
 /// The client is gone, or was told why the watch ends.
-struct Ended;
+pub(super) struct Ended;
 
 impl Teller {
+    /// The teller of a call, and the answer that it writes into.
+    pub(super) fn start(call: Call, renderer: Renderer) -> (Self, Answer) {
+        let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
+        let client = call.permit.client().to_owned();
+        let open = call.api.metrics().enter("watch");
+        let teller = Self { api: call.api, client, renderer, sender, chunk: Vec::new(), only: None, first: true, _open: open };
+        let mut answer = Answer::new(ResponseBody::Lines { lines, _permit: call.permit });
+        *answer.status_mut() = StatusCode::OK;
+        answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        (teller, answer)
+    }
+
     async fn run(mut self, watcher: Watcher, initial: Option<Initial>, plan: Plan) {
         let shutdown = self.api.shutdown().clone();
         tokio::select! {
@@ -102,16 +125,7 @@ impl Teller {
 
     async fn tell(&mut self, mut watcher: Watcher, initial: Option<Initial>, plan: Plan) -> Result<(), Ended> {
         if let Some(initial) = initial {
-            let Initial { snapshot, route, mut options, matcher } = initial;
-            options.limit = 0;
-            let page = super::read::page(&snapshot, &route, &options, matcher.as_deref(), None);
-            for stored in &page.objects {
-                self.object("ADDED", stored).await?;
-            }
-            if plan.end_of_initial_events {
-                self.bookmark(snapshot.revision(), true);
-            }
-            self.flush().await?;
+            self.initial(initial, plan.end_of_initial_events).await?;
         }
         let period = Duration::from_millis(self.api.limits().bookmark_milliseconds);
         let mut bookmarks = tokio::time::interval_at(Instant::now() + period, period);
@@ -137,6 +151,32 @@ impl Teller {
         }
     }
 
+    /// Tells what there is, and where it ends.
+    async fn initial(&mut self, initial: Initial, end: bool) -> Result<(), Ended> {
+        let limit = Duration::from_millis(self.api.limits().list_milliseconds_max);
+        let Some(turn) = super::parts::turn(&self.api, &self.client, Instant::now() + limit).await else {
+            return self.refuse(&super::parts::busy()).await;
+        };
+        let selected = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let Initial { snapshot, route, mut options, matcher } = initial;
+            options.limit = 0;
+            let page = super::read::page(&snapshot, &route, &options, matcher.as_deref(), None);
+            (snapshot.revision(), page.objects)
+        });
+        let Ok((revision, objects)) = selected.await else {
+            return self.refuse(&ApiError::internal("what there is could not be selected")).await;
+        };
+        // Each chunk waits for the client, so that nobody else waits for long.
+        for stored in &objects {
+            self.object("ADDED", stored, false).await?;
+        }
+        if end {
+            self.bookmark(revision, true);
+        }
+        self.flush().await
+    }
+
     /// Tells a group and those that are there already behind it.
     async fn groups(&mut self, watcher: &mut Watcher, first: Result<WatchGroup, WatchError>) -> Result<(), Ended> {
         let mut group = first;
@@ -149,7 +189,7 @@ impl Teller {
                             EventKind::Modified => "MODIFIED",
                             EventKind::Deleted => "DELETED",
                         };
-                        self.object(kind, &object).await?;
+                        self.object(kind, &object, true).await?;
                     }
                 }
                 Err(error) => return self.error(error).await,
@@ -164,46 +204,62 @@ impl Teller {
     async fn error(&mut self, error: WatchError) -> Result<(), Ended> {
         if let WatchError::Gone { revision, oldest } = error {
             self.api.count().watches_behind.add();
-            let status = ApiError::expired(format!("too old resource version: {revision} ({oldest})")).to_status();
-            self.line("ERROR", status.to_string().as_bytes());
+            return self.refuse(&ApiError::expired(format!("too old resource version: {revision} ({oldest})"))).await;
         }
         self.flush().await?;
         Err(Ended)
     }
 
-    async fn object(&mut self, kind: &str, stored: &Stored) -> Result<(), Ended> {
+    /// Ends the watch, and says why.
+    pub(super) async fn refuse(&mut self, error: &ApiError) -> Result<(), Ended> {
+        self.line(lines::line("ERROR", error.to_status().to_string().as_bytes()).into());
+        self.flush().await?;
+        Err(Ended)
+    }
+
+    /// Tells of an object; what happens just now, in a line that is shared with other watches.
+    async fn object(&mut self, kind: &'static str, stored: &Arc<Stored>, shared: bool) -> Result<(), Ended> {
         self.renderer.now = self.api.now();
-        match self.renderer.event_object(stored, self.first) {
-            Ok(object) => self.line(kind, &object),
-            Err(error) => {
-                self.line("ERROR", error.to_status().to_string().as_bytes());
-                self.flush().await?;
-                return Err(Ended);
-            }
+        let first = std::mem::take(&mut self.first);
+        let line = if shared && !(first && self.renderer.form == Form::Table) {
+            self.api.lines().line(&self.renderer, kind, stored)
+        } else {
+            self.renderer.event_object(stored, first).map(|object| lines::line(kind, &object).into())
+        };
+        match line {
+            Ok(line) => self.line(line),
+            Err(error) => return self.refuse(&error).await,
         }
-        self.first = false;
+        self.flush_when_full().await
+    }
+
+    pub(super) async fn flush_when_full(&mut self) -> Result<(), Ended> {
         if self.chunk.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
     }
 
-    fn bookmark(&mut self, revision: Revision, end_of_initial_events: bool) {
+    pub(super) fn bookmark(&mut self, revision: Revision, end_of_initial_events: bool) {
         let object = self.renderer.bookmark(revision, end_of_initial_events, self.first);
         self.first = false;
-        self.line("BOOKMARK", &object);
+        self.line(lines::line("BOOKMARK", &object).into());
     }
 
-    fn line(&mut self, kind: &str, object: &[u8]) {
-        self.chunk.extend_from_slice(b"{\"type\":\"");
-        self.chunk.extend_from_slice(kind.as_bytes());
-        self.chunk.extend_from_slice(b"\",\"object\":");
-        self.chunk.extend_from_slice(object);
-        self.chunk.extend_from_slice(b"}\n");
-    }
-
-    async fn flush(&mut self) -> Result<(), Ended> {
-        if self.chunk.is_empty() {
-            return Ok(());
+    pub(super) fn line(&mut self, line: Bytes) {
+        if self.chunk.is_empty() && self.only.is_none() {
+            self.only = Some(line);
+            return;
         }
-        let chunk = Bytes::from(std::mem::take(&mut self.chunk));
+        if let Some(only) = self.only.take() {
+            self.chunk.extend_from_slice(&only);
+        }
+        self.chunk.extend_from_slice(&line);
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+        let chunk = match self.only.take() {
+            Some(only) => only,
+            None if self.chunk.is_empty() => return Ok(()),
+            None => Bytes::from(std::mem::take(&mut self.chunk)),
+        };
         self.sender.send(chunk).await.map_err(|_| Ended)
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Wish {
     pub(crate) left_to_online: Vec<GroupKind>,
     pub(crate) limits: Limits,
     pub(crate) store: Options,
+    /// Owners beside the first.
+    pub(crate) others: Vec<SigningKey>,
 }
 
 impl Wish {
@@ -80,7 +82,8 @@ impl Fixture {
         let clock = Arc::new(SystemClock);
         let random = Arc::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap());
         let environment = Environment { clock, random };
-        let mut root = Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], Timestamp::now());
+        let owners = std::iter::once(&owner).chain(&wish.others).map(|key| key.public_key().clone()).collect();
+        let mut root = Root::default_for(owners, vec![online.public_key().clone()], Timestamp::now());
         root.online.kinds.extend(wish.left_to_online);
         let first = SignedRoot::sign(&root, &[&owner]).unwrap();
         let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
@@ -146,6 +149,59 @@ impl Fixture {
         self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
     }
 
+    /// A client over plain HTTP with kept-alive connections, and the token of an owner.
+    pub(crate) fn client(&self, owner: &SigningKey) -> Client {
+        let (token, _) = self.api.issue_token(owner.public_key()).unwrap();
+        Client { client: reqwest::Client::new(), server: format!("http://{}", self.plain_address), token }
+    }
+
+    /// Writes many leases at once; each has a holder of its own.
+    pub(crate) async fn write_leases(&self, names: impl IntoIterator<Item = String>) {
+        let put = |name: String| {
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": name, "namespace": "default", "labels": {"half": if name.ends_with(['0', '2', '4', '6', '8']) { "even" } else { "odd" }}},
+                "spec": {"holderIdentity": name},
+            });
+            Write::Put { object: serde_json::from_value(lease).unwrap(), expect: Expect::Any }
+        };
+        let writes: Vec<Write> = names.into_iter().map(put).collect();
+        let caller = Caller { name: "writer".to_owned(), key: None };
+        for part in writes.chunks(2_000) {
+            self.admission.write(&caller, "", part.to_vec(), false).await.unwrap();
+        }
+    }
+
+    /// Writes leases with so much padding each.
+    pub(crate) async fn write_padded_leases(&self, count: usize, padding: &str) {
+        let put = |number: usize| {
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {},
+                "metadata": {"name": format!("padded-{number}"), "namespace": "default", "annotations": {"padding": padding}},
+            });
+            Write::Put { object: serde_json::from_value(lease).unwrap(), expect: Expect::Any }
+        };
+        let caller = Caller { name: "writer".to_owned(), key: None };
+        for number in (0..count).step_by(500) {
+            let writes = (number..count.min(number + 500)).map(put).collect();
+            self.admission.write(&caller, "", writes, false).await.unwrap();
+        }
+    }
+
+    /// Submits a manifest as a Change that the owner signed.
+    pub(crate) async fn submit_signed(&self, manifest: &Value, sequence: u64) {
+        let object: Object = serde_json::from_value(manifest.clone()).unwrap();
+        let author = stead_trust::Authorship::Person { author: self.owner.public_key().clone() };
+        let (now, id) = (Timestamp::now(), self.admission.environment().new_id());
+        let until = now + jiff::SignedDuration::from_hours(1);
+        let fleet = self.admission.fleet();
+        let mut builder = stead_trust::StatementBuilder::new(fleet, &id, now, until, "a test", author);
+        builder.put(&object, sequence, stead_trust::Salt::from_bytes([7; 32])).unwrap();
+        let submission = builder.build().unwrap().sign(&[&self.owner]).unwrap();
+        let caller = Caller { name: "owner".to_owned(), key: None };
+        self.admission.submit(&caller, &submission, false).await.unwrap();
+    }
+
     /// Writes a lease: the quickest write there is.
     pub(crate) async fn write_lease(&self, name: &str, transitions: i64) {
         let object: Object = serde_json::from_value(json!({
@@ -155,6 +211,28 @@ impl Fixture {
         .unwrap();
         let caller = Caller { name: "writer".to_owned(), key: None };
         self.admission.write(&caller, "", vec![Write::Put { object, expect: Expect::Any }], false).await.unwrap();
+    }
+}
+
+/// One client of the plain port.
+#[derive(Clone)]
+pub(crate) struct Client {
+    client: reqwest::Client,
+    server: String,
+    token: String,
+}
+
+impl Client {
+    /// Starts a request; its body is still to come.
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> reqwest::Response {
+        let request = self.client.get(format!("{}{path}", self.server)).bearer_auth(&self.token).header("accept", accept);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path, "application/json").await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.unwrap()
     }
 }
 

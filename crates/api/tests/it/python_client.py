@@ -74,6 +74,29 @@ for event in profiles.watch(timeout=60):
     if event["object"].metadata.name == "late":
         break
 profiles.delete(name="late")
+
+wanted = {"apiVersion": "stead.dev/v1", "kind": "Profile", "metadata": {"name": "web", "labels": {"tier": "one"}}}
+applied = profiles.server_side_apply(body=wanted, field_manager="python")
+assert applied.metadata.labels.tier == "one" and applied.metadata.labels.a == "d"
+mine = [entry for entry in applied.metadata.managedFields if entry.manager == "python"]
+assert mine[0].operation == "Apply" and mine[0].fieldsV1.to_dict() == {"f:metadata": {"f:labels": {"f:tier": {}}}}, mine
+wanted["metadata"]["labels"]["a"] = "e"
+conflict = refused(409, profiles.server_side_apply, body=wanted, field_manager="python")
+assert "Apply failed with 1 conflict" in str(conflict.body) and ".metadata.labels.a" in str(conflict.body), conflict.body
+profiles.server_side_apply(body=wanted, field_manager="python", force_conflicts=True)
+assert profiles.get(name="web").metadata.labels.a == "e"
+patched = objects.patch_cluster_custom_object(
+    name="web",
+    body={**wanted, "metadata": {"name": "web", "labels": {"a": "e"}}},
+    field_manager="python",
+    _content_type="application/apply-patch+yaml",
+    **place,
+)
+assert "tier" not in patched["metadata"]["labels"], patched
+lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "s"}, "spec": {"holderIdentity": "me"}}
+made = leases.patch_namespaced_lease("s", "default", lease, field_manager="one", _content_type="application/apply-patch+yaml")
+assert made.spec.holder_identity == "me" and made.metadata.managed_fields[0].manager == "one"
+
 profiles.delete(name="web")
 assert profiles.get().items == []
 print("done")

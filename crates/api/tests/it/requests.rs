@@ -113,7 +113,7 @@ async fn updates_need_the_revision_that_was_read() {
     assert_eq!(same["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]);
     let stale = json!({"metadata": {"resourceVersion": first["metadata"]["resourceVersion"], "labels": {"a": "b"}}});
     fixture.send("PATCH", &path, &MERGE, stale.to_string()).await.expect(409);
-    fixture.send("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], "{}").await.expect(415);
+    fixture.send("PATCH", &path, &[("content-type", "application/apply-patch+cbor")], "{}").await.expect(415);
     fixture.send("PUT", &format!("{PROFILES}/other"), &JSON, first.to_string()).await.expect(400);
 }
 
@@ -202,4 +202,29 @@ async fn tables_and_metadata() {
     fixture.get(&format!("{PROFILES}?fieldSelector=spec.size%3D1")).await.expect(400);
     let named = fixture.get(&format!("{PROFILES}?fieldSelector=metadata.name%3Dnone")).await.expect(200);
     assert_eq!(named["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_are_answered_and_never_stored() {
+    let fixture = Fixture::start(Wish::everything_online()).await;
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let ask = |verb: &str| json!({"spec": {"resourceAttributes": {"verb": verb, "group": "stead.dev", "resource": "profiles"}}});
+    let before = fixture.admission.store().revision();
+    let answer = fixture.post(access, &ask("create")).await.expect(201);
+    assert_eq!(answer["status"], json!({"allowed": true}));
+    assert_eq!(answer["kind"], "SelfSubjectAccessReview");
+    assert_eq!(fixture.post(access, &ask("impersonate")).await.expect(201)["status"]["allowed"], false);
+    let neither = fixture.post(access, &json!({"spec": {}})).await.expect(422);
+    assert_eq!(neither["details"]["causes"][0]["field"], "spec.resourceAttributes");
+    fixture.post(access, &json!({"kind": "Namespace", "apiVersion": "v1"})).await.expect(400);
+    fixture.post(access, &json!({"spec": 3})).await.expect(400);
+    fixture.get(access).await.expect(405);
+    fixture.get(&format!("{access}/x")).await.expect(404);
+    let rules = fixture.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &json!({})).await.expect(201);
+    assert_eq!(rules["status"]["incomplete"], false);
+    let who = fixture.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({"metadata": null})).await.expect(201);
+    let key = stead_trust::Signer::public_key(&fixture.owner);
+    assert_eq!(who["status"]["userInfo"]["username"], key.fingerprint());
+    assert_eq!(who["status"]["userInfo"]["extra"]["stead.dev/key"], json!([key.to_string()]));
+    assert_eq!(fixture.admission.store().revision(), before);
 }

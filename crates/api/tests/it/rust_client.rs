@@ -19,14 +19,14 @@ use crate::fixture::{Fixture, Wish, profile};
 /// Long enough for any machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn client(fixture: &Fixture) -> Client {
+pub(crate) async fn client(fixture: &Fixture) -> Client {
     let text = std::fs::read_to_string(fixture.kubeconfig()).unwrap();
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()
 }
 
-fn profiles(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn profiles(client: &Client) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("stead.dev", "v1", "Profile"));
     Api::all_with(client.clone(), &resource)
 }
@@ -157,4 +157,32 @@ async fn events_are_recorded_and_repeated() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].message.as_deref(), Some("twice"));
     assert_eq!(found[0].series.as_ref().unwrap().count, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_reconciles_what_changes() {
+    use kube::runtime::controller::{Action, Controller};
+
+    let fixture = Fixture::start(Wish::everything_online()).await;
+    let profiles = profiles(&client(&fixture).await);
+    profiles.create(&PostParams::default(), &object("before")).await.unwrap();
+    let (sender, mut reconciled) = tokio::sync::mpsc::unbounded_channel();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("stead.dev", "v1", "Profile"));
+    let controller = Controller::new_with(profiles.clone(), watcher::Config::default(), resource).run(
+        |object, sender| async move {
+            sender.send((object.name_any(), object.metadata.generation)).unwrap();
+            Ok::<_, std::convert::Infallible>(Action::await_change())
+        },
+        |_, _, _| Action::await_change(),
+        std::sync::Arc::new(sender),
+    );
+    let running = tokio::spawn(controller.for_each(|_| std::future::ready(())));
+    let mut next = async || tokio::time::timeout(PATIENCE, reconciled.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, ("before".to_owned(), Some(1)));
+    profiles.create(&PostParams::default(), &object("after")).await.unwrap();
+    assert_eq!(next().await, ("after".to_owned(), Some(1)));
+    let patch = Patch::Merge(json!({"spec": {"files": []}}));
+    profiles.patch("before", &PatchParams::default(), &patch).await.unwrap();
+    assert_eq!(next().await, ("before".to_owned(), Some(2)));
+    running.abort();
 }

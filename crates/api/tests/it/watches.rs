@@ -16,14 +16,18 @@ const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A watch over plain HTTP, read line by line.
-struct Watch {
+pub(crate) struct Watch {
     lines: tokio::io::Lines<BufReader<Box<dyn tokio::io::AsyncRead + Unpin + Send>>>,
 }
 
 impl Watch {
-    async fn start(fixture: &Fixture, query: &str, accept: &str) -> Self {
+    pub(crate) async fn start(fixture: &Fixture, query: &str, accept: &str) -> Self {
+        Self::open(fixture, &format!("{LEASES}?watch=true&{query}"), accept).await
+    }
+
+    pub(crate) async fn open(fixture: &Fixture, path: &str, accept: &str) -> Self {
         let client = reqwest::Client::new();
-        let request = client.get(format!("http://{}{LEASES}?watch=true&{query}", fixture.plain_address));
+        let request = client.get(format!("http://{}{path}", fixture.plain_address));
         let response = request.bearer_auth(&fixture.token).header("accept", accept).send().await.unwrap();
         assert_eq!(response.status(), 200);
         use futures::TryStreamExt as _;
@@ -33,7 +37,7 @@ impl Watch {
     }
 
     /// The next event, or none at the end.
-    async fn next(&mut self) -> Option<(String, Value)> {
+    pub(crate) async fn next(&mut self) -> Option<(String, Value)> {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("nothing came").unwrap()?;
         let event: Value = serde_json::from_str(&line).unwrap();
         Some((event["type"].as_str().unwrap().to_owned(), event["object"].clone()))

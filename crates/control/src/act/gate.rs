@@ -9,6 +9,8 @@ use stead_model::{
 };
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
 use stead_wire::{Admission, Hello, Join, PeerKey, Verdict};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::{Shared, enrollment_kind, news, occurrences};
 
@@ -72,7 +74,9 @@ impl Gate {
         let caller = Caller { name: format!("machine {peer}"), key: None };
         let message = format!("enrol {} by delegation", request.name);
         let writes = vec![Write::Put { object, expect: Expect::Absent }];
-        self.shared.admission.write(&caller, &message, writes, false).await.map_err(|error| error.to_string())?;
+        let span = tracing::info_span!("enrol", machine = request.name, change = Empty, root = Empty);
+        let written = self.shared.admission.write(&caller, &message, writes, false).instrument(span).await;
+        written.map_err(|error| error.to_string())?;
         tracing::info!(machine = request.name, %peer, "enrolled by delegation");
         // The record's watcher takes the machine in as well; the session must not wait for it.
         self.shared.change_fleet(|fleet| fleet.put_machine(&machine));

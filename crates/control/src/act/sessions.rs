@@ -104,6 +104,7 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
             HubEvent::Joined { peer, hello, .. } => joined(shared, wire, peer, hello).await,
             HubEvent::Status { peer, body } => {
                 let Some(name) = heard(shared, &peer) else { continue };
+                shared.metrics.statuses_received.inc();
                 match serde_json::from_slice::<MachineStatus>(&body) {
                     Ok(status) => tell(shared, |news| news.status(&name, status)),
                     Err(error) => tracing::warn!(machine = name, %error, "a status that cannot be read"),

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use stead_admission::{bundle_rows, decode_signatures};
-use stead_model::ObjectKey;
+use stead_model::{Acknowledgement, GroupKind, ObjectKey};
 use stead_trust::{Bundle, SignedRoot};
 use stead_wire::{CoordinatorHandle, PeerKey, SendStateError, State};
 
@@ -15,28 +15,45 @@ use crate::delivery;
 /// Bytes of encoded bundles that are kept, so that a change for ten thousand machines is read from the record once.
 pub(crate) const BUNDLE_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Encoded bundles by object, of its newest sequence, with the revision of their change.
+/// One object's newest sequence as machines are sent it.
+#[derive(Clone, Debug)]
+struct Parcel {
+    sequence: u64,
+    revision: u64,
+    /// The id of its Change.
+    change: Arc<str>,
+    bytes: Bytes,
+}
+
+/// Encoded bundles by object.
 #[derive(Debug, Default)]
 pub(crate) struct BundleCache {
-    bundles: BTreeMap<ObjectKey, (u64, u64, Bytes)>,
+    bundles: BTreeMap<ObjectKey, Parcel>,
     bytes: usize,
 }
 
 impl BundleCache {
-    fn get(&self, key: &ObjectKey, sequence: u64) -> Option<(u64, Bytes)> {
-        let (held, revision, bytes) = self.bundles.get(key)?;
-        (*held == sequence).then(|| (*revision, bytes.clone()))
+    fn get(&self, key: &ObjectKey, sequence: u64) -> Option<Parcel> {
+        self.bundles.get(key).filter(|parcel| parcel.sequence == sequence).cloned()
     }
 
-    fn put(&mut self, key: ObjectKey, sequence: u64, revision: u64, bytes: Bytes) {
-        if self.bytes.saturating_add(bytes.len()) > BUNDLE_CACHE_BYTES_MAX {
+    fn put(&mut self, key: ObjectKey, parcel: Parcel) {
+        let bytes = parcel.bytes.len();
+        if self.bytes.saturating_add(bytes) > BUNDLE_CACHE_BYTES_MAX {
             self.bundles.clear();
             self.bytes = 0;
         }
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        if let Some((_, _, old)) = self.bundles.insert(key, (sequence, revision, bytes)) {
-            self.bytes = self.bytes.saturating_sub(old.len());
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let Some(old) = self.bundles.insert(key, parcel) {
+            self.bytes = self.bytes.saturating_sub(old.bytes.len());
         }
+    }
+
+    /// The Change of an object's sequence, where it is at hand.
+    fn change_of(&self, object: &str, sequence: u64) -> Option<Arc<str>> {
+        let (kind, name) = object.split_once('/')?;
+        let key = ObjectKey::new(GroupKind::new(stead_model::GROUP, kind), "", name);
+        self.get(&key, sequence).map(|parcel| parcel.change)
     }
 }
 
@@ -77,9 +94,10 @@ pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: P
     if nothing_new && !full && session.revision != 0 {
         return;
     }
-    let (bundles, sent) = match bundles(shared, &snapshot, wanted, &session.name).await {
+    let found = match bundles(shared, &snapshot, wanted, &session.name).await {
         Ok(found) => found,
         Err(error) => {
+            shared.metrics.send_failures.inc();
             tracing::error!(machine = session.name, %error, "the record could not be read; it is tried again");
             shared.untold.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
             return;
@@ -87,12 +105,14 @@ pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: P
     };
     let revision = snapshot.revision().0;
     let root_version = snapshot.newest_root().map_or(session.root_version, |root| root.version);
+    let bundles = found.iter().map(|(_, parcel)| parcel.bytes.clone()).collect();
     let state =
         State { incarnation: shared.incarnation, since: session.revision, revision, full, complete: true, roots, bundles };
     match wire.send_state(peer, state) {
         Ok(()) => {
+            note_sent(shared, &session.name, &found);
             if let Some(session) = shared.sessions().get_mut(&peer) {
-                session.sent.extend(sent);
+                session.sent.extend(found.into_iter().map(|(key, parcel)| (key, parcel.sequence)));
                 session.root_version = root_version;
                 (session.incarnation, session.revision) = (shared.incarnation, revision);
             }
@@ -112,7 +132,29 @@ fn roots_after(shared: &Shared, version: u64) -> Vec<Bytes> {
     encoded.map(Bytes::from).collect()
 }
 
-type Found = (Vec<Bytes>, Vec<(ObjectKey, u64)>);
+/// Says of each Change that it is on its way to a machine.
+fn note_sent(shared: &Shared, machine: &str, found: &[(ObjectKey, Parcel)]) {
+    shared.metrics.states_sent.inc();
+    shared.metrics.objects_sent.inc_by(found.len() as u64);
+    for (object, Parcel { revision, change, sequence, .. }) in found {
+        let _span = tracing::debug_span!("send", %change, machine, %object, revision).entered();
+        tracing::debug!(sequence, "sent");
+    }
+}
+
+/// Says of a Change that a machine's word on it is on record.
+pub(crate) fn note_taken(shared: &Shared, machine: &str, word: &Acknowledgement) {
+    let Acknowledgement { object, sequence, outcome, .. } = word;
+    let change = shared.bundles.lock().unwrap_or_else(PoisonError::into_inner).change_of(object, *sequence);
+    let Some(change) = change else {
+        tracing::debug!(machine, object, sequence, outcome, "acknowledgement taken");
+        return;
+    };
+    let _span = tracing::debug_span!("taken", %change, machine, object, outcome).entered();
+    tracing::debug!(sequence, "acknowledgement taken");
+}
+
+type Found = Vec<(ObjectKey, Parcel)>;
 
 /// The bundles of some objects: the machine's own first, since it needs its labels to judge the others, then by revision.
 async fn bundles(
@@ -126,24 +168,25 @@ async fn bundles(
         let sequence = snapshot.sequence(&key).map_or(0, |sequence| sequence.sequence);
         let cached = shared.bundles.lock().unwrap_or_else(PoisonError::into_inner).get(&key, sequence);
         match cached {
-            Some((revision, bytes)) => found.push((revision, key, sequence, bytes)),
+            Some(parcel) => found.push((key, parcel)),
             None => missing.push(key),
         }
     }
     if !missing.is_empty() {
         for row in shared.admission.store().newest_entries(missing).await? {
             let (key, sequence, revision) = (row.1.key.clone(), row.1.sequence, row.0.revision.0);
+            let change: Arc<str> = row.0.id.as_str().into();
             let (mut made, malformed) = bundle_rows(vec![row]);
             for (key, error) in malformed {
                 tracing::error!(object = %key, %error, "left out");
             }
             let Some(bytes) = made.pop().and_then(|bundle: Bundle| bundle.to_bytes().ok()).map(Bytes::from) else { continue };
-            shared.bundles.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), sequence, revision, bytes.clone());
-            found.push((revision, key, sequence, bytes));
+            let parcel = Parcel { sequence, revision, change, bytes };
+            shared.bundles.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), parcel.clone());
+            found.push((key, parcel));
         }
     }
     let own = |key: &ObjectKey| key.kind == delivery::machine_kind() && key.name == name;
-    found.sort_by_key(|(revision, key, _, _)| (!own(key), *revision));
-    let sent = found.iter().map(|(_, key, sequence, _)| (key.clone(), *sequence)).collect();
-    Ok((found.into_iter().map(|(_, _, _, bytes)| bytes).collect(), sent))
+    found.sort_by_key(|(key, parcel)| (!own(key), parcel.revision));
+    Ok(found)
 }

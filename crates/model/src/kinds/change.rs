@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::table::{Column, ColumnFormat};
 use crate::{Digest, ObjectMeta};
@@ -77,6 +78,8 @@ impl Kind for Change {
     const SHORT_NAMES: &'static [&'static str] = &["chg"];
     const CATEGORIES: &'static [&'static str] = &["stead"];
     const READ_ONLY: bool = true;
+    const SELECTABLE: &'static [SelectableField] =
+        &[SelectableField::at("spec.author", "/spec/author"), SelectableField::at("spec.requestedBy", "/spec/requestedBy")];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Revision",

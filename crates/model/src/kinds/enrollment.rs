@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ObjectMeta;
 use crate::condition::Condition;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::kinds::machine::{Facts, Labels, check_key};
 use crate::name::validate_name;
@@ -72,6 +73,7 @@ pub struct EnrollmentStatus {
     pub facts: Option<Facts>,
     /// `Approved`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -92,6 +94,13 @@ impl Kind for Enrollment {
     const SINGULAR: &'static str = "enrollment";
     const SHORT_NAMES: &'static [&'static str] = &["enr"];
     const CATEGORIES: &'static [&'static str] = &["stead"];
+    const SELECTABLE: &'static [SelectableField] = &[
+        SelectableField::at("spec.key", "/spec/key"),
+        SelectableField::at("spec.approved", "/spec/approved"),
+        SelectableField::at("spec.machine", "/spec/machine"),
+        SelectableField::at("status.phase", "/status/phase"),
+        SelectableField::at("status.hostname", "/status/hostname"),
+    ];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Phase",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ObjectMeta;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::table::{Column, ColumnFormat};
 
@@ -55,6 +56,7 @@ pub struct Event {
 /// Names an object from another one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ObjectReference {
     /// Its kind.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -111,6 +113,26 @@ impl Kind for Event {
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
     const NAMESPACED: bool = true;
     const HAS_STATUS: bool = false;
+    // In both spellings of the kind; what is stored has the older one.
+    const SELECTABLE: &'static [SelectableField] = &[
+        SelectableField::at("involvedObject.kind", "/involvedObject/kind"),
+        SelectableField::at("involvedObject.namespace", "/involvedObject/namespace"),
+        SelectableField::at("involvedObject.name", "/involvedObject/name"),
+        SelectableField::at("involvedObject.uid", "/involvedObject/uid"),
+        SelectableField::at("involvedObject.apiVersion", "/involvedObject/apiVersion"),
+        SelectableField::at("involvedObject.resourceVersion", "/involvedObject/resourceVersion"),
+        SelectableField::at("involvedObject.fieldPath", "/involvedObject/fieldPath"),
+        SelectableField::at("regarding.kind", "/involvedObject/kind"),
+        SelectableField::at("regarding.namespace", "/involvedObject/namespace"),
+        SelectableField::at("regarding.name", "/involvedObject/name"),
+        SelectableField::at("regarding.uid", "/involvedObject/uid"),
+        SelectableField::at("regarding.apiVersion", "/involvedObject/apiVersion"),
+        SelectableField::at("reason", "/reason"),
+        SelectableField::at("reportingComponent", "/reportingComponent"),
+        SelectableField::at("reportingController", "/reportingComponent"),
+        SelectableField::at("source", "/source/component"),
+        SelectableField::at("type", "/type"),
+    ];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Last Seen",
@@ -149,26 +171,24 @@ impl Event {
     /// The event as `events.k8s.io/v1` spells it.
     pub fn to_events_group(event: &Value) -> Value {
         let mut event = event.clone();
-        if let Some(members) = event.as_object_mut() {
-            for (core, newer) in Self::SPELLINGS {
-                if let Some(value) = members.remove(*core) {
-                    members.insert((*newer).to_owned(), value);
-                }
-            }
+        for (core, newer) in Self::SPELLINGS {
+            rename(&mut event, core, newer);
         }
+        each_managed(&mut event, "v1", "events.k8s.io/v1", |fields| {
+            Self::SPELLINGS.iter().for_each(|(core, newer)| rename(fields, &format!("f:{core}"), &format!("f:{newer}")));
+        });
         event
     }
 
     /// The event as the core group spells it.
     pub fn to_core_group(event: &Value) -> Value {
         let mut event = event.clone();
-        if let Some(members) = event.as_object_mut() {
-            for (core, newer) in Self::SPELLINGS {
-                if let Some(value) = members.remove(*newer) {
-                    members.insert((*core).to_owned(), value);
-                }
-            }
+        for (core, newer) in Self::SPELLINGS {
+            rename(&mut event, newer, core);
         }
+        each_managed(&mut event, "events.k8s.io/v1", "v1", |fields| {
+            Self::SPELLINGS.iter().for_each(|(core, newer)| rename(fields, &format!("f:{newer}"), &format!("f:{core}")));
+        });
         event
     }
 
@@ -181,4 +201,39 @@ impl Event {
         ("lastTimestamp", "deprecatedLastTimestamp"),
         ("count", "deprecatedCount"),
     ];
+}
+
+fn rename(object: &mut Value, old: &str, new: &str) {
+    if let Some(members) = object.as_object_mut()
+        && let Some(value) = members.remove(old)
+    {
+        members.insert(new.to_owned(), value);
+    }
+}
+
+/// Whoever manages fields of an event manages them in the spelling in which it is shown.
+fn each_managed(event: &mut Value, from: &str, to: &str, change: impl Fn(&mut Value)) {
+    let entries = event.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+    for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if entry.get("apiVersion").and_then(Value::as_str) == Some(from) {
+            entry.insert("apiVersion".to_owned(), to.into());
+            entry.get_mut("fieldsV1").into_iter().for_each(&change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn managed_fields_follow_the_spelling() {
+        let managed = |version: &str, field: &str| json!({"managedFields": [{"apiVersion": version, "fieldsV1": {field: {}, "f:reason": {}}}]});
+        let core = json!({"metadata": managed("v1", "f:message"), "message": "m", "reason": "r"});
+        let newer = json!({"metadata": managed("events.k8s.io/v1", "f:note"), "note": "m", "reason": "r"});
+        assert_eq!(Event::to_events_group(&core), newer);
+        assert_eq!(Event::to_core_group(&newer), core);
+    }
 }

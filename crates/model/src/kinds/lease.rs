@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ObjectMeta;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::table::{Column, ColumnFormat};
 
@@ -53,6 +54,7 @@ impl Kind for Lease {
     const SINGULAR: &'static str = "lease";
     const NAMESPACED: bool = true;
     const HAS_STATUS: bool = false;
+    const SELECTABLE: &'static [SelectableField] = &[SelectableField::at("spec.holderIdentity", "/spec/holderIdentity")];
     const COLUMNS: &'static [Column] = &[Column {
         name: "Holder",
         pointer: "/spec/holderIdentity",

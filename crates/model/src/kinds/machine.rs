@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::schema::{Cause, CauseReason};
 use crate::table::{Column, ColumnFormat};
@@ -70,7 +71,11 @@ impl MachineSpec {
 pub struct MachineStatus {
     /// `Ready` (it speaks), `Converged` (it is as it was told), `Conflict`, `DuplicateKey`, `Refused` (it was sent something it may not obey).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The key of the coordinator that it last spoke to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<String>,
     /// When the coordinator last heard from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -249,6 +254,19 @@ impl Kind for Machine {
     const SINGULAR: &'static str = "machine";
     const SHORT_NAMES: &'static [&'static str] = &["mc"];
     const CATEGORIES: &'static [&'static str] = &["all", "stead"];
+    const SELECTABLE: &'static [SelectableField] = &[
+        SelectableField::at("spec.key", "/spec/key"),
+        SelectableField::condition("status.conditions.Ready", "Ready"),
+        SelectableField::condition("status.conditions.Converged", "Converged"),
+        SelectableField::condition("status.conditions.Conflict", "Conflict"),
+        SelectableField::condition("status.conditions.DuplicateKey", "DuplicateKey"),
+        SelectableField::condition("status.conditions.Refused", "Refused"),
+        SelectableField::at("status.facts.hostname", "/status/facts/hostname"),
+        SelectableField::at("status.facts.os", "/status/facts/os"),
+        SelectableField::at("status.facts.kernel", "/status/facts/kernel"),
+        SelectableField::at("status.facts.architecture", "/status/facts/architecture"),
+        SelectableField::at("status.facts.agentVersion", "/status/facts/agentVersion"),
+    ];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Ready",

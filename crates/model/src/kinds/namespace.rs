@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ObjectMeta;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::table::{Column, ColumnFormat};
 
@@ -27,6 +28,7 @@ pub struct Namespace {
 pub struct NamespaceSpec {
     /// Those who must agree before the namespace goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub finalizers: Vec<String>,
 }
 
@@ -45,6 +47,7 @@ impl Kind for Namespace {
     const PLURAL: &'static str = "namespaces";
     const SINGULAR: &'static str = "namespace";
     const SHORT_NAMES: &'static [&'static str] = &["ns"];
+    const SELECTABLE: &'static [SelectableField] = &[SelectableField::at("status.phase", "/status/phase")];
     const COLUMNS: &'static [Column] = &[Column {
         name: "Status",
         pointer: "/status/phase",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::field::SelectableField;
 use crate::info::Kind;
 use crate::name::{validate_label_key, validate_label_value, validate_name};
 use crate::schema::{Cause, CauseReason};
@@ -40,15 +41,19 @@ pub struct ProfileSpec {
     pub selector: Selector,
     /// Files with their content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<File>,
     /// Directories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub directories: Vec<Directory>,
     /// Symbolic links.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub links: Vec<Link>,
     /// Commands, run where their check fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub commands: Vec<Command>,
 }
 
@@ -129,6 +134,7 @@ pub struct Command {
 pub struct ProfileStatus {
     /// `Converged`, `Conflict`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Machines that the selector matches.
     pub machines: u64,
@@ -165,6 +171,10 @@ impl Kind for Profile {
     const SINGULAR: &'static str = "profile";
     const SHORT_NAMES: &'static [&'static str] = &["pf"];
     const CATEGORIES: &'static [&'static str] = &["all", "stead"];
+    const SELECTABLE: &'static [SelectableField] = &[
+        SelectableField::condition("status.conditions.Conflict", "Conflict"),
+        SelectableField::at("status.failed", "/status/failed"),
+    ];
     const COLUMNS: &'static [Column] = &[
         Column {
             name: "Machines",

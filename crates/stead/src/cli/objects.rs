@@ -17,6 +17,9 @@ pub(crate) struct Scope {
     /// Only objects with these labels, such as role=web,site!=lab
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub(crate) selector: Option<stead_model::Selector>,
+    /// Only objects with these fields, such as status.conditions.Ready!=True; what a kind has is listed where another is asked for
+    #[arg(long, value_name = "FIELDS", default_value = "", hide_default_value = true)]
+    pub(crate) field_selector: String,
 }
 
 /// `stead get`.
@@ -26,6 +29,9 @@ pub(crate) struct GetArgs {
     pub(crate) kind: String,
     /// Names; all where there is none
     pub(crate) names: Vec<String>,
+    /// With -o json or yaml: also who manages which field, for server-side apply
+    #[arg(long)]
+    pub(crate) show_managed_fields: bool,
     #[command(flatten)]
     pub(crate) scope: Scope,
 }

@@ -50,6 +50,8 @@ pub(super) fn default_of(setting: &Setting) -> Vec<String> {
             let file = home().map(|home| home.join(".ssh/id_ed25519")).filter(|path| path.exists());
             file.map_or_else(|| vec!["agent".to_owned()], |path| text(&path))
         }
+        // The name that every program with OpenTelemetry in it listens to.
+        "otlp_endpoint" => std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|url| !url.is_empty()).into_iter().collect(),
         _ if setting.default.is_empty() => Vec::new(),
         _ => vec![setting.default.to_owned()],
     }

@@ -23,7 +23,7 @@ pub(crate) struct Setting {
 }
 
 /// Every setting.
-pub(crate) const SETTINGS: [Setting; 13] = [
+pub(crate) const SETTINGS: [Setting; 14] = [
     Setting {
         name: "server",
         flag: "server",
@@ -107,6 +107,17 @@ pub(crate) const SETTINGS: [Setting; 13] = [
         default: "text",
         several: false,
         doc: "How the log is written",
+    },
+    Setting {
+        name: "otlp_endpoint",
+        flag: "otlp-endpoint",
+        short: None,
+        env: "STEAD_OTLP_ENDPOINT",
+        value_type: ValueType::Url,
+        default: "",
+        several: false,
+        doc: "Where traces are sent: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as \
+              http://localhost:4318. Default: $OTEL_EXPORTER_OTLP_ENDPOINT; without either there are no traces",
     },
     Setting {
         name: "state_dir",

@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use iroh_metrics::{Counter, EncodeLabelSet, Family, Gauge, MetricsGroup};
-use stead_agent::Told;
-use stead_model::{ConditionStatus, UnitState, Vitals};
+use stead_agent::{AgentMetrics as Counted, Told};
+use stead_model::{ConditionStatus, Vitals};
 use tokio::sync::watch;
 
 use super::{Metrics, ProcessMetrics, set};
-
-/// How far things are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct State {
-    state: &'static str,
-}
+use crate::trace::TraceMetrics;
 
 /// One condition of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -29,8 +24,6 @@ struct AgentMetrics {
     connected: Gauge,
     /// Times the connection was made.
     connections: Counter,
-    /// Things that the machine looks after, by how far they are.
-    units: Family<State, Gauge>,
     /// Conditions: 1 where it holds, 0 where it does not, -1 where nobody can tell.
     condition: Family<Condition, Gauge>,
     /// The revision of the record up to which the machine has what is meant for it.
@@ -56,9 +49,11 @@ struct AgentMetrics {
 }
 
 /// All metrics of an agent that tells what it does.
-pub(crate) fn metrics(told: watch::Receiver<Told>) -> Metrics {
+pub(crate) fn metrics(told: watch::Receiver<Told>, counted: Arc<Counted>, traces: Arc<TraceMetrics>) -> Metrics {
     let mut metrics = Metrics::new();
+    metrics.add(counted, |_| {});
     metrics.add(Arc::<AgentMetrics>::default(), move |group| refresh(group, &told.borrow()));
+    metrics.add(traces, |_| {});
     metrics.add(Arc::<ProcessMetrics>::default(), ProcessMetrics::refresh);
     metrics
 }
@@ -66,10 +61,6 @@ pub(crate) fn metrics(told: watch::Receiver<Told>) -> Metrics {
 fn refresh(group: &AgentMetrics, told: &Told) {
     set(&group.connected, u8::from(told.connected));
     group.connections.set(told.connections);
-    for (state, name) in STATES {
-        let number = told.status.units.iter().filter(|unit| unit.state == state).count();
-        set(&group.units.get_or_create(&State { state: name }), number);
-    }
     for condition in &told.status.conditions {
         let number = match condition.status {
             ConditionStatus::True => 1,
@@ -95,13 +86,3 @@ fn refresh(group: &AgentMetrics, told: &Told) {
     set(&group.temperature_millicelsius, vitals.temperature_millicelsius.unwrap_or_default());
     set(&group.clock_offset_milliseconds, vitals.clock_offset_milliseconds.unwrap_or_default());
 }
-
-const STATES: [(UnitState, &str); 7] = [
-    (UnitState::Converged, "Converged"),
-    (UnitState::Converging, "Converging"),
-    (UnitState::Failed, "Failed"),
-    (UnitState::Blocked, "Blocked"),
-    (UnitState::Conflict, "Conflict"),
-    (UnitState::Removing, "Removing"),
-    (UnitState::Kept, "Kept"),
-];

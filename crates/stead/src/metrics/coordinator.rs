@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 use stead_admission::Admission;
 use stead_api::{Api, CountersSnapshot};
 use stead_control::Control;
+use stead_control::presence::Presence;
+use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, Counters, RelayCounters};
 
 use super::{Metrics, ProcessMetrics, set};
+use crate::trace::TraceMetrics;
 
 /// Why somebody was turned away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -129,12 +132,18 @@ pub(crate) struct Sources {
     pub(crate) wire: CoordinatorHandle,
     /// The relay's counts; none where there is no relay.
     pub(crate) relay: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>>,
+    pub(crate) traces: Arc<TraceMetrics>,
 }
 
 /// All metrics of a coordinator.
 pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     let mut metrics = Metrics::new();
     metrics.add(api.metrics(), |_| {});
+    metrics.add(sources.admission.metrics(), |_| {});
+    let controllers = sources.control.clone();
+    metrics.add(sources.control.metrics(), move |_| {
+        controllers.metrics();
+    });
     let counted = api.clone();
     metrics.add(Arc::<PortMetrics>::default(), move |group| port(group, &counted.counters()));
     let wire = sources.wire.clone();
@@ -146,6 +155,7 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
     let (admission, control) = (sources.admission.clone(), sources.control.clone());
     metrics.add(Arc::<FleetMetrics>::default(), move |group| fleet(group, &admission, &control));
+    metrics.add(Arc::clone(&sources.traces), |_| {});
     metrics.add(Arc::<ProcessMetrics>::default(), ProcessMetrics::refresh);
     metrics
 }
@@ -158,6 +168,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
     let CountersSnapshot {
         connections: _,
         requests: _,
+        list_parts: _,
         connections_refused,
         handshakes_failed,
         handshakes_too_slow,
@@ -167,6 +178,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         too_many,
         unauthorized,
         stalled,
+        lists_too_slow,
         watches_behind,
     } = *counters;
     let reasons = [
@@ -180,6 +192,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         ("Unauthorized", "there was no good token, or the login was refused", unauthorized),
         ("Stalled", "the client took nothing of what it was sent", stalled),
         ("WatchBehind", "a watch had fallen too far behind", watches_behind),
+        ("ListTooSlow", "a large list took too long", lists_too_slow),
     ];
     reasons.into_iter().map(|(label, words, number)| (label.to_owned(), words.to_owned(), number)).collect()
 }
@@ -251,6 +264,15 @@ fn fleet(group: &FleetMetrics, admission: &Admission, control: &Control) {
     }
 }
 
+/// Every coordinator of the fleet, as it last said.
+fn coordinators(sources: &Sources) -> Vec<Value> {
+    let told = |(presence, there): (Presence, bool)| {
+        let key = MachineKey::from_bytes(*presence.address.key.as_bytes()).to_public_key();
+        json!({"key": key, "api": presence.api, "authority": presence.authority, "there": there})
+    };
+    sources.control.coordinators().into_iter().map(told).collect()
+}
+
 /// The same numbers for `stead status`: refusals only where there were any.
 pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value {
     let (tally, wire, port) = (sources.control.tally(), sources.wire.counters(), api.counters());
@@ -266,6 +288,8 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "uptimeSeconds": uptime_seconds,
         "revision": sources.admission.store().revision(),
         "rootVersion": sources.admission.root().version,
+        "leads": sources.control.leads().is_some(),
+        "coordinators": coordinators(sources),
         "machines": {
             "total": tally.machines,
             "ready": tally.ready,

@@ -298,6 +298,38 @@ pub(super) async fn newest_entries(engine: &PostgresEngine, keys: Vec<ObjectKey>
     Ok(found)
 }
 
+pub(super) async fn entries_at(
+    engine: &PostgresEngine,
+    wanted: Vec<(ObjectKey, u64)>,
+) -> Result<Vec<(Change, Entry)>, EngineError> {
+    let sql = "SELECT c.revision, c.id, c.statement, c.signatures, c.receipt, c.receipt_signature, c.author, c.message, c.time, \
+                      e.revision, e.leaf_index, e.kind, e.namespace, e.name, e.sequence, e.operation, e.leaf, e.proof, e.object \
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS wanted (kind, namespace, name, sequence) \
+               JOIN stead.entries AS e ON e.kind = wanted.kind COLLATE \"C\" AND e.namespace = wanted.namespace COLLATE \"C\" \
+                                      AND e.name = wanted.name COLLATE \"C\" AND e.sequence = wanted.sequence \
+               JOIN stead.changes AS c ON c.revision = e.revision";
+    let mut found = Vec::with_capacity(wanted.len());
+    for wanted in wanted.chunks(NAMES_PER_STATEMENT) {
+        let names = Names::of(wanted.iter().map(|(key, _)| key));
+        let sequences: Vec<i64> = wanted.iter().map(|(_, sequence)| signed(*sequence)).collect();
+        let query = sqlx::query(sql).bind(names.kinds).bind(names.namespaces).bind(names.names).bind(sequences);
+        let rows = engine.server.within(ANSWER_SECONDS_MAX, READING, query.fetch_all(&engine.readers)).await?;
+        for row in &rows {
+            found.push((columns::change(row)?, columns::entry(row, CHANGE_COLUMNS)?));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn changes_named(engine: &PostgresEngine, prefix: String, limit: usize) -> Result<Vec<Change>, EngineError> {
+    // Ids are ASCII, so that everything that starts with the prefix sorts between it and it with the last character there is.
+    let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
+               WHERE id >= $1 COLLATE \"C\" AND id < $2 COLLATE \"C\" ORDER BY id LIMIT $3";
+    let after = format!("{prefix}\u{7f}");
+    let rows = sqlx::query(sql).bind(prefix).bind(after).bind(signed(limit as u64)).fetch_all(&engine.readers);
+    engine.server.within(ANSWER_SECONDS_MAX, READING, rows).await?.iter().map(columns::change).collect()
+}
+
 pub(super) async fn history_bytes_floor(engine: &PostgresEngine, bytes_max: u64) -> Result<Revision, EngineError> {
     let sql = "SELECT coalesce(max(revision), 0) FROM (\
                    SELECT revision, sum(octet_length(coalesce(before, ''))) OVER (ORDER BY revision DESC, position DESC) AS bytes \

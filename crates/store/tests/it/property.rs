@@ -137,7 +137,9 @@ fn plan(model: &Model, steps: &[Step], revision: u64) -> (Vec<Op>, Option<Model>
                 object.metadata.finalizers = if held { vec!["stead.dev/held".into()] } else { vec![] };
                 Op::Put { object: Box::new(object), expect }
             }
-            Step::Status { name, value, .. } => Op::PutStatus { key: key(NAMES[name]), status: json!({"value": value}), expect },
+            Step::Status { name, value, .. } => {
+                Op::PutStatus { key: key(NAMES[name]), status: json!({"value": value}), managed_fields: None, expect }
+            }
             Step::Delete { name, .. } => Op::Delete { key: key(NAMES[name]), expect },
         });
         after = after.filter(|_| holds).and_then(|mut after| model_step(&mut after, step, revision, place).map(|()| after));

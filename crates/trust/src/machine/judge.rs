@@ -32,6 +32,8 @@ pub struct AcceptedEntry {
     pub object: Option<Object>,
     /// The digest of the statement, for the acknowledgement.
     pub statement: Digest,
+    /// The id of the Change.
+    pub change: String,
     /// The revision that the receipt names.
     pub revision: Revision,
     /// When it was admitted, by the receipt.
@@ -163,6 +165,7 @@ fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<Accept
         op: leaf.op,
         object,
         statement: judged.digest,
+        change: judged.statement.id.clone(),
         revision: receipt.revision,
         admitted: receipt.time,
         authority,

@@ -14,6 +14,7 @@ use crate::root::SignedRoot;
 use crate::root::authority::{Labels, selects};
 use crate::root::chain::{RootChain, RootError};
 use crate::signature::Signature;
+use crate::statement::ChangeStatement;
 
 /// What a machine remembers: its fleet, the root chain, the newest signed change of every object name, its notion of now.
 #[derive(Clone, Debug)]
@@ -298,6 +299,12 @@ impl MachineMemory {
     /// Whether a selector of something that is held (or was accepted) matches this machine. Never before it knows its own labels.
     pub fn is_selected(&self, selector: &Selector, fact_labels: bool) -> bool {
         self.own_labels().is_some_and(|labels| selects(selector, labels, &self.facts, fact_labels))
+    }
+
+    /// The id of the Change that an object held comes from.
+    pub fn change_of(&self, key: &ObjectKey) -> Option<String> {
+        let row = self.statements.get(&self.entries.get(key)?.statement)?;
+        ChangeStatement::from_document(&row.statement).ok().map(|statement| statement.id)
     }
 
     /// The bundle that an entry came with: what `stead restore` asks machines for.

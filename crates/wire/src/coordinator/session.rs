@@ -122,6 +122,9 @@ impl Session<'_> {
                 if let Err(error) = sent {
                     return error.to_string();
                 }
+                if let ToAgent::State(state) = &message {
+                    tracing::debug!(session = ?self.id, revision = state.revision, complete = state.complete, "a state is out");
+                }
             }
             if let Some(reason) = self.closed.borrow().clone() {
                 return reason;

@@ -77,6 +77,7 @@ impl Machine {
             observe_period: Duration::from_millis(200),
             version: "test".to_owned(),
             told: tokio::sync::watch::Sender::default(),
+            metrics: std::sync::Arc::default(),
         }
     }
 

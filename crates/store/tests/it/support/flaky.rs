@@ -119,6 +119,14 @@ impl Engine for Flaky {
         self.inner.newest_entries(keys)
     }
 
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        self.inner.entries_at(wanted)
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        self.inner.changes_named(prefix, limit)
+    }
+
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
         self.inner.history_bytes_floor(bytes_max)
     }
