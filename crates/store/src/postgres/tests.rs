@@ -90,6 +90,14 @@ async fn what_is_no_record_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused() {
+    let server = TempPostgres::start();
+    server.run_sql("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    let error = PostgresEngine::open(&server.url().replace("/stead?", "/narrow?")).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Encoding { encoding, .. } if encoding == "LATIN1"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_is_told_from_one_that_refuses() {
     let mut server = TempPostgres::start();
     let url = server.url();
