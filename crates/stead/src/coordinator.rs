@@ -152,7 +152,9 @@ async fn serve(
         Some(address) => Some(MetricsServer::bind(address).await?),
         None => None,
     };
-    announce(context, &server, plain.as_ref(), metrics.as_ref(), &transport, relay.as_ref(), &fleet, state_dir)?;
+    let ports =
+        Ports { api: &server, plain: plain.as_ref(), metrics: metrics.as_ref(), machines: &transport, relay: relay.as_ref() };
+    announce(context, &ports, &fleet, state_dir)?;
 
     tokio::select! {
         () = stop.cancelled() => {}
@@ -347,25 +349,26 @@ async fn bind(address: SocketAddr, keys: Option<&ServingKeys>, api: &Api) -> Res
     bound.map_err(|error| Failure::of(FailureKind::Config, error))
 }
 
+/// Where a coordinator listens.
+struct Ports<'a> {
+    api: &'a Server,
+    plain: Option<&'a Server>,
+    metrics: Option<&'a MetricsServer>,
+    machines: &'a IrohTransport,
+    relay: Option<&'a Relay>,
+}
+
 /// One line for people and programs: where everything is.
-fn announce(
-    context: &Context,
-    server: &Server,
-    plain: Option<&Server>,
-    metrics: Option<&MetricsServer>,
-    transport: &IrohTransport,
-    relay: Option<&Relay>,
-    fleet: &Digest,
-    state_dir: &Path,
-) -> Result<(), Failure> {
-    let machines = transport.bound_addresses().first().map_or_else(String::new, ToString::to_string);
+fn announce(context: &Context, ports: &Ports<'_>, fleet: &Digest, state_dir: &Path) -> Result<(), Failure> {
+    let Ports { api, plain, metrics, machines, relay } = ports;
+    let machines = machines.bound_addresses().first().map_or_else(String::new, ToString::to_string);
     let plain = plain.map_or_else(String::new, |plain| format!(" plain=http://{}", plain.local_address()));
     let metrics = metrics.map_or_else(String::new, |metrics| format!(" metrics=http://{}/metrics", metrics.local_address()));
     let relay = relay.map_or_else(|| "none".to_owned(), Relay::url);
     let authority = state_dir.join("tls/authority.crt");
     context.print(&format!(
         "ready api=https://{}{plain}{metrics} machines={machines} relay={relay} fleet={fleet} ca={}\n",
-        server.local_address(),
+        api.local_address(),
         authority.display()
     ))
 }

@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, GroupKind, Object, ObjectKey, Profile, Selector};
+use stead_model::{ConditionStatus, GroupKind, Object, ObjectKey, Profile, Revision, Selector};
 use stead_store::{List, Op, Retention, Transaction};
 use stead_wire::CoordinatorHandle;
+use tokio::time::Instant;
 
 use super::{Shared, news, states};
 use crate::delivery::profile_kind;
@@ -20,6 +21,8 @@ const PROFILES_PERIOD_MILLISECONDS: u64 = 500;
 const ROOTS_PERIOD_MILLISECONDS: u64 = 500;
 /// How often proposals are looked at, in milliseconds: a person who looks sees what became of one.
 const PROPOSALS_PERIOD_MILLISECONDS: u64 = 1_000;
+/// When proposals are looked at again though nothing has been written: they expire by themselves.
+const REVIEW_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How often old events and history are forgotten, in seconds.
 const TIDY_PERIOD_SECONDS: u64 = 600;
 /// Deletions of events in one transaction.
@@ -182,10 +185,17 @@ pub(crate) async fn follow_roots(shared: &Arc<Shared>, wire: &CoordinatorHandle)
 /// Tells proposals that have expired or were overtaken, and admits those that a new trust root made ready.
 pub(crate) async fn review_proposals(shared: &Arc<Shared>) {
     let mut ticks = period(Duration::from_millis(PROPOSALS_PERIOD_MILLISECONDS));
+    let mut reviewed: Option<(Revision, Instant)> = None;
     loop {
         ticks.tick().await;
-        if let Err(error) = shared.admission.review_proposals().await {
-            tracing::warn!(%error, "proposals could not be reviewed; it is tried again");
+        let (revision, now) = (shared.admission.store().revision(), Instant::now());
+        let unmoved = reviewed.is_some_and(|(seen, at)| seen == revision && now < at + REVIEW_AGAIN_AFTER);
+        if unmoved || shared.term().is_none() {
+            continue;
+        }
+        match shared.admission.review_proposals().await {
+            Ok(()) => reviewed = Some((revision, now)),
+            Err(error) => tracing::warn!(%error, "proposals could not be reviewed; it is tried again"),
         }
     }
 }
