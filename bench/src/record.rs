@@ -1,14 +1,16 @@
-//! The record: loading it from SQLite into the view, and the memory that takes.
+//! The record: loading it from SQLite and from PostgreSQL into the view, and the memory that takes.
 
 use crate::child;
 use crate::failure::BenchError;
 use crate::sample::Samples;
 use jiff::Timestamp;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use stead_model::Object;
-use stead_store::{Op, Options, SqliteEngine, Store, Transaction, random_source};
+use stead_peers::TempPostgres;
+use stead_store::{Engine, Op, Options, PostgresEngine, SqliteEngine, Store, Transaction, random_source};
 
 /// Objects in the record, as the budget says.
 pub(crate) const OBJECTS: usize = 100_000;
@@ -26,10 +28,22 @@ pub(crate) fn load() -> Result<Vec<Samples>, BenchError> {
     let folder = tempfile::tempdir().map_err(|source| BenchError::File { path: std::env::temp_dir(), source })?;
     let path = folder.path().join("record.db");
     crate::process::runtime()?.block_on(fill(&path))?;
+    rounds(&path)
+}
+
+/// The same out of PostgreSQL, from a server of its own; seconds only.
+pub(crate) fn load_postgres() -> Result<Vec<Samples>, BenchError> {
+    let server = TempPostgres::start();
+    let url = PathBuf::from(server.url());
+    crate::process::runtime()?.block_on(fill(&url))?;
+    Ok(rounds(&url)?.into_iter().take(1).collect())
+}
+
+fn rounds(place: &Path) -> Result<Vec<Samples>, BenchError> {
     let measured = || Samples { warmup: 1, ..Samples::default() };
     let (mut seconds, mut mib) = (measured(), measured());
     for round in 0..=ROUNDS {
-        let [took_seconds, resident_mib] = child::measure("load", &path)?;
+        let [took_seconds, resident_mib] = child::measure("load", place)?;
         if round > 0 {
             seconds.values.push(took_seconds);
             mib.values.push(resident_mib);
@@ -56,9 +70,13 @@ pub(crate) fn load_once(path: &Path) -> Result<Vec<f64>, BenchError> {
     })
 }
 
-async fn open(path: &Path) -> Result<Store, BenchError> {
-    let engine = SqliteEngine::open(path).await.map_err(BenchError::record)?;
-    Store::open(engine, Options::new(random_source())).await.map_err(BenchError::record)
+/// A record by its file, or by its database's URL.
+async fn open(place: &Path) -> Result<Store, BenchError> {
+    let engine: Arc<dyn Engine> = match place.to_str().filter(|place| place.starts_with("postgres://")) {
+        Some(url) => Arc::new(PostgresEngine::open(url).await.map_err(BenchError::record)?),
+        None => Arc::new(SqliteEngine::open(place).await.map_err(BenchError::record)?),
+    };
+    Store::open_on(engine, Options::new(random_source())).await.map_err(BenchError::record)
 }
 
 /// Fills a new record.

@@ -65,6 +65,15 @@ pub(crate) const BENCHES: &[Bench] = &[
         run: record::load,
     },
     Bench {
+        budgets: &[budget(
+            "load_postgres_100k_seconds",
+            "s",
+            Limit::AtMost(5.0),
+            "the same objects from PostgreSQL, over a Unix socket, into the view",
+        )],
+        run: record::load_postgres,
+    },
+    Bench {
         budgets: &[
             budget(
                 "wire_overhead_percent",

@@ -33,7 +33,8 @@ usage: cargo xtask COMMAND
   fuzz [NAME] [--seconds N]           every fuzz harness, or those whose name contains NAME (default 60 seconds each)
   campaign kills|forgeries [--share]  a long campaign in full; --share runs what `test` runs of it
   metrics                             write docs/metrics.md from what a coordinator and an agent expose
-  openapi [--new]                     write the served OpenAPI documents over the newest on file, or as a new version
+  openapi [--new]                     write the served OpenAPI documents over the newest on file, or as a new version,
+                                      and the table of the API's limits
   bench [ID...]                       measure; one JSON object a line
   tools                               install what `test` needs, and print where it is";
 

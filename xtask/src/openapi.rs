@@ -1,4 +1,4 @@
-//! `cargo xtask openapi`: writes the OpenAPI documents that are served to where they are kept on file.
+//! `cargo xtask openapi`: writes the OpenAPI documents that are served to where they are kept on file, and the table of limits.
 
 use crate::command;
 use crate::failure::{Failure, Outcome};
@@ -13,8 +13,9 @@ pub(crate) fn openapi(words: &[&str]) -> Outcome {
     };
     let runner = Tools::install_runner()?;
     let mut nextest = crate::tools::subcommand(&runner, "nextest");
-    nextest.args(["run", "--package", "stead-api", "--cargo-quiet", "-E", "test(what_is_served_is_the_newest_on_file)"]);
-    command::run(nextest.env("STEAD_OPENAPI", order))?;
-    eprintln!("crates/api/openapi is written: look at the difference before you commit it");
+    nextest.args(["run", "--package", "stead-api", "--cargo-quiet", "-E"]);
+    nextest.arg("test(what_is_served_is_the_newest_on_file) | test(the_table_of_limits_is_the_one_of_the_code)");
+    command::run(nextest.env("STEAD_OPENAPI", order).env("STEAD_LIMITS", "rewrite"))?;
+    eprintln!("crates/api/openapi and docs/limits.md are written: look at the difference before you commit it");
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod apt;
 mod kubectl;
+mod node;
 mod prometheus;
 mod python;
 mod rust;
@@ -19,7 +20,8 @@ use std::process::Command;
 pub(crate) struct Tools {
     kubectl_120: PathBuf,
     kubectl_132: PathBuf,
-    python: PathBuf,
+    python: python::Python,
+    node: node::Node,
     prometheus: PathBuf,
     nextest: PathBuf,
     deny: PathBuf,
@@ -28,12 +30,14 @@ pub(crate) struct Tools {
 impl Tools {
     /// Installs what is missing for `test`.
     pub(crate) fn install() -> Outcome<Self> {
-        apt::install(&[apt::CA_CERTIFICATES, apt::OPENSSH_CLIENT, apt::SQLITE3, apt::POSTGRESQL, apt::PYTHON3_VENV])?;
+        let packages = [apt::CA_CERTIFICATES, apt::OPENSSH_CLIENT, apt::SQLITE3, apt::POSTGRESQL, apt::PYTHON3_VENV, apt::NODEJS];
+        apt::install(&packages)?;
         let kubectl = kubectl::install()?;
         Ok(Self {
             kubectl_120: kubectl.old,
             kubectl_132: kubectl.new,
             python: python::install()?,
+            node: node::install()?,
             prometheus: prometheus::install()?,
             nextest: rust::install(&rust::NEXTEST)?,
             deny: rust::install(&rust::DENY)?,
@@ -58,11 +62,13 @@ impl Tools {
     }
 
     /// What the tests are told: one variable a peer.
-    fn peers(&self) -> [(&'static str, &PathBuf); 4] {
+    fn peers(&self) -> [(&'static str, &PathBuf); 6] {
         [
             ("STEAD_KUBECTL_120", &self.kubectl_120),
             ("STEAD_KUBECTL_132", &self.kubectl_132),
-            ("STEAD_PYTHON", &self.python),
+            ("STEAD_PYTHON", &self.python.program),
+            ("STEAD_COLLECTIONS", &self.python.collections),
+            ("STEAD_NODE_MODULES", &self.node.modules),
             ("STEAD_PROMETHEUS", &self.prometheus),
         ]
     }

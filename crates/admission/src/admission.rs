@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
-    CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
+    Anew, CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
     Transaction,
 };
 use stead_trust::{
@@ -19,6 +19,7 @@ use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_s
 use crate::environment::Environment;
 use crate::error::WriteError;
 use crate::metrics::AdmissionMetrics;
+use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
 use crate::{change_object, root_object, signed_fields};
 
@@ -64,6 +65,15 @@ pub struct Submitted {
     pub change: Option<Object>,
     /// What became of each entry's object.
     pub outcomes: Vec<Outcome>,
+}
+
+/// What happens with a Change, or not at all, and is no part of it.
+#[derive(Debug, Default)]
+pub(crate) struct Beside<'a> {
+    /// Operations outside the Change.
+    pub(crate) ops: Vec<Op>,
+    /// The request of the database's inbox that is done with it.
+    pub(crate) asked: Option<&'a str>,
 }
 
 /// Why a record cannot be opened for admission.
@@ -208,8 +218,21 @@ impl Admission {
         writes: Vec<Write>,
         dry_run: bool,
     ) -> Result<Vec<Outcome>, WriteError> {
+        Ok(self.write_asked(caller, message, &writes, dry_run, None).await?.objects)
+    }
+
+    /// As [`Admission::write`]; `asked` is the request of the database's inbox that is done with it.
+    pub(crate) async fn write_asked(
+        &self,
+        caller: &Caller,
+        message: &str,
+        writes: &[Write],
+        dry_run: bool,
+        asked: Option<&str>,
+    ) -> Result<Committed, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let transaction = self.transaction(caller, message, &writes)?;
+            let mut transaction = self.transaction(caller, message, writes)?;
+            transaction.asked = asked.map(str::to_owned);
             let result = if dry_run {
                 self.store.preview(transaction)
             } else {
@@ -217,7 +240,7 @@ impl Admission {
                 self.store.commit(transaction).instrument(span).await
             };
             match result {
-                Ok(Committed { objects, .. }) => return Ok(objects),
+                Ok(committed) => return Ok(committed),
                 // Somebody else's change of the same object came first: sign the next sequence. What the caller expects is looked at anew.
                 // So it is where another version of the trust root came first.
                 Err(CommitError::SequenceTaken { .. } | CommitError::RootMoved { .. }) => {
@@ -252,34 +275,58 @@ impl Admission {
         &self,
         caller: &Caller,
         submission: &Submission,
+        preconditions: &[Precondition],
         dry_run: bool,
     ) -> Result<Submitted, WriteError> {
+        if dry_run {
+            let (_, transaction) = self.admit(caller, submission, preconditions, dry_run)?;
+            let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
+            return Ok(Submitted { change: None, outcomes: preview.objects });
+        }
+        let (id, committed) = self.submit_beside(caller, submission, preconditions, &Beside::default()).await?;
+        self.submitted(id, committed).await
+    }
+
+    /// Admits a Change, and gives its id.
+    pub(crate) async fn submit_beside(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        beside: &Beside<'_>,
+    ) -> Result<(String, Committed), WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (id, transaction) = self.admit(caller, submission, dry_run)?;
-            if dry_run {
-                return Ok(Submitted { change: None, outcomes: self.store.preview(transaction)?.objects });
-            }
+            let (id, mut transaction) = self.admit(caller, submission, preconditions, false)?;
+            transaction.asked = beside.asked.map(str::to_owned);
+            transaction.ops.extend(beside.ops.iter().cloned());
             let span = commit_span(&transaction, false);
             match self.store.commit(transaction).instrument(span).await {
-                Ok(committed) => return self.submitted(id, committed).await,
+                Ok(committed) => return Ok((id, committed)),
                 // Another version of the trust root came first: what it says is asked anew.
                 Err(CommitError::RootMoved { .. }) => {
                     self.metrics.overtaken.inc();
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(told_apart(error, preconditions)),
             }
         }
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
     /// A Change as it would enter the record now, with its id.
-    fn admit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<(String, Transaction), WriteError> {
+    fn admit(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<(String, Transaction), WriteError> {
         let now = self.environment.now();
         let (chain, snapshot) = (self.chain(), self.store.snapshot());
         let verify = || stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now);
         let admitted = tracing::info_span!("verify").in_scope(verify)?;
         self.metrics.signatures_verified.inc_by(submission.statement.signatures.len() as u64);
-        let ops = self.ops_of(&snapshot, &admitted)?;
+        let mut ops = checks(preconditions)?;
+        ops.extend(self.ops_of(&snapshot, &admitted)?);
         let id = admitted.statement.statement.id.clone();
         let change = Some(self.signed_change(&admitted, submission)?);
         tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
@@ -403,15 +450,15 @@ impl Admission {
             self.check_namespace(snapshot, &entry.key)?;
             check_kind(object)?;
             // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
-            let present = snapshot.get(&entry.key).map(|present| present.to_object()).transpose();
+            let stored = snapshot.get(&entry.key);
+            let present = stored.as_ref().map(|present| present.to_object()).transpose();
             let present = present.map_err(|error| invalid(&entry.key, &error.to_string()))?;
-            let mut kept = object.clone();
-            if let Some(present) = &present {
-                keep_unsigned(&mut kept, present);
-            }
-            let fields = signed_fields::of(object, present.as_ref(), &kept, self.environment.now());
-            kept.metadata.managed_fields = fields.map_err(|error| invalid(&entry.key, &error.to_string()))?;
-            ops.push(Op::put(kept));
+            let (signed, now) = (object.clone(), self.environment.now());
+            ops.push(Op::PutOver {
+                object: Box::new(over_unsigned(object, present.as_ref(), now)),
+                seen: stored.map(|present| present.revision()),
+                anew: Anew::new(move |present| over_unsigned(&signed, present, now)),
+            });
         }
         Ok(ops)
     }
@@ -484,6 +531,16 @@ fn is_marked(snapshot: &Snapshot, write: &Write, key: &ObjectKey) -> bool {
     matches!(write, Write::Delete { .. }) && marked().is_some()
 }
 
+/// What owners signed, over what they do not sign of the object that is there.
+fn over_unsigned(signed: &Object, present: Option<&Object>, now: jiff::Timestamp) -> Object {
+    let mut object = signed.clone();
+    if let Some(present) = present {
+        keep_unsigned(&mut object, present);
+    }
+    object.metadata.managed_fields = signed_fields::of(signed, present, &object, now);
+    object
+}
+
 fn keep_unsigned(object: &mut Object, present: &Object) {
     object.metadata.finalizers.clone_from(&present.metadata.finalizers);
     object.metadata.owner_references.clone_from(&present.metadata.owner_references);
@@ -510,7 +567,7 @@ fn signed_entry(entry: &AdmittedEntry, sent: &SubmittedEntry, index: u64, tree: 
 }
 
 /// What the record holds of a name, as trust asks for it.
-fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
+pub(crate) fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
     let Some(sequence) = snapshot.sequence(key) else { return Current::default() };
     let labels =
         snapshot.get(key).map(|stored| stored.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());

@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 use crate::admission::{Admission, Caller, Submitted, Write};
 use crate::error::WriteError;
 use crate::metrics::{COORDINATOR, OWNERS, reason};
+use crate::precondition::Precondition;
 
 impl Admission {
     /// Commits plain writes together, at one revision. What the trust root leaves to the online keys is signed here.
@@ -36,13 +37,28 @@ impl Admission {
     ///
     /// [`WriteError::Refused`] says which check failed; nothing has happened then.
     pub async fn submit(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Submitted, WriteError> {
+        self.submit_if(caller, submission, &[], dry_run).await
+    }
+
+    /// Admits a Change that owners signed, where what it depends on holds at that moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admission::submit`], and [`WriteError::Precondition`].
+    pub async fn submit_if(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        preconditions: &[Precondition],
+        dry_run: bool,
+    ) -> Result<Submitted, WriteError> {
         let begun = Instant::now();
         // What the document says of itself, before anything is checked: only to call it something in logs and traces.
         let said = ChangeStatement::from_document(&submission.statement.document);
         let id = said.map(|statement| statement.id).unwrap_or_default();
         let span = tracing::info_span!("admit", change = id, dry_run, outcome = tracing::field::Empty);
         tracing::Span::current().record("change", &id);
-        let result = self.submit_signed(caller, submission, dry_run).instrument(span.clone()).await;
+        let result = self.submit_signed(caller, submission, preconditions, dry_run).instrument(span.clone()).await;
         span.record("outcome", result.as_ref().map_or_else(reason, |_| "Admitted"));
         if let Err(error) = &result {
             tracing::info!(change = id, by = %caller.name, reason = reason(error), "a signed change was refused");

@@ -1,5 +1,6 @@
 //! Why a write is refused.
 
+use crate::proposal::ProposalError;
 use stead_model::{ObjectError, ObjectKey};
 use stead_store::{CommitError, EngineError};
 use stead_trust::{AdmissionError, BuildError, RootError, SignDocumentError};
@@ -48,9 +49,20 @@ pub enum WriteError {
     /// The signatures, the roles, or the statement say no.
     #[error(transparent)]
     Refused(#[from] AdmissionError),
+    /// It cannot be done with this proposal.
+    #[error(transparent)]
+    Proposal(#[from] ProposalError),
     /// The new version of the trust root does not follow from the last.
     #[error(transparent)]
     RootRefused(#[from] RootError),
+    /// What the author made the Change depend on does not hold.
+    #[error("what the change depends on does not hold: {source}")]
+    Precondition {
+        /// The object.
+        key: ObjectKey,
+        /// What does not hold.
+        source: CommitError,
+    },
     /// The record says no, or could not be written.
     #[error(transparent)]
     Commit(#[from] CommitError),

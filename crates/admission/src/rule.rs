@@ -3,6 +3,13 @@
 use stead_model::{GroupKind, registry};
 use stead_trust::Root;
 
+/// Whether objects of a kind move by signed Changes, whoever may sign them: neither what stands outside Changes, nor what only the
+/// coordinator writes.
+pub fn is_signed(kind: &GroupKind) -> bool {
+    let outside = matches!((kind.group(), kind.kind()), ("coordination.k8s.io", "Lease") | ("", "Event"));
+    !outside && registry().by_group_kind(kind).is_some_and(|info| !info.read_only && info.kind != "TrustRoot")
+}
+
 /// Who may write a kind under a trust root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {

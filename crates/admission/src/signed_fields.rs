@@ -12,17 +12,16 @@ use stead_model::{ManagedFields, Object, registry};
 const MANAGER: &str = "stead";
 
 /// The entries of `object`, which is what owners `signed` with what they do not sign kept from the one that was `present`.
-pub(crate) fn of(
-    signed: &Object,
-    present: Option<&Object>,
-    object: &Object,
-    now: Timestamp,
-) -> Result<Vec<ManagedFields>, serde_json::Error> {
-    let Some(info) = registry().by_group_kind(&object.group_kind()) else { return Ok(Vec::new()) };
-    let old: Option<Value> = present.map(serde_json::to_value).transpose()?;
+pub(crate) fn of(signed: &Object, present: Option<&Object>, object: &Object, now: Timestamp) -> Vec<ManagedFields> {
+    let Some(info) = registry().by_group_kind(&object.group_kind()) else { return Vec::new() };
+    let old = present.map(value);
     let live = old.as_ref().zip(present).map(|(object, present)| Live { object, entries: &present.metadata.managed_fields });
     let part = Part::Object { has_status: info.has_status };
     let writer = Writer { manager: MANAGER, api_version: &object.api_version, part, now };
-    let (signed, new) = (serde_json::to_value(signed)?, serde_json::to_value(object)?);
-    Ok(after_signed(&Kind::of(info), live.as_ref(), &signed, &new, &writer))
+    after_signed(&Kind::of(info), live.as_ref(), &value(signed), &value(object), &writer)
+}
+
+/// An object as JSON. It came as JSON, and so there is nothing in it that JSON could not say.
+fn value(object: &Object) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
 }

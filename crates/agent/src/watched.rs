@@ -14,9 +14,12 @@ use tracing::field::Empty;
 use crate::claims::parse_by;
 use crate::metrics::AgentMetrics;
 
-/// The Change that each object held comes from: by the object's name, its sequence and the Change's id.
+/// An object's sequence, and the id of the Change that it comes from.
+type Origin = (u64, Arc<str>);
+
+/// The Change that each object held comes from, by the object's name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origins(Arc<Mutex<BTreeMap<String, (u64, Arc<str>)>>>);
+pub(crate) struct Origins(Arc<Mutex<BTreeMap<String, Origin>>>);
 
 impl Origins {
     /// Takes in an object, unless this sequence of it is known.

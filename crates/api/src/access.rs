@@ -18,7 +18,8 @@ const VERBS_OF_STATUS: &[&str] = &["get", "patch", "update"];
 /// Everything, in a question.
 const ALL: &str = "*";
 /// Paths that are no object's.
-const PATHS: &[&str] = &["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi/*", "/readyz", "/version"];
+const PATHS: &[&str] =
+    &["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/metrics", "/openapi/*", "/readyz", "/version"];
 /// Paths of what Kubernetes has no word for.
 const OWN_PATHS: &[&str] = &["/stead/v1/*"];
 
@@ -154,7 +155,7 @@ mod tests {
     fn reads_are_open_and_writes_are_as_the_root_says() {
         let cases = [
             ("get", "stead.dev", "machines", Ok(())),
-            ("list", "stead.dev", "changes", Ok(())),
+            ("watch", "stead.dev", "changes", Ok(())),
             ("list", "*", "events", Ok(())),
             ("create", "", "namespaces", Ok(())),
             ("update", "coordination.k8s.io", "leases", Ok(())),
@@ -189,7 +190,8 @@ mod tests {
             ("/openapi/v3", "get", true),
             ("/stead/v1/ticket", "post", true),
             ("/healthz", "delete", false),
-            ("/metrics", "get", false),
+            ("/metrics", "get", true),
+            ("/logs", "get", false),
             ("/api/v1/namespaces", "get", false),
         ] {
             let attributes = NonResourceAttributes { path: path.into(), verb: verb.into() };

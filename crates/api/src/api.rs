@@ -26,6 +26,7 @@ use crate::lines::Lines;
 use crate::nonce::Nonces;
 use crate::path::{ObjectsRoute, Route};
 use crate::query::Query;
+use crate::recent::RecentChanges;
 use crate::request_id::RequestId;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
@@ -69,6 +70,7 @@ struct Inner {
     lanes: Lanes,
     turns: Turns,
     lines: Lines,
+    recent: RecentChanges,
     shutdown: CancellationToken,
 }
 
@@ -104,7 +106,21 @@ impl Api {
         let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
         let (lanes, tokens) = (Lanes::new(limits.lists_per_client_max), Mutex::default());
         let metrics = Arc::new(ApiMetrics::new());
-        let inner = Inner { admission, fleet, tokens, nonces, limits, counters, metrics, gate, lanes, turns, lines, shutdown };
+        let inner = Inner {
+            admission,
+            fleet,
+            tokens,
+            nonces,
+            limits,
+            counters,
+            metrics,
+            gate,
+            lanes,
+            turns,
+            lines,
+            recent: RecentChanges::default(),
+            shutdown,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -153,6 +169,11 @@ impl Api {
     /// Turns at the parts of large lists.
     pub(crate) fn turns(&self) -> &Turns {
         &self.inner.turns
+    }
+
+    /// Changes that watches share.
+    pub(crate) fn recent(&self) -> &RecentChanges {
+        &self.inner.recent
     }
 
     /// Lines that watches share.
@@ -220,19 +241,19 @@ impl Api {
         let uri_bytes = parts.uri.path().len().saturating_add(parts.uri.query().map_or(0, str::len));
         if uri_bytes > URI_BYTES_MAX {
             let message = format!("the path and query have {uri_bytes} bytes; {URI_BYTES_MAX} is the limit");
-            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "RequestURITooLong", message));
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "RequestURITooLong", message).past("URI_BYTES_MAX"));
         }
         let route = Route::parse(parts.uri.path())?;
         let caller = self.authenticate(&parts, &route)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let client = caller.as_ref().map_or_else(|| peer.to_string(), |caller| caller.name.clone());
         let permit = self.enter(&parts, &query, &route, &client)?;
-        let bytes_max = match caller {
-            None => ANONYMOUS_BODY_BYTES_MAX,
-            Some(_) if is_large_submission(&route, &parts, self.limits()) => SUBMISSION_BYTES_MAX,
-            Some(_) => self.limits().body_bytes_max,
+        let limit = match caller {
+            None => ("ANONYMOUS_BODY_BYTES_MAX", ANONYMOUS_BODY_BYTES_MAX),
+            Some(_) if is_large_submission(&route, &parts, self.limits()) => ("SUBMISSION_BYTES_MAX", SUBMISSION_BYTES_MAX),
+            Some(_) => ("BODY_BYTES_MAX", self.limits().body_bytes_max),
         };
-        let body = self.read_body(body, bytes_max).await?;
+        let body = self.read_body(body, limit).await?;
         // Asking what an object looks like and asking only for the head of that is one thing here.
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method };
         Ok((Call { api: self.clone(), method, query, headers: parts.headers, body, caller, permit }, route))
@@ -267,31 +288,37 @@ impl Api {
     fn enter(&self, parts: &Parts, query: &Query, route: &Route, client: &str) -> ApiResult<Permit> {
         let (limits, method) = (self.limits(), &parts.method);
         if is_large_submission(route, parts, limits) {
-            let busy = || ApiError::too_many("other large changes are being taken; try again when one is done");
+            let busy = || {
+                let message = "other large changes are being taken; try again when one is done";
+                ApiError::too_many(message).past("LARGE_SUBMISSIONS_MAX")
+            };
             return self.inner.gate.enter(Class::LargeSubmission, "", LARGE_SUBMISSIONS_MAX).ok_or_else(busy);
         }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
         let watches = reads && matches!(query.get("watch"), Some("true" | "1"));
-        let (class, max) = match (watches, reads) {
-            (true, _) => (Class::Watch, limits.watches_per_client_max),
-            (_, true) => (Class::Read, limits.reads_per_client_max),
-            _ => (Class::Write, limits.writes_per_client_max),
+        let (class, max, name) = match (watches, reads) {
+            (true, _) => (Class::Watch, limits.watches_per_client_max, "WATCHES_PER_CLIENT_MAX"),
+            (_, true) => (Class::Read, limits.reads_per_client_max, "READS_PER_CLIENT_MAX"),
+            _ => (Class::Write, limits.writes_per_client_max, "WRITES_PER_CLIENT_MAX"),
         };
-        let busy = || ApiError::too_many(format!("{max} requests of this client are being served; try again when one is done"));
+        let busy = || {
+            let message = format!("{max} requests of this client are being served; try again when one is done");
+            ApiError::too_many(message).past(name)
+        };
         self.inner.gate.enter(class, client, max).ok_or_else(busy)
     }
 
-    async fn read_body(&self, body: Incoming, bytes_max: usize) -> ApiResult<Bytes> {
+    async fn read_body(&self, body: Incoming, (name, bytes_max): (&str, usize)) -> ApiResult<Bytes> {
         let limit = Duration::from_millis(self.limits().body_milliseconds_max);
         let read = tokio::time::timeout(limit, Limited::new(body, bytes_max).collect()).await;
         let Ok(read) = read else {
             self.count().too_slow.add();
             let message = format!("the body did not arrive within {} ms", limit.as_millis());
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message));
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message).past("BODY_SECONDS_MAX"));
         };
         read.map(http_body_util::Collected::to_bytes).map_err(|error| {
             if error.is::<LengthLimitError>() {
-                ApiError::too_large(format!("the body has more than {bytes_max} bytes"))
+                ApiError::too_large(format!("the body has more than {bytes_max} bytes")).past(name)
             } else {
                 self.count().malformed.add();
                 ApiError::bad_request(format!("the body could not be read: {error}"))

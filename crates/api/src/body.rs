@@ -9,6 +9,7 @@ use crate::media::{self, Encoding};
 use crate::protobuf;
 use crate::query::FieldValidation;
 use crate::resource::Resource;
+use crate::shape;
 use crate::status::{ApiError, ApiResult};
 
 /// An object that came in, and what the client is to be warned of.
@@ -31,17 +32,27 @@ fn decode_as(encoding: Encoding, body: &[u8]) -> ApiResult<Value> {
     }
 }
 
-/// Reads JSON; its depth is bounded by the parser.
+/// Reads JSON.
 pub(crate) fn json(body: &[u8]) -> ApiResult<Value> {
-    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body of the request is no JSON: {error}")))
+    let read = serde_json::from_slice(body).map_err(|error| match error.to_string() {
+        // The parser's own bound is beyond ours.
+        message if message.starts_with("recursion limit") => shape::too_deep(),
+        message => ApiError::bad_request(format!("the body of the request is no JSON: {message}")),
+    })?;
+    shape::check(&read)?;
+    Ok(read)
 }
 
 /// Reads one YAML document; aliases are bounded by the parser's budget.
 pub(crate) fn yaml(body: &[u8]) -> ApiResult<Value> {
     // `y` and `off` are names, as Kubernetes' own reader has it.
     let options = serde_saphyr::options! { strict_booleans: true };
-    serde_saphyr::from_slice_with_options(body, options)
-        .map_err(|error| ApiError::bad_request(format!("the body of the request is no YAML: {error}")))
+    let read = serde_saphyr::from_slice_with_options(body, options).map_err(|error| match error.to_string() {
+        message if message.contains("budget breached: Depth") => shape::too_deep(),
+        message => ApiError::bad_request(format!("the body of the request is no YAML: {message}")),
+    })?;
+    shape::check(&read)?;
+    Ok(read)
 }
 
 /// The body as an object's members.

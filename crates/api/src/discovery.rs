@@ -97,7 +97,7 @@ fn aggregated_resource(resource: Resource) -> Value {
 
 /// Whether `/status` is served.
 pub(crate) fn has_status_path(resource: Resource) -> bool {
-    resource.info.has_status && !resource.is_document() && !resource.is_namespace()
+    resource.info.has_status && !resource.info.read_only && !resource.is_document() && !resource.is_namespace()
 }
 
 #[cfg(test)]

@@ -12,11 +12,16 @@ const MANAGER_BYTES_MAX: usize = 128;
 /// The name of a client that gives none.
 const UNKNOWN: &str = "unknown";
 
-/// The manager of a plain write. Such a write cannot be forced: it never conflicts.
-pub(crate) fn of_write(query: &Query, headers: &HeaderMap) -> ApiResult<String> {
+/// The manager of a plain patch. It cannot be forced: it never conflicts.
+pub(crate) fn of_patch(query: &Query, headers: &HeaderMap) -> ApiResult<String> {
     if query.get("force").is_some() {
         return Err(invalid("force", CauseReason::Forbidden, "Forbidden: may not be specified for non-apply patch"));
     }
+    of_write(query, headers)
+}
+
+/// The manager of any other plain write.
+pub(crate) fn of_write(query: &Query, headers: &HeaderMap) -> ApiResult<String> {
     Ok(match given(query)? {
         Some(manager) => manager,
         None => of_agent(headers),
@@ -75,7 +80,7 @@ mod tests {
         );
         let long = format!("fieldManager={}", "a".repeat(MANAGER_BYTES_MAX + 1));
         for wrong in [&long, "fieldManager=a%00b", "fieldManager=me&force=true"] {
-            assert_eq!(of_write(&query(wrong), &HeaderMap::new()).unwrap_err().code.as_u16(), 422, "{wrong}");
+            assert_eq!(of_patch(&query(wrong), &HeaderMap::new()).unwrap_err().code.as_u16(), 422, "{wrong}");
         }
         assert_eq!(of_apply(&query("fieldManager=me&force=maybe")).unwrap_err().code.as_u16(), 400);
     }

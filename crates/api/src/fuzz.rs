@@ -91,9 +91,13 @@ fn fuzz_protobuf() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let _ = protobuf::decode(bytes);
         // Most bytes are no envelope, so that the messages get a try of their own.
-        for (api_version, kind) in
-            [("v1", "Namespace"), ("v1", "Event"), ("coordination.k8s.io/v1", "Lease"), ("v1", "DeleteOptions")]
-        {
+        for (api_version, kind) in [
+            ("v1", "Namespace"),
+            ("v1", "Event"),
+            ("coordination.k8s.io/v1", "Lease"),
+            ("v1", "DeleteOptions"),
+            ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
+        ] {
             if let Ok(value) = protobuf::decode(&protobuf::envelope(api_version, kind, bytes)) {
                 assert_eq!(value["kind"], kind);
             }

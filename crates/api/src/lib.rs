@@ -10,7 +10,7 @@
 //!
 //! No SQL, no decision about machines, no rule about who may write what: reads come from the store's view, and every write goes
 //! through [`stead_admission::Admission`], who manages which field is worked out in `stead-fields`, and reviews (`kubectl auth can-i`)
-//! are answered with the admission's rules. Watches of Changes are not here yet.
+//! are answered with the admission's rules.
 //!
 //! # How the pieces interact
 //!
@@ -36,6 +36,7 @@ mod instant;
 mod lanes;
 mod limits;
 mod lines;
+mod meaning;
 mod media;
 mod metrics;
 mod nonce;
@@ -46,6 +47,7 @@ mod patch;
 mod path;
 mod protobuf;
 mod query;
+mod recent;
 mod render;
 mod request_id;
 mod resource;
@@ -53,6 +55,7 @@ mod response;
 mod row;
 mod serve;
 mod server;
+mod shape;
 mod sparse;
 mod stall;
 mod status;
@@ -65,11 +68,13 @@ pub use api::{Api, Fleet};
 pub use counters::CountersSnapshot;
 pub use limits::{
     ANONYMOUS_BODY_BYTES_MAX, BODY_BYTES_MAX, BODY_SECONDS_MAX, BOOKMARK_SECONDS, CONNECTIONS_MAX, HANDSHAKE_SECONDS_MAX,
-    HEADER_BYTES_MAX, HEADER_LINES_MAX, HEADER_SECONDS_MAX, LARGE_SUBMISSIONS_MAX, LIST_SECONDS_MAX, LISTS_PER_CLIENT_MAX,
-    Limits, PART_BYTES_MAX, PART_OBJECTS_MAX, PARTS_AT_ONCE_MAX, READS_PER_CLIENT_MAX, REVISION_WAIT_SECONDS_MAX,
-    SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX, WATCHES_PER_CLIENT_MAX, WRITE_STALL_SECONDS_MAX,
-    WRITES_PER_CLIENT_MAX,
+    HEADER_BYTES_MAX, HEADER_LINES_MAX, HEADER_SECONDS_MAX, JSON_DEPTH_MAX, JSON_MEMBERS_MAX, LARGE_SUBMISSIONS_MAX,
+    LIST_SECONDS_MAX, LISTS_PER_CLIENT_MAX, Limits, PAGE_CHANGES_MAX, PART_BYTES_MAX, PART_OBJECTS_MAX, PARTS_AT_ONCE_MAX,
+    PATCH_OPERATIONS_MAX, QUERY_PARAMETERS_MAX, READS_PER_CLIENT_MAX, REVISION_WAIT_SECONDS_MAX, SCANNED_CHANGES_MAX,
+    SELECTOR_BYTES_MAX, SELECTOR_TERMS_MAX, SUBMISSION_BYTES_MAX, URI_BYTES_MAX, WATCH_SECONDS_MAX, WATCHES_PER_CLIENT_MAX,
+    WRITE_STALL_SECONDS_MAX, WRITES_PER_CLIENT_MAX,
 };
+pub use meaning::{Meaning, Refusal, Verb};
 pub use metrics::{ApiMetrics, ClassLabels, RequestLabels};
 pub use server::{BindError, Server};
 pub use tls::{KeysError, ServingKeys};

@@ -1,5 +1,8 @@
 //! Every limit of the port, with its unit and its reason. What goes past one is refused and counted.
 
+#[cfg(test)]
+mod table;
+
 /// Connections at once: each watcher holds one, and each costs some 20 KiB with TLS.
 pub const CONNECTIONS_MAX: usize = 8_192;
 /// Seconds for the TLS handshake: a slow line with a lost packet or two, not more.
@@ -35,11 +38,28 @@ pub const BOOKMARK_SECONDS: u64 = 60;
 /// Seconds after which a watch ends where the client names no limit of its own, and the longest that it may name.
 pub const WATCH_SECONDS_MAX: u64 = 3_600;
 
+/// Levels to which the objects and lists of a body are nested: the deepest kind has fewer than ten.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Fields and items of a body, all levels together: an object of the record's limit with fifteen bytes a field.
+pub const JSON_MEMBERS_MAX: usize = 100_000;
+/// Parameters of a query: kubectl sends fewer than ten.
+pub const QUERY_PARAMETERS_MAX: usize = 64;
+/// Bytes of a label or field selector: some hundred values.
+pub const SELECTOR_BYTES_MAX: usize = 8 * 1024;
+/// Requirements of a label or field selector, which are all held against each object.
+pub const SELECTOR_TERMS_MAX: usize = 64;
+/// Operations of a JSON patch; Kubernetes has the same limit.
+pub const PATCH_OPERATIONS_MAX: usize = 10_000;
+
 /// Objects of a list that are made at once, in about a millisecond: kubectl's own size of a page. A larger list is made in parts of this
 /// size at most.
 pub const PART_OBJECTS_MAX: usize = 500;
 /// Bytes at which a part ends before it has so many objects: what waits in memory for a slow client is counted in parts.
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
+/// Changes of one page at most: each is read from the database with its entries.
+pub const PAGE_CHANGES_MAX: usize = 500;
+/// Changes that one page looks at where a field selector passes most of them over; the page then ends early, with a token.
+pub const SCANNED_CHANGES_MAX: usize = 10_000;
 /// Large lists of one client that are sent at once; its others wait. So one client takes no more of the lines out than two.
 pub const LISTS_PER_CLIENT_MAX: usize = 2;
 /// Parts of large lists that are made at once, from whomever; clients take turns at them. With two, a slow selection among all objects does
@@ -73,6 +93,8 @@ pub struct Limits {
     pub watches_per_client_max: usize,
     /// [`BOOKMARK_SECONDS`], in milliseconds.
     pub bookmark_milliseconds: u64,
+    /// [`WATCH_SECONDS_MAX`], in milliseconds.
+    pub watch_milliseconds_max: u64,
     /// [`LISTS_PER_CLIENT_MAX`].
     pub lists_per_client_max: usize,
     /// [`PARTS_AT_ONCE_MAX`].
@@ -96,6 +118,7 @@ impl Default for Limits {
             reads_per_client_max: READS_PER_CLIENT_MAX,
             watches_per_client_max: WATCHES_PER_CLIENT_MAX,
             bookmark_milliseconds: BOOKMARK_SECONDS.saturating_mul(1_000),
+            watch_milliseconds_max: WATCH_SECONDS_MAX.saturating_mul(1_000),
             lists_per_client_max: LISTS_PER_CLIENT_MAX,
             parts_at_once_max: PARTS_AT_ONCE_MAX,
             list_milliseconds_max: LIST_SECONDS_MAX.saturating_mul(1_000),

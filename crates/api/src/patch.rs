@@ -9,12 +9,10 @@ use json_patch::{PatchOperation, patch as apply_json_patch};
 use serde_json::{Map, Value};
 
 use crate::body;
+use crate::limits::PATCH_OPERATIONS_MAX;
 use crate::media;
 use crate::resource::Resource;
 use crate::status::{ApiError, ApiResult};
-
-/// Operations of one JSON patch; Kubernetes has the same limit.
-const OPERATIONS_MAX: usize = 10_000;
 
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -49,14 +47,14 @@ impl Patch {
     }
 
     pub(crate) fn json(bytes: &[u8]) -> ApiResult<Self> {
-        let operations: Vec<PatchOperation> = serde_json::from_slice(bytes)
-            .map_err(|error| ApiError::bad_request(format!("the body of the request is no JSON patch: {error}")))?;
-        if operations.len() > OPERATIONS_MAX {
-            return Err(ApiError::too_large(format!(
-                "the patch has {} operations; {OPERATIONS_MAX} is the limit",
-                operations.len()
-            )));
+        let sent = body::json(bytes)?;
+        let count = sent.as_array().map_or(0, Vec::len);
+        if count > PATCH_OPERATIONS_MAX {
+            let message = format!("the patch has {count} operations; {PATCH_OPERATIONS_MAX} is the limit");
+            return Err(ApiError::too_large(message).past("PATCH_OPERATIONS_MAX"));
         }
+        let operations: Vec<PatchOperation> = serde_json::from_value(sent)
+            .map_err(|error| ApiError::bad_request(format!("the body of the request is no JSON patch: {error}")))?;
         Ok(Self::Json(operations))
     }
 

@@ -1,11 +1,9 @@
 //! What stands after the question mark: lists, watches and writes have their options there.
 
-use stead_model::{FieldSelector, Selector};
+use stead_model::{FieldSelector, Selector, SelectorError};
 
+use crate::limits::{QUERY_PARAMETERS_MAX, SELECTOR_BYTES_MAX, SELECTOR_TERMS_MAX};
 use crate::status::{ApiError, ApiResult};
-
-/// Pairs in a query: kubectl sends fewer than ten.
-pub(crate) const QUERY_PAIRS_MAX: usize = 64;
 
 /// Decoded pairs of a query, in order. Empty pairs are skipped: some clients send `?&limit=5`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,8 +46,9 @@ impl Query {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let mut parsed = Vec::new();
         for pair in pairs {
-            if parsed.len() >= QUERY_PAIRS_MAX {
-                return Err(ApiError::bad_request(format!("the query has more than {QUERY_PAIRS_MAX} parameters")));
+            if parsed.len() >= QUERY_PARAMETERS_MAX {
+                let message = format!("the query has more than {QUERY_PARAMETERS_MAX} parameters");
+                return Err(ApiError::bad_request(message).past("QUERY_PARAMETERS_MAX"));
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             parsed.push((decode(name)?, decode(value)?));
@@ -95,8 +94,19 @@ impl Query {
         }
     }
 
+    fn selector<T: std::str::FromStr<Err = SelectorError>>(&self, name: &str) -> ApiResult<T> {
+        let text = self.get(name).unwrap_or_default();
+        if text.len() > SELECTOR_BYTES_MAX {
+            let message = format!("{name} has {} bytes; {SELECTOR_BYTES_MAX} is the limit", text.len());
+            return Err(ApiError::bad_request(message).past("SELECTOR_BYTES_MAX"));
+        }
+        text.parse().map_err(|error: SelectorError| ApiError::bad_request(error.to_string()))
+    }
+
     pub(crate) fn list_options(&self) -> ApiResult<ListOptions> {
-        let selector = |error: stead_model::SelectorError| ApiError::bad_request(error.to_string());
+        let (labels, fields): (Selector, FieldSelector) = (self.selector("labelSelector")?, self.selector("fieldSelector")?);
+        check_terms("labelSelector", labels.match_expressions.len())?;
+        check_terms("fieldSelector", fields.requirements.len())?;
         let revision_match = match self.get("resourceVersionMatch") {
             None => None,
             Some("NotOlderThan") => Some(RevisionMatch::NotOlderThan),
@@ -107,8 +117,8 @@ impl Query {
             }
         };
         let options = ListOptions {
-            labels: self.get("labelSelector").unwrap_or_default().parse().map_err(selector)?,
-            fields: self.get("fieldSelector").unwrap_or_default().parse().map_err(selector)?,
+            labels,
+            fields,
             limit: usize::try_from(self.number::<i64>("limit")?.unwrap_or(0)).unwrap_or(0),
             continue_token: self.get("continue").map(str::to_owned),
             revision: self.number("resourceVersion")?,
@@ -116,11 +126,23 @@ impl Query {
             watch: self.flag("watch")?.unwrap_or(false),
             bookmarks: self.flag("allowWatchBookmarks")?.unwrap_or(false),
             initial_events: self.flag("sendInitialEvents")?,
-            timeout_seconds: self.number::<i64>("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
+            // 0 means the server's own, as with Kubernetes.
+            timeout_seconds: self
+                .number::<i64>("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0),
         };
         options.check()?;
         Ok(options)
     }
+}
+
+fn check_terms(name: &str, terms: usize) -> ApiResult<()> {
+    if terms <= SELECTOR_TERMS_MAX {
+        return Ok(());
+    }
+    let message = format!("{name} has {terms} requirements; {SELECTOR_TERMS_MAX} is the limit");
+    Err(ApiError::bad_request(message).past("SELECTOR_TERMS_MAX"))
 }
 
 impl ListOptions {
@@ -204,6 +226,8 @@ mod tests {
         let query = Query::parse("fieldSelector=metadata.name%3Dm1&watch&limit=-1").unwrap();
         let options = query.list_options().unwrap();
         assert!(options.watch && options.limit == 0);
+        let timeout = |text: &str| Query::parse(text).unwrap().list_options().unwrap().timeout_seconds;
+        assert_eq!((timeout("timeoutSeconds=5"), timeout("timeoutSeconds=0"), timeout("")), (Some(5), None, None));
         assert_eq!(options.fields.requirements.len(), 1);
     }
 

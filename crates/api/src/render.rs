@@ -88,7 +88,7 @@ impl Renderer {
         match self.form {
             Form::Object => Ok(json.into_bytes()),
             Form::Metadata => partial(json.as_bytes()).map_err(|error| ApiError::internal(error.to_string())),
-            Form::Table => self.table_of_values(std::slice::from_ref(value), &ListMeta::default()),
+            Form::Table => self.list_of_values(std::slice::from_ref(value), &ListMeta::default()),
         }
     }
 
@@ -129,16 +129,8 @@ impl Renderer {
 
     /// A page of objects that are no objects of the record.
     pub(crate) fn list_of_values(&self, objects: &[Value], meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        if self.form == Form::Table {
-            return self.table_of_values(objects, meta);
-        }
         let mut out = self.list_head(meta);
-        for (index, object) in objects.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.append(&mut self.value(object)?);
-        }
+        self.values(&mut out, objects, true)?;
         out.extend_from_slice(LIST_END);
         Ok(out)
     }
@@ -172,17 +164,20 @@ impl Renderer {
         Ok(())
     }
 
-    fn table_of_values(&self, objects: &[Value], meta: &ListMeta) -> ApiResult<Vec<u8>> {
-        let mut out = table::head(self.resource, true, &meta.to_value());
-        for (index, object) in objects.iter().enumerate() {
-            if index > 0 {
+    /// Objects of a list that are no objects of the record; `first` says that none stands before them.
+    pub(crate) fn values(&self, out: &mut Vec<u8>, objects: &[Value], mut first: bool) -> ApiResult<()> {
+        for object in objects {
+            if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            let json = object.to_string();
-            table::row(&mut out, self, object, json.as_bytes()).map_err(|error| ApiError::internal(error.to_string()))?;
+            if self.form == Form::Table {
+                let json = object.to_string();
+                table::row(out, self, object, json.as_bytes()).map_err(|error| ApiError::internal(error.to_string()))?;
+            } else {
+                out.append(&mut self.value(object)?);
+            }
         }
-        out.extend_from_slice(LIST_END);
-        Ok(out)
+        Ok(())
     }
 
     /// The object of a watch event; `first` says whether a table tells its columns.
@@ -192,6 +187,18 @@ impl Renderer {
         }
         let mut out = table::head(self.resource, first, &json!({"resourceVersion": stored.revision().to_string()}));
         self.row(&mut out, stored)?;
+        out.extend_from_slice(LIST_END);
+        Ok(out)
+    }
+
+    /// The object of an event about a document of the record.
+    pub(crate) fn event_value(&self, value: &Value, first: bool) -> ApiResult<Vec<u8>> {
+        if self.form != Form::Table {
+            return self.value(value);
+        }
+        let meta = json!({"resourceVersion": value.pointer("/metadata/resourceVersion")});
+        let mut out = table::head(self.resource, first, &meta);
+        table::row(&mut out, self, value, value.to_string().as_bytes()).map_err(|error| ApiError::internal(error.to_string()))?;
         out.extend_from_slice(LIST_END);
         Ok(out)
     }

@@ -74,6 +74,14 @@ pub(crate) fn typed(code: StatusCode, media_type: HeaderValue, bytes: impl Into<
     response
 }
 
+/// JSON that comes part by part.
+pub(crate) fn parts(parts: mpsc::Receiver<io::Result<Bytes>>, permit: Permit) -> Answer {
+    let mut response = Response::new(ResponseBody::Parts { parts, _permit: permit });
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
 /// A JSON value.
 pub(crate) fn json(code: StatusCode, value: &Value) -> Answer {
     json_bytes(code, value.to_string())

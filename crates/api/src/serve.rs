@@ -1,9 +1,12 @@
 //! Objects: which handler a method and a path mean.
 
 mod apply;
+mod changes;
 mod create;
 mod documents;
+mod history;
 mod parts;
+mod proposals;
 mod read;
 mod refused;
 mod remove;

@@ -159,6 +159,12 @@ impl ApiError {
         self
     }
 
+    /// Names the limit that was passed, so that a program need not read the sentence.
+    pub(crate) fn past(self, limit: &str) -> Self {
+        let cause = json!({"reason": "LimitExceeded", "message": self.message, "field": limit});
+        self.with_raw_causes(vec![cause])
+    }
+
     pub(crate) fn continue_with(mut self, token: String) -> Self {
         self.continue_token = Some(token);
         self

@@ -1,8 +1,10 @@
 //! The coordinator at work: it keeps the fleet's picture coherent, asks the plans, and does what they say.
 
 mod gate;
+mod lead;
 mod news;
 mod occurrences;
+mod presence;
 mod sessions;
 mod states;
 mod statuses;
@@ -15,14 +17,16 @@ use jiff::Timestamp;
 use stead_admission::Admission;
 use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, ObjectKey, Profile, Revision};
 use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchScope};
-use stead_wire::{CoordinatorHandle, HubEvent, PeerKey, Verdict};
-use tokio::sync::{Notify, mpsc};
+use stead_trust::MachineKey;
+use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
 
 use crate::delivery::{machine_kind, profile_kind};
 use crate::fleet::Fleet;
 use crate::metrics::ControlMetrics;
+use crate::presence::{Presence, Seen};
 use news::News;
 use sessions::Sessions;
 use states::BundleCache;
@@ -47,6 +51,12 @@ pub(crate) struct Shared {
     /// Held while a machine enrols, so that one key cannot enrol twice at once.
     pub(crate) enrolling: tokio::sync::Mutex<()>,
     pub(crate) pass: Vec<u8>,
+    /// This coordinator's key, as leases and machines' statuses name it.
+    pub(crate) me: String,
+    /// The term under which this coordinator leads; none while another one may.
+    pub(crate) leads: watch::Sender<Option<u64>>,
+    /// The coordinators, as they last said.
+    pub(crate) coordinators: RwLock<Vec<Seen>>,
     pub(crate) metrics: Arc<ControlMetrics>,
 }
 
@@ -55,6 +65,17 @@ impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.admission.environment().now();
         Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    /// The term under which this coordinator leads. What is decided for the whole fleet is decided under it.
+    pub(crate) fn term(&self) -> Option<u64> {
+        *self.leads.borrow()
+    }
+
+    /// Whether a coordinator has lately said that it is there.
+    pub(crate) fn is_present(&self, coordinator: &str, now: Timestamp) -> bool {
+        let coordinators = self.coordinators.read().unwrap_or_else(PoisonError::into_inner);
+        coordinators.iter().any(|seen| seen.presence.address.key.to_string() == coordinator && seen.is_present(now))
     }
 
     pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -94,6 +115,9 @@ impl Control {
     /// Takes in the record as it is. `pass` is what tickets carry.
     pub fn new(admission: Admission, pass: Vec<u8>) -> Self {
         let incarnation = incarnation_number(&admission.store().incarnation());
+        // A key that is no machine's can be no coordinator's either; it is told apart by its fingerprint all the same.
+        let me = MachineKey::try_from(admission.online_key())
+            .map_or_else(|_| admission.online_key().fingerprint(), |key| key.to_string());
         let shared = Arc::new(Shared {
             admission,
             incarnation,
@@ -107,6 +131,9 @@ impl Control {
             untold: Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
             pass,
+            me,
+            leads: watch::Sender::new(None),
+            coordinators: RwLock::default(),
             metrics: Arc::new(ControlMetrics::new()),
         });
         let mut control = Self { shared, loaded: Revision::default() };
@@ -147,30 +174,76 @@ impl Control {
         snapshot.revision()
     }
 
-    /// Runs until the record or the hub is closed.
-    pub async fn run(self, wire: CoordinatorHandle, events: mpsc::Receiver<HubEvent>) {
+    /// Runs until the record or the hub is closed. `presence` is what this coordinator says of itself; `alone` says that nobody else
+    /// can write to the record.
+    pub async fn run(self, wire: CoordinatorHandle, events: mpsc::Receiver<HubEvent>, presence: Presence, alone: bool) {
         let shared = &self.shared;
         let started = shared.now();
         tokio::select! {
             () = sessions::listen(shared, &wire, events) => tracing::info!("the hub has closed"),
             () = self.follow(&wire) => tracing::info!("the record has closed"),
             () = news::write(shared, &wire) => {}
-            () = upkeep::watch_liveness(shared, started) => {}
+            () = upkeep::watch_liveness(shared, &wire, started) => {}
             () = upkeep::count_profiles(shared) => {}
             () = upkeep::follow_roots(shared, &wire) => {}
+            () = upkeep::review_proposals(shared) => {}
             () = upkeep::tidy_up(shared) => {}
+            () = lead::run(shared, alone) => {}
+            () = presence::run(shared, &wire, &presence, alone) => {}
         }
+    }
+
+    /// Lets another coordinator lead, where this one did.
+    pub async fn resign(&self) {
+        lead::resign(&self.shared).await;
+    }
+
+    /// The term under which this coordinator leads; none where another one does.
+    pub fn leads(&self) -> Option<u64> {
+        self.shared.term()
+    }
+
+    /// The coordinators as they last said, and whether each is there now.
+    pub fn coordinators(&self) -> Vec<(Presence, bool)> {
+        let now = self.shared.now();
+        let coordinators = self.shared.coordinators.read().unwrap_or_else(PoisonError::into_inner);
+        coordinators.iter().map(|seen| (seen.presence.clone(), seen.is_present(now))).collect()
+    }
+
+    /// Where machines find the coordinators, `own` among them.
+    pub fn addresses(&self, own: &PeerAddress) -> Vec<PeerAddress> {
+        let coordinators = self.shared.coordinators.read().unwrap_or_else(PoisonError::into_inner);
+        crate::presence::addresses(own, &coordinators, self.shared.now())
+    }
+
+    /// Where else a machine is connected, as its status has it: the other coordinator's API.
+    pub fn elsewhere(&self, machine: &str) -> Vec<String> {
+        let snapshot = self.shared.admission.store().snapshot();
+        let status = self.shared.statuses().of(&snapshot, machine);
+        let Some(key) = status.and_then(|status| status.coordinator.clone()).filter(|key| *key != self.shared.me) else {
+            return Vec::new();
+        };
+        let found = self.coordinators().into_iter().find(|(presence, there)| *there && presence.address.key.to_string() == key);
+        found.map(|(presence, _)| presence.api).unwrap_or_default()
     }
 
     /// Follows the record: machines and profiles as they change, and who has to be told.
     async fn follow(&self, wire: &CoordinatorHandle) {
         let store = self.shared.admission.store();
         let mut after = self.loaded;
+        let mut leads = self.shared.leads.subscribe();
         self.answer_all(wire).await;
         loop {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
-                let group = match watcher.next().await {
+                let next = tokio::select! {
+                    next = watcher.next() => next,
+                    _ = leads.changed() => {
+                        self.take_over(wire).await;
+                        continue;
+                    }
+                };
+                let group = match next {
                     Ok(group) => group,
                     Err(WatchError::Closed) => return,
                     Err(error) => {
@@ -187,6 +260,9 @@ impl Control {
                     let kind = event.object.kind();
                     if *kind == machine_kind() || *kind == profile_kind() {
                         let told = self.concerned(&event.object.key(), wire);
+                        if *kind == machine_kind() && told.is_empty() {
+                            self.heard_elsewhere(event.object.name());
+                        }
                         machines.extend((*kind == machine_kind() && !told.is_empty()).then(|| event.object.name().to_owned()));
                         concerned.extend(told);
                     } else if *kind == enrollment_kind() && event.kind != EventKind::Deleted {
@@ -198,6 +274,24 @@ impl Control {
                 machines.iter().for_each(|name| self.check_session(name, wire));
             }
         }
+    }
+
+    /// A machine's status moved. What was written here has been counted already; what another coordinator wrote, the leader counts.
+    fn heard_elsewhere(&self, name: &str) {
+        if self.shared.term().is_some() && self.shared.sessions().peer_of(name).is_none() {
+            self.shared.touch_profiles(self.shared.with_fleet(|fleet| names(fleet.profiles_of(name))));
+        }
+    }
+
+    /// This coordinator leads, or leads no more: what was left undone under another is looked at once.
+    async fn take_over(&self, wire: &CoordinatorHandle) {
+        if self.shared.term().is_none() {
+            return;
+        }
+        let snapshot = self.shared.admission.store().snapshot();
+        let profiles: Vec<String> = snapshot.sequences(&profile_kind()).into_iter().map(|(key, _)| key.name).collect();
+        self.shared.touch_profiles(profiles);
+        self.answer_all(wire).await;
     }
 
     /// The machines that have to hear of a change of an object, by name; none where only its status moved. What the object is, is
@@ -265,10 +359,9 @@ impl Control {
     }
 
     async fn note(&self, ops: Vec<Op>) {
-        if ops.is_empty() {
-            return;
-        }
-        let written = self.shared.admission.store().commit(Transaction::unsigned(self.shared.now(), ops)).await;
+        let (false, Some(term)) = (ops.is_empty(), self.shared.term()) else { return };
+        let transaction = Transaction { fence: Some(term), ..Transaction::unsigned(self.shared.now(), ops) };
+        let written = self.shared.admission.store().commit(transaction).await;
         if let Err(error) = written {
             tracing::warn!(%error, "the status of an enrollment could not be written");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use stead_model::ManagedFields;
 
-use crate::managers::{Managers, Operation, whole_seconds};
+use crate::managers::{Managers, Operation};
 use crate::merge::merge;
 use crate::path::path_text;
 use crate::set::FieldSet;
@@ -136,7 +136,9 @@ fn attempt(kind: &Kind, live: Option<&Live<'_>>, config: &Value, force: bool, wr
     let mut own = managers.take(&identity, writer.api_version);
     let last = std::mem::replace(&mut own.set, fields_of(shape, &wanted));
     let merged = merge(shape, Some(&old), Some(&wanted)).unwrap_or_else(|| nothing.clone());
-    let new = pruned(kind, merged, &last, &managers.everything().union(&own.set));
+    // Most applies drop nothing.
+    let drops = !last.difference(&own.set).is_empty();
+    let new = if drops { pruned(kind, &merged, &last, &managers.everything().union(&own.set)) } else { merged };
 
     let comparison = Comparison::between(shape, &old, &new);
     let written = comparison.written();
@@ -147,29 +149,23 @@ fn attempt(kind: &Kind, live: Option<&Live<'_>>, config: &Value, force: bool, wr
     }
     managers.lose(&written);
     managers.lose(&comparison.removed);
-    if own.set != last || comparison != Comparison::default() || own.api_version != writer.api_version {
-        own.time = Some(whole_seconds(writer.now));
-        writer.api_version.clone_into(&mut own.api_version);
-    }
+    own.stamp(writer);
     managers.0.push(own);
     let object = part.replaced(live.map_or(config, |live| live.object), new);
-    Ok(Applied { object, entries: settled(managers, stored) })
+    Ok(Applied { object, entries: settled(managers, stored, &comparison) })
 }
 
 /// Takes out what the manager applied last, does not apply now, and nobody else manages.
-fn pruned(kind: &Kind, merged: Value, last: &FieldSet, managed: &FieldSet) -> Value {
-    if last.is_empty() {
-        return merged;
-    }
+fn pruned(kind: &Kind, merged: &Value, last: &FieldSet, managed: &FieldSet) -> Value {
     let shape = kind.shape;
     let (last, managed) = (with_ways(shape, last), with_ways(shape, managed));
-    let all = with_ways(shape, &fields_of(shape, &merged));
+    let all = with_ways(shape, &fields_of(shape, merged));
     let fields_left = |value: &Value| with_ways(shape, &fields_of(shape, value));
-    let left = fields_left(&without(shape, &merged, &last));
+    let left = fields_left(&without(shape, merged, &last));
     // What others manage comes back, with all that leads to it.
-    let left = fields_left(&without(shape, &merged, &all.difference(&left.union(&managed))));
+    let left = fields_left(&without(shape, merged, &all.difference(&left.union(&managed))));
     // And so does what went along with a field around it without having been the manager's.
-    without(shape, &merged, &all.difference(&left).intersection(&last))
+    without(shape, merged, &all.difference(&left).intersection(&last))
 }
 
 /// What is left of conflicts without some fields.
@@ -203,16 +199,15 @@ pub fn after_signed(
     let old = part.managed(live.map_or(&nothing, |live| live.object));
     let comparison = Comparison::between(shape, &old, &part.managed(new));
     let mut own = managers.take(&writer.identity(Operation::Apply), writer.api_version);
-    let last = std::mem::replace(&mut own.set, fields_of(shape, &part.managed(signed)));
+    own.set = fields_of(shape, &part.managed(signed));
     managers.lose(&comparison.written());
     managers.lose(&comparison.removed);
-    if own.set != last || comparison != Comparison::default() {
-        own.time = Some(whole_seconds(writer.now));
-        writer.api_version.clone_into(&mut own.api_version);
-    }
+    own.stamp(writer);
     managers.0.push(own);
-    settled(managers, stored)
+    settled(managers, stored, &comparison)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

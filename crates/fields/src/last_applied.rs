@@ -54,3 +54,45 @@ pub(crate) fn renew(object: &mut Value, config: &Value) {
 fn annotations(object: &Value) -> Option<&Map<String, Value>> {
     object.pointer("/metadata/annotations")?.as_object()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stead_model::registry;
+
+    use super::*;
+
+    #[test]
+    fn only_what_still_is_as_it_was_applied_counts() {
+        let kind = Kind::of(registry().by_word("lease").unwrap());
+        let last = |version: &str| {
+            let spec = json!({"holderIdentity": "me", "leaseTransitions": 1, "strategy": "s"});
+            json!({"apiVersion": version, "kind": "Lease", "metadata": {"name": "l"}, "spec": spec}).to_string()
+        };
+        let live = |annotation: String| {
+            json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l", "annotations": {ANNOTATION: annotation}},
+                "spec": {"holderIdentity": "me", "leaseTransitions": 2},
+            })
+        };
+        let found = |annotation: String| crate::codec::encode(&unchanged(&kind, &live(annotation)));
+        assert_eq!(found(last("coordination.k8s.io/v1")), r#"{"f:spec":{"f:holderIdentity":{}}}"#);
+        assert_eq!(found(last("coordination.k8s.io/v1beta1")), "{}");
+        assert_eq!(found("{".to_owned()), "{}");
+        assert!(unchanged(&kind, &json!({"metadata": {}})).is_empty());
+    }
+
+    #[test]
+    fn the_annotation_is_renewed_where_there_is_one() {
+        let config = json!({"metadata": {"name": "l", "annotations": {ANNOTATION: "x", "a": "b"}}, "spec": {}});
+        let mut object = json!({"metadata": {"annotations": {"a": "b"}}});
+        renew(&mut object, &config);
+        assert_eq!(object, json!({"metadata": {"annotations": {"a": "b"}}}));
+        object["metadata"]["annotations"][ANNOTATION] = "old".into();
+        renew(&mut object, &config);
+        let text = object["metadata"]["annotations"][ANNOTATION].as_str().unwrap();
+        assert_eq!(text, "{\"metadata\":{\"annotations\":{\"a\":\"b\"},\"name\":\"l\"},\"spec\":{}}\n");
+        renew(&mut object, &json!({"spec": {"large": "x".repeat(ANNOTATIONS_BYTES_MAX)}}));
+        assert_eq!(object, json!({"metadata": {"annotations": {"a": "b"}}}));
+    }
+}

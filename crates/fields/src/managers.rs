@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use stead_model::ManagedFields;
 
+use crate::Writer;
 use crate::codec::{self, FieldsError};
 use crate::path::quoted;
 use crate::set::FieldSet;
@@ -189,6 +190,12 @@ impl Entry {
         self.identity == *identity && (identity.operation == Operation::Apply || self.api_version == api_version)
     }
 
+    /// Marks that the writer wrote through it just now.
+    pub(crate) fn stamp(&mut self, writer: &Writer<'_>) {
+        self.time = Some(whole_seconds(writer.now));
+        writer.api_version.clone_into(&mut self.api_version);
+    }
+
     fn order(&self, other: &Self) -> Ordering {
         let (own, their) = (&self.identity, &other.identity);
         own.operation
@@ -224,11 +231,51 @@ impl Entry {
     }
 }
 
-pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
+fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// Whether a client asks that nobody manage anything any more: it sends one empty entry.
 pub(crate) fn is_reset(entries: &[ManagedFields]) -> bool {
     matches!(entries, [one] if *one == ManagedFields::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use stead_model::FieldsV1;
+
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, api_version: &str, fields: &str) -> ManagedFields {
+        ManagedFields {
+            manager: manager.to_owned(),
+            operation: operation.to_owned(),
+            api_version: api_version.to_owned(),
+            fields_type: FIELDS_V1.to_owned(),
+            fields: FieldsV1::from_json(fields.to_owned()).ok(),
+            ..ManagedFields::default()
+        }
+    }
+
+    #[test]
+    fn updates_of_several_versions_stand_apart() {
+        let entries = [
+            entry("m", "Update", "v1", r#"{"f:a":{}}"#),
+            entry("m", "Update", "v2", r#"{"f:b":{}}"#),
+            entry("m", "Update", "v1", r#"{"f:c":{}}"#),
+            entry("m", "Apply", "v1", r#"{"f:d":{}}"#),
+        ];
+        let written = Managers::read(&entries).unwrap().write();
+        let told: Vec<_> = written.iter().map(|entry| (&*entry.api_version, entry.fields.as_ref().unwrap().json())).collect();
+        assert_eq!(told, [("v1", r#"{"f:d":{}}"#), ("v1", r#"{"f:a":{},"f:c":{}}"#), ("v2", r#"{"f:b":{}}"#)]);
+    }
+
+    #[test]
+    fn what_is_no_entry_says_where() {
+        let read = |entry: ManagedFields| Managers::read(&[entry]).unwrap_err().to_string();
+        assert!(read(entry("m", "Edit", "v1", "{}")).contains("managedFields[0].operation: \"Edit\": expected Apply or Update"));
+        let other = ManagedFields { fields_type: "FieldsV2".to_owned(), ..entry("m", "Apply", "v1", "{}") };
+        assert!(read(other).contains("managedFields[0].fieldsType: \"FieldsV2\""));
+        assert!(read(entry("m", "Apply", "v1", r#"{"a":{}}"#)).contains("managedFields[0].fieldsV1: "));
+    }
 }

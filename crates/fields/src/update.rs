@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stead_model::ManagedFields;
 
-use crate::managers::{Identity, Managers, Operation, is_reset, whole_seconds};
+use crate::managers::{Identity, Managers, Operation, is_reset};
 use crate::part::Part;
 use crate::walk::Comparison;
 use crate::{Kind, Writer};
@@ -34,8 +34,9 @@ pub fn after_update(
     }
     let nothing = json!({});
     let old = writer.part.managed(live.map_or(&nothing, |live| live.object));
-    written(&mut managers, &Comparison::between(kind.shape, &old, &writer.part.managed(new)), writer);
-    settled(managers, stored)
+    let comparison = Comparison::between(kind.shape, &old, &writer.part.managed(new));
+    written(&mut managers, &comparison, writer);
+    settled(managers, stored, &comparison)
 }
 
 /// The object on record.
@@ -58,7 +59,7 @@ pub(crate) fn written(managers: &mut Managers, comparison: &Comparison, writer: 
     let identity = writer.identity(Operation::Update);
     let mut entry = managers.take(&identity, writer.api_version);
     entry.set.add(&own);
-    entry.time = Some(whole_seconds(writer.now));
+    entry.stamp(writer);
     // The way to all that is managed is nobody's.
     entry.set = entry.set.difference(&metadata_itself());
     managers.0.push(entry);
@@ -70,12 +71,10 @@ fn metadata_itself() -> crate::set::FieldSet {
     set
 }
 
-/// The entries to keep: those on record, with their times, where nothing but a time would differ.
-pub(crate) fn settled(managers: Managers, stored: &[ManagedFields]) -> Vec<ManagedFields> {
-    match Managers::read(stored) {
-        Ok(before) if before.says(&managers) => stored.to_vec(),
-        _ => managers.write(),
-    }
+/// The entries to keep: those on record, with their times, where nothing but a time would differ in the whole object.
+pub(crate) fn settled(managers: Managers, stored: &[ManagedFields], comparison: &Comparison) -> Vec<ManagedFields> {
+    let same = *comparison == Comparison::default() && Managers::read(stored).is_ok_and(|before| before.says(&managers));
+    if same { stored.to_vec() } else { managers.write() }
 }
 
 impl Writer<'_> {

@@ -208,8 +208,11 @@ pub(crate) fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// Bytes of the keys and values of an object's labels together, and of its annotations, as Kubernetes has it.
+pub const META_MAP_BYTES_MAX: usize = 256 * 1024;
+
 fn check_meta(meta: &ObjectMeta) -> Vec<Cause> {
-    let mut causes = Vec::new();
+    let (mut causes, mut long) = (Vec::new(), Vec::new());
     let mut wrong =
         |path: String, message: String| causes.push(Cause::new(path, CauseReason::Invalid, format!("Invalid value: {message}")));
     if let Err(error) = validate_name(&meta.name) {
@@ -219,6 +222,13 @@ fn check_meta(meta: &ObjectMeta) -> Vec<Cause> {
         && let Err(error) = validate_name(&meta.namespace)
     {
         wrong("metadata.namespace".to_owned(), error.to_string());
+    }
+    for (path, map) in [("metadata.labels", &meta.labels), ("metadata.annotations", &meta.annotations)] {
+        let bytes: usize = map.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum();
+        if bytes > META_MAP_BYTES_MAX {
+            let message = format!("Too long: {bytes} bytes: may not be more than {META_MAP_BYTES_MAX} bytes");
+            long.push(Cause::new(path, CauseReason::TooLong, message));
+        }
     }
     for (key, value) in &meta.labels {
         if let Err(error) = validate_label_key(key).and_then(|()| validate_label_value(value)) {
@@ -231,6 +241,7 @@ fn check_meta(meta: &ObjectMeta) -> Vec<Cause> {
             wrong(format!("metadata.annotations.{key}"), error.to_string());
         }
     }
+    causes.append(&mut long);
     causes
 }
 
@@ -275,6 +286,7 @@ pub fn registry() -> &'static Registry {
             KindInfo::of::<kinds::enrollment::Enrollment>(),
             KindInfo::of::<kinds::change::Change>(),
             KindInfo::of::<kinds::trust_root::TrustRoot>(),
+            KindInfo::of::<kinds::proposal::Proposal>(),
             KindInfo::of::<kinds::namespace::Namespace>(),
             KindInfo::of::<kinds::event::Event>(),
             KindInfo::of::<kinds::lease::Lease>(),

@@ -7,5 +7,6 @@ pub(crate) mod lease;
 pub(crate) mod machine;
 pub(crate) mod namespace;
 pub(crate) mod profile;
+pub(crate) mod proposal;
 pub(crate) mod review;
 pub(crate) mod trust_root;

@@ -53,7 +53,7 @@ pub use condition::{Condition, ConditionStatus, set_condition};
 pub use digest::{Digest, DigestError};
 pub use duration::{Age, age};
 pub use field::SelectableField;
-pub use info::{Kind, KindInfo, ParseError, Registry, registry, reviews};
+pub use info::{Kind, KindInfo, META_MAP_BYTES_MAX, ParseError, Registry, registry, reviews};
 pub use key::{Generation, GroupKind, ObjectKey, Revision};
 pub use kinds::change::{Change, ChangeEntry, ChangeSpec, ChangeStatus};
 pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus};
@@ -68,6 +68,7 @@ pub use kinds::profile::{
     COMMAND_TIMEOUT_SECONDS_DEFAULT, COMMAND_TIMEOUT_SECONDS_MAX, Command, Directory, FILE_CONTENT_BYTES_MAX, File, Link,
     PROFILE_ENTRIES_MAX, Profile, ProfileConflict, ProfileSpec, ProfileStatus,
 };
+pub use kinds::proposal::{Proposal, ProposalEntry, ProposalPhase, ProposalSignatures, ProposalSpec, ProposalStatus};
 pub use kinds::review::{
     AccessAnswer, AccessQuestion, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, RulesAnswer,
     RulesQuestion, SelfSubjectAccessReview, SelfSubjectAnswer, SelfSubjectReview, SelfSubjectRulesReview, UserInfo,

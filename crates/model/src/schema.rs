@@ -17,6 +17,8 @@ pub enum CauseReason {
     Forbidden,
     /// The same thing stands there twice.
     Duplicate,
+    /// There is more of it than may be.
+    TooLong,
 }
 
 impl CauseReason {
@@ -29,6 +31,7 @@ impl CauseReason {
             Self::Required => "FieldValueRequired",
             Self::Forbidden => "FieldValueForbidden",
             Self::Duplicate => "FieldValueDuplicate",
+            Self::TooLong => "FieldValueTooLong",
         }
     }
 }

@@ -156,6 +156,26 @@ impl TempPostgres {
         self.url_of(name)
     }
 
+    /// Runs statements as the database's superuser.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses one.
+    pub fn run_sql(&self, sql: &str) {
+        run(self.psql().args(["--command", sql]));
+    }
+
+    /// From now on the server asks every role but the superuser for its password.
+    ///
+    /// # Panics
+    ///
+    /// Where its configuration cannot be written.
+    pub fn ask_for_passwords(&self) {
+        let rules = format!("local all {NAME} trust\nlocal all all scram-sha-256\n");
+        fs::write(self.folder.path().join("data/pg_hba.conf"), rules).unwrap();
+        self.run_sql("SELECT pg_reload_conf()");
+    }
+
     fn url_of(&self, database: &str) -> String {
         format!("postgres://{NAME}@localhost/{database}?host={}", self.folder.path().display())
     }

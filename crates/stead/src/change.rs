@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use stead_admission::Precondition;
 use stead_model::{Digest, Object, ObjectKey, registry};
-use stead_trust::{Authorship, Salt, Signer, StatementBuilder, Submission};
+use stead_trust::{Authorship, ENTRIES_MAX, Salt, Signer, StatementBuilder, Submission};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 use ulid::Ulid;
@@ -16,16 +17,25 @@ use crate::cli::Signing;
 use crate::client::{Client, ClientError};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
+use crate::history;
 use crate::signer::{self, BoxSigner};
 
 /// How many objects are read at once before a change is made.
 const READS_AT_ONCE: usize = 16;
+
+/// Bytes of all objects of one change: what a request's body takes, with the leaves and what JSON adds to them.
+const CHANGE_BYTES_MAX: usize = 48 * 1024 * 1024;
 
 /// What a change is to do.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) puts: Vec<Object>,
     pub(crate) deletes: Vec<Deletion>,
+    /// What it depends on beside what it writes. Not signed: the coordinator that admits the change checks it.
+    pub(crate) preconditions: Vec<Precondition>,
+    /// The sequences that were read before the objects were looked at: the change is signed on top of these, so that nothing is written
+    /// over that nobody has seen. Names that are missing are asked for when it is signed.
+    pub(crate) sequences: BTreeMap<ObjectKey, u64>,
 }
 
 /// An object that is to go.
@@ -33,6 +43,13 @@ pub(crate) struct Draft {
 pub(crate) struct Deletion {
     pub(crate) api_version: String,
     pub(crate) key: ObjectKey,
+}
+
+impl Draft {
+    /// The names of its objects.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ObjectKey> + '_ {
+        self.puts.iter().map(Object::key).chain(self.deletes.iter().map(|deletion| deletion.key.clone()))
+    }
 }
 
 /// A change that was admitted, or that would be.
@@ -70,33 +87,29 @@ pub(crate) async fn sign_and_send_with(
     draft: &Draft,
     signing: &Signing,
 ) -> Result<Sent, Failure> {
-    let fleet = fleet(settings)?;
     let work = async {
-        let sequences = sequences(client, draft).await?;
-        let now = Timestamp::now();
-        let submission = submission(fleet, now, draft, &sequences, signing, signers)?;
-        send(client, &submission, now, signing.dry_run).instrument(tracing::info_span!("submit")).await
+        let submission = signed(client, settings, signers, draft, signing).await?;
+        let sent = send(client, &submission, &draft.preconditions, signing.dry_run);
+        sent.instrument(tracing::info_span!("submit")).await
     };
     // The first span of the Change's trace. Its id is known when the statement is made.
     work.instrument(tracing::info_span!("change", change = Empty, root = true)).await
 }
 
-/// The sequence of each name's last signed change, 0 where there was none.
-async fn sequences(client: &Client, draft: &Draft) -> Result<BTreeMap<ObjectKey, u64>, Failure> {
-    #[derive(Deserialize)]
-    struct Sequence {
-        sequence: u64,
+/// Signs a draft with these keys.
+pub(crate) async fn signed(
+    client: &Client,
+    settings: &Settings,
+    signers: &[BoxSigner],
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Submission, Failure> {
+    let missing: Vec<ObjectKey> = draft.keys().filter(|key| !draft.sequences.contains_key(key)).collect();
+    let mut sequences = draft.sequences.clone();
+    if !missing.is_empty() {
+        sequences.extend(history::sequences(client, &missing).await?);
     }
-    let name = |api_version: &str, key: &ObjectKey| json!({"apiVersion": api_version, "kind": key.kind.kind(), "namespace": key.namespace, "name": key.name});
-    let puts = draft.puts.iter().map(|object| (object.api_version.as_str(), object.key()));
-    let deletes = draft.deletes.iter().map(|deletion| (deletion.api_version.as_str(), deletion.key.clone()));
-    let wanted: Vec<(&str, ObjectKey)> = puts.chain(deletes).collect();
-    let names: Vec<Value> = wanted.iter().map(|(api_version, key)| name(api_version, key)).collect();
-    let answers: Vec<Sequence> = client.post("/stead/v1/sequences", &names).await?;
-    if answers.len() != wanted.len() {
-        return Err(Failure::internal(format!("{} sequences were asked for and {} came", wanted.len(), answers.len())));
-    }
-    Ok(wanted.into_iter().map(|(_, key)| key).zip(answers.into_iter().map(|answer| answer.sequence)).collect())
+    submission(fleet(settings)?, Timestamp::now(), draft, &sequences, signing, signers)
 }
 
 fn submission(
@@ -107,6 +120,7 @@ fn submission(
     signing: &Signing,
     signers: &[BoxSigner],
 ) -> Result<Submission, Failure> {
+    check_size(draft.puts.len().saturating_add(draft.deletes.len()), 0)?;
     let (first, _) = signers.split_first().ok_or_else(|| Failure::user("there is no key to sign with; name one with --key"))?;
     let authorship = Authorship::Person { author: first.public_key().clone() };
     let id = change_id(now)?;
@@ -121,6 +135,8 @@ fn submission(
         builder.delete(&deletion.api_version, &deletion.key, next(&deletion.key), salt()?).map_err(build)?;
     }
     let unsigned = builder.build().map_err(build)?;
+    let bytes = unsigned.entries.iter().map(|entry| entry.object.as_ref().map_or(0, Vec::len)).sum();
+    check_size(unsigned.entries.len(), bytes)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
     let sign = || unsigned.sign(&signers).map_err(|error| Failure::of(FailureKind::User, error));
     let signed = tracing::info_span!("sign").in_scope(sign)?;
@@ -128,19 +144,59 @@ fn submission(
     Ok(signed)
 }
 
-async fn send(client: &Client, submission: &Submission, now: Timestamp, dry_run: bool) -> Result<Sent, Failure> {
-    let query = if dry_run { "?dryRun=All" } else { "" };
-    let path = format!("/apis/stead.dev/v1/changes{query}");
-    let answer: Value = client.post(&path, submission).await.map_err(refused)?;
+/// A signed change, and what stands beside it.
+#[derive(Serialize)]
+struct Submitted<'a> {
+    #[serde(flatten)]
+    submission: &'a Submission,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    preconditions: &'a [Precondition],
+}
+
+/// Sends a signed change.
+pub(crate) async fn send(
+    client: &Client,
+    submission: &Submission,
+    preconditions: &[Precondition],
+    dry_run: bool,
+) -> Result<Sent, Failure> {
+    let answer = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    tracing::info!(change = name.to_ascii_uppercase(), time = %now, dry_run, "the change was admitted");
+    tracing::info!(change = name.to_ascii_uppercase(), dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
 }
 
-fn refused(error: ClientError) -> Failure {
+/// Sends a signed change, and leaves a refusal as it came.
+pub(crate) async fn post(
+    client: &Client,
+    submission: &Submission,
+    preconditions: &[Precondition],
+    dry_run: bool,
+) -> Result<Value, ClientError> {
+    let query = if dry_run { "?dryRun=All" } else { "" };
+    client.post(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
+}
+
+/// Refuses a change that no transaction takes, before anybody is asked to sign it.
+pub(crate) fn check_size(objects: usize, bytes: usize) -> Result<(), Failure> {
+    let message = if objects as u64 > ENTRIES_MAX {
+        format!("the change has {objects} objects; one change takes at most {ENTRIES_MAX}")
+    } else if bytes > CHANGE_BYTES_MAX {
+        format!("the objects of the change have {bytes} bytes; one change takes at most {CHANGE_BYTES_MAX}")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::user(message).hint("Split it into several changes, each with a folder and a --set of its own."))
+}
+
+/// A refusal, with what its author can do about it.
+pub(crate) fn refused(error: ClientError) -> Failure {
+    let too_few = matches!(&error, ClientError::Status(status) if status.has_cause("TooFewSignatures"));
     let failure = Failure::from(error);
     if failure.kind() == FailureKind::NeedsSigning {
         failure.hint("Nothing was applied. Look at what the other change did, then run the command again to sign on top of it.")
+    } else if too_few {
+        failure.hint("`stead propose` with the same manifests lets it wait for the signatures of others, or `stead submit --propose` for a file.")
     } else {
         failure
     }

@@ -1,7 +1,10 @@
 //! The command line: one tree, from which the parser, the help, the manual pages and the completions come.
 
 mod change;
+mod history;
 mod objects;
+mod proposal;
+mod store;
 mod trust;
 
 use std::path::PathBuf;
@@ -11,10 +14,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::change::{
-    ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, ChangeShowArgs, DeleteArgs, DenyArgs, DiffArgs,
+    ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, Conditions, DeleteArgs, DenyArgs, DiffArgs, Files,
 };
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
+pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
+pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
 use crate::config::SettingFlags;
@@ -22,6 +28,7 @@ use crate::coordinator::CoordinatorArgs;
 use crate::dev::DevArgs;
 use crate::exit_code::help_table;
 use crate::failure::Failure;
+use crate::proxy::ProxyArgs;
 
 /// Keeps a fleet of machines as its owners signed it.
 #[derive(Debug, Parser)]
@@ -95,14 +102,58 @@ pub(crate) enum Command {
     /// Sign manifests as one change, and send it
     #[command(
         long_about = "Read manifests (YAML or JSON), sign all objects in them as one change, and send it. The change is applied whole \
-                            or not at all. Objects that are already so are left out.\n\nExamples:\n  stead apply -f web.yaml -m 'a banner'\n  \
-                            stead apply -f fleet/ --dry-run\n  cat web.yaml | stead apply -f -"
+                            or not at all. Objects that are already so are left out. A manifest whose metadata has a resourceVersion is \
+                            meant for that state of its object, and refused for any other.\n\nExamples:\n  stead apply -f web.yaml -m 'a \
+                            banner'\n  stead apply -f fleet/ --dry-run\n  stead apply -f fleet/ -R --set fleet --prune    the folder as it \
+                            is, and nothing else of that set\n  stead apply -f web.yaml --if-sequence profile/base=4\n  cat web.yaml | \
+                            stead apply -f -"
     )]
     Apply(ApplyArgs),
     /// Show what manifests would change, and the steps each machine would take
     Diff(DiffArgs),
+    /// Sign manifests as one change, and let it wait for the signatures of others
+    #[command(
+        long_about = "Sign manifests as one change that waits for the signatures of others. When the last one that is missing has come, the \
+                            change is admitted at once; it expires when they take too long.\n\nExamples:\n  stead propose -f web.yaml -m 'a \
+                            banner' --expires 2d\n  stead propose --delete profile/old\n  stead propose --again 01k9zq3v    overtaken: look at \
+                            the differences, and propose it anew\n  stead propose -f web.yaml --out change.json    for people without a \
+                            connection: stead sign --file change.json, then stead submit change.json"
+    )]
+    Propose(ProposeArgs),
+    /// Look at a proposal, and add your signature to it
+    #[command(
+        long_about = "Show what a proposal does, and add your signature to it. Nothing is signed for a coordinator's word: the statement is \
+                            read here, its tree is computed anew from the objects, and those are what is shown.\n\nExamples:\n  stead sign \
+                            01k9zq3v\n  stead sign 01k9zq3v --yes\n  stead sign --file change.json"
+    )]
+    Sign(SignArgs),
+    /// Send a change that was signed in a file
+    Submit(SubmitArgs),
+    /// Take a proposal back
+    Withdraw(WithdrawArgs),
     /// Sign the deletion of objects, and send it
     Delete(DeleteArgs),
+    /// List changes, newest first: who changed what, when, and why
+    #[command(
+        long_about = "List changes, newest first: who changed what, when, and why.\n\nExamples:\n  stead log -n 20\n  stead log profile \
+                            web\n  stead log --author carol --since 7d\n  stead log --grep banner -o json"
+    )]
+    Log(LogArgs),
+    /// Show a change: who made it and why, what it changed, whose signatures it has, which machines have it
+    #[command(
+        long_about = "Show a change: who made it and why, what it changed of each object, whose signatures it has, and which machines \
+                            have it. Everything that is signed is checked here, the machines' acknowledgements too; the coordinator's \
+                            word counts for nothing.\n\nExamples:\n  stead show latest\n  stead show rev:120\n  stead show 01k9zq3v"
+    )]
+    Show(ShowArgs),
+    /// Take a change back, with a new change that does the opposite
+    #[command(
+        long_about = "Take a change back, with a new change that does the opposite: objects get back what was signed of them before, \
+                            what the change created goes, what it deleted comes again. It is signed with your key, and can itself be undone. \
+                            Where an object was changed since, nothing happens but that the differences are shown, unless --force is \
+                            given.\n\nExamples:\n  stead undo latest --dry-run\n  stead undo 01k9zq3v -m 'the banner was wrong'"
+    )]
+    Undo(UndoArgs),
     /// Let machines join that ask to; without arguments, list them
     Approve(ApproveArgs),
     /// Refuse machines that ask to join
@@ -110,15 +161,30 @@ pub(crate) enum Command {
     /// Make tickets, with which machines find the coordinator and ask to join
     #[command(subcommand)]
     Ticket(TicketCommand),
-    /// Look at signed changes, and export them for `ssh-keygen -Y verify`
+    /// Export signed changes for `ssh-keygen -Y verify`
     #[command(subcommand)]
     Change(ChangeCommand),
     /// The trust root: whose keys may say what
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// The record's database: move it to another, prove that two are the same
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The settings of this command line
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Serve kubectl and other clients here, and sign what they write with your key
+    #[command(
+        long_about = "Serve the coordinator's API on this machine, over your login, and sign what passes with your key: a write of what owners \
+                            must sign becomes a signed change of its own; all else passes as it is. Only who can read the kubeconfig that it \
+                            writes gets in.\n\nExamples:\n  stead proxy\n  KUBECONFIG=~/.cache/stead/proxy.kubeconfig kubectl edit profile \
+                            web\n  stead proxy --confirm    ask here before each change\n\nServer-side apply and the deletion of many at once \
+                            are not signed: use client-side apply, and `stead delete -l`."
+    )]
+    Proxy(ProxyArgs),
+    /// Make `kubectl stead` work
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print a script that completes commands on the tab key
     #[command(long_about = "Print a script that completes commands on the tab key.\n\nFor bash: stead completion bash > \
                             ~/.local/share/bash-completion/completions/stead")]
@@ -138,6 +204,26 @@ pub(crate) struct LoginArgs {
     /// Leave the kubeconfig alone
     #[arg(long, conflicts_with = "kubeconfig")]
     pub(crate) no_kubeconfig: bool,
+}
+
+/// `stead plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Make the links by which kubectl finds this program as its plugin
+    #[command(
+        long_about = "Make the links kubectl-stead and kubectl_complete-stead in a folder that is in $PATH, so that `kubectl stead …` works and \
+                            is completed on the tab key (kubectl 1.26 or newer). It is the same program; as a plugin it takes server and \
+                            certificate from kubectl's current context.\n\nBy hand: ln -s $(command -v stead) ~/.local/bin/kubectl-stead"
+    )]
+    Install(PluginInstallArgs),
+}
+
+/// `stead plugin install`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginInstallArgs {
+    /// A folder in $PATH, such as ~/.local/bin
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// `stead config`.
@@ -172,7 +258,9 @@ pub(crate) fn tree() -> clap::Command {
 
 /// Parses what was typed. Help and version are printed here, and end the program with 0; a mistake ends it with 2.
 pub(crate) fn parse() -> Result<Cli, Failure> {
-    let matches = tree().try_get_matches().unwrap_or_else(|error| exit(&error));
+    // As kubectl's plugin it is called by two words.
+    let tree = if crate::plugin::is_plugin() { tree().bin_name("kubectl stead") } else { tree() };
+    let matches = tree.try_get_matches().unwrap_or_else(|error| exit(&error));
     Cli::from_arg_matches(&matches)
         .map_err(|error| Failure::internal(format!("the command line was parsed and does not fit: {error}")))
 }

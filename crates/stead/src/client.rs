@@ -17,7 +17,7 @@ use stead_model::{KindInfo, Object};
 use stead_trust::Signer;
 
 pub(crate) use self::error::{ClientError, StatusError};
-pub(crate) use self::path::{collection, object as object_path};
+pub(crate) use self::path::{collection, object as object_path, query};
 pub(crate) use self::watch::{Watch, WatchEvent};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
@@ -82,6 +82,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The same client, logged in with a token that it was given just now.
+    pub(crate) fn with_token(self, token: &token::Token) -> Self {
+        Self { token: Some(token.token.clone()), ..self }
+    }
+
     /// A client that is logged in as the holder of a key, whatever the settings and the cache say.
     pub(crate) async fn connect_as(settings: &Settings, key: &dyn Signer) -> Result<Self, Failure> {
         let mut client = Self::anonymous(settings)?;
@@ -98,6 +103,22 @@ impl Client {
     /// Sends a body to a path.
     pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a body to a path of one coordinator, and of no other.
+    pub(crate) async fn post_to<B: Serialize, T: DeserializeOwned>(
+        &self,
+        server: &str,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let sent = self.request(&Method::POST, server, path, Some(body), Some(self.timeout)).send().await;
+        let response = sent.map_err(|source| ClientError::Unreachable { server: server.to_owned(), source })?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response, path).await);
+        }
+        let bytes = self.read(response, path).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })
     }
 
     /// One object; none where there is no such name.
@@ -132,18 +153,29 @@ impl Client {
         body: Option<&B>,
         timeout: Option<Duration>,
     ) -> Result<reqwest::Response, ClientError> {
+        let request = |server: &str| self.request(&method, server, path, body, timeout);
+        let response = self.ask(&method, request).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response, path).await) }
+    }
+
+    /// Asks the coordinator that answered last, and where it cannot be reached, each other one.
+    async fn ask(
+        &self,
+        method: &Method,
+        request: impl Fn(&str) -> reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, ClientError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut failure = None;
         for turn in 0..self.servers.len() {
             let index = first.wrapping_add(turn) % self.servers.len();
             let Some(server) = self.servers.get(index) else { continue };
-            match self.request(&method, server, path, body, timeout).send().await {
+            match request(server).send().await {
                 Ok(response) => {
                     self.current.store(index, Ordering::Relaxed);
-                    return if response.status().is_success() { Ok(response) } else { Err(self.refusal(response, path).await) };
+                    return Ok(response);
                 }
                 // Nothing of the request has arrived, or nothing that would change anything: another coordinator may be asked.
-                Err(source) if source.is_connect() || (method == Method::GET && !source.is_timeout()) => {
+                Err(source) if source.is_connect() || (*method == Method::GET && !source.is_timeout()) => {
                     tracing::debug!(server, error = %source, "a coordinator cannot be reached");
                     failure.get_or_insert(ClientError::Unreachable { server: server.clone(), source });
                 }
@@ -177,6 +209,25 @@ impl Client {
     /// The coordinator that answered last.
     fn server(&self) -> String {
         self.servers.get(self.current.load(Ordering::Relaxed)).cloned().unwrap_or_default()
+    }
+
+    /// A request as it is, answered as it is: what a proxy passes on. There is no limit of time, as watches last.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        headers: reqwest::header::HeaderMap,
+        body: bytes::Bytes,
+    ) -> Result<reqwest::Response, ClientError> {
+        let request = |server: &str| {
+            let request = self.http.request(method.clone(), format!("{server}{path}"));
+            let request = request.headers(headers.clone()).body(body.clone());
+            match &self.token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            }
+        };
+        self.ask(&method, request).await
     }
 
     async fn refusal(&self, response: reqwest::Response, path: &str) -> ClientError {

@@ -2,9 +2,9 @@
 
 mod apply;
 mod approve;
-mod change_export;
-mod change_show;
+pub(crate) mod change_export;
 mod completion;
+pub(crate) mod condition;
 mod config_show;
 pub(crate) mod credential;
 mod delete;
@@ -13,24 +13,33 @@ mod describe;
 mod diff;
 mod get;
 pub(crate) mod label;
+mod log;
 mod login;
 mod man;
 mod plan;
+mod plugin;
+mod propose;
+mod show;
+mod sign;
 mod status;
+mod store;
+mod submit;
 mod ticket;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
 mod trust_sign;
 mod trust_submit;
+mod undo;
 mod version;
 pub(crate) mod wait;
 mod watch;
+mod withdraw;
 
 use std::io::Write as _;
 use std::sync::Arc;
 
-use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, TicketCommand, TrustCommand};
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, PluginCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -68,11 +77,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Does what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
-    // These three need no settings, and must work where the settings are wrong.
+    // These need no settings, and must work where the settings are wrong.
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
         Command::Man(args) => return man::run(args),
         Command::Version => return version::run(),
+        Command::Plugin(PluginCommand::Install(args)) => return plugin::install(args),
         _ => {}
     }
     let settings = Settings::load(&cli.settings)?;
@@ -117,19 +127,27 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Wait(args) => wait::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,
         Command::Diff(args) => diff::run(context, args).await,
+        Command::Log(args) => log::run(context, args).await,
+        Command::Show(args) => show::run(context, args).await,
+        Command::Undo(args) => undo::run(context, args).await,
+        Command::Propose(args) => propose::run(context, args).await,
+        Command::Sign(args) => sign::run(context, args).await,
+        Command::Submit(args) => submit::run(context, args).await,
+        Command::Withdraw(args) => withdraw::run(context, args).await,
+        Command::Proxy(args) => crate::proxy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
-        Command::Change(ChangeCommand::Show(args)) => change_show::run(context, args).await,
         Command::Change(ChangeCommand::Export(args)) => change_export::run(context, args).await,
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),
         Command::Trust(TrustCommand::Show(args)) => trust_show::run(context, args).await,
         Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
+        Command::Store(command) => store::run(context, command).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
-        Command::Completion(_) | Command::Man(_) | Command::Version => Ok(ExitCode::Success),
+        Command::Completion(_) | Command::Man(_) | Command::Version | Command::Plugin(_) => Ok(ExitCode::Success),
     }
 }

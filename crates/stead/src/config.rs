@@ -2,6 +2,7 @@
 
 mod file;
 mod flags;
+mod kubeconfig;
 mod location;
 mod table;
 mod value;
@@ -14,7 +15,8 @@ use stead_model::Digest;
 
 pub(crate) use self::file::write_values;
 pub(crate) use self::flags::SettingFlags;
-pub(crate) use self::location::home;
+use self::kubeconfig::Authority;
+pub(crate) use self::location::{expand, home};
 pub(crate) use self::table::{SETTINGS, Setting};
 use crate::failure::{Failure, FailureKind};
 use crate::output::Format;
@@ -25,6 +27,7 @@ pub(crate) enum Origin {
     Flag(&'static str),
     Environment(&'static str),
     File(PathBuf),
+    Kubeconfig(PathBuf),
     Default,
 }
 
@@ -34,6 +37,7 @@ impl fmt::Display for Origin {
             Self::Flag(flag) => write!(formatter, "flag --{flag}"),
             Self::Environment(variable) => write!(formatter, "environment {variable}"),
             Self::File(path) => write!(formatter, "file {}", path.display()),
+            Self::Kubeconfig(path) => write!(formatter, "kubeconfig {}", path.display()),
             Self::Default => formatter.write_str("default"),
         }
     }
@@ -85,7 +89,38 @@ impl Settings {
             }
             resolved.insert(setting.name, found);
         }
-        Ok(Self { file, resolved })
+        let mut settings = Self { file, resolved };
+        if crate::plugin::is_plugin() {
+            settings.follow_kubectl()?;
+        }
+        Ok(settings)
+    }
+
+    /// As kubectl's plugin: server and certificate are those of the current context, unless somebody said otherwise just now.
+    fn follow_kubectl(&mut self) -> Result<(), Failure> {
+        let said = |name: &str| {
+            matches!(self.resolved.get(name), Some(Resolved { origin: Origin::Flag(_) | Origin::Environment(_), .. }))
+        };
+        if said("server") {
+            return Ok(());
+        }
+        let Some(cluster) = kubeconfig::current()? else { return Ok(()) };
+        let authority = match cluster.authority {
+            Authority::System => Vec::new(),
+            Authority::File(path) => vec![path.to_string_lossy().into_owned()],
+            Authority::Pem(pem) => {
+                // Named after what is in it, so that several clusters do not take each other's.
+                let path = self.cache_dir().join(format!("authority-{}.pem", Digest::of(&pem).to_string().replace(':', "-")));
+                crate::private_file::write(&path, &pem).map_err(|error| Failure::of(FailureKind::Config, error))?;
+                vec![path.to_string_lossy().into_owned()]
+            }
+        };
+        let origin = Origin::Kubeconfig(cluster.file);
+        if !said("ca_file") {
+            self.resolved.insert("ca_file", Resolved { values: authority, origin: origin.clone() });
+        }
+        self.resolved.insert("server", Resolved { values: vec![cluster.server], origin });
+        Ok(())
     }
 
     /// The configuration file, whether it is there or not.
@@ -173,6 +208,20 @@ impl Settings {
     /// The folder for what may not be lost: a coordinator's record, an agent's memory.
     pub(crate) fn state_dir(&self) -> PathBuf {
         location::expand(self.text("state_dir").unwrap_or_default())
+    }
+
+    /// The record, where one is named.
+    pub(crate) fn store(&self) -> Option<&str> {
+        self.text("store")
+    }
+
+    /// Whether the record's name was typed, so that it stands in the list of processes.
+    pub(crate) fn store_was_typed(&self) -> bool {
+        matches!(self.resolved.get("store"), Some(Resolved { origin: Origin::Flag(_), .. }))
+    }
+
+    pub(crate) fn store_password_file(&self) -> Option<PathBuf> {
+        self.text("store_password_file").map(location::expand)
     }
 
     pub(crate) fn request_timeout_seconds(&self) -> u64 {

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use stead_admission::{Admission, Caller, Environment, Rule, Write};
+use stead_admission::{Admission, Caller, Environment, Rule, Write, WriteError};
 use stead_api::{Api, Limits, Server, ServingKeys};
 use stead_control::Control;
+use stead_control::presence::{Presence, SYSTEM_NAMESPACE};
 use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
-use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
-    RelayCounters, RelayLimits, Transport as _, relay_token,
+    RelayLimits, Transport as _, relay_token,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::identity;
 use crate::metrics::coordinator::Sources;
 use crate::metrics::server::{MetricsServer, run_optional};
+use crate::record::Place;
 
 /// How long connections and watches get to end when the coordinator is stopped, in seconds.
 const GOODBYE_SECONDS: u64 = 3;
@@ -94,8 +96,13 @@ pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
     crate::install_tls()?;
     check_plain(args.listen_plain)?;
     let stop = stop_on_signal()?;
-    let store = open_store(&state_dir).await?;
-    let served = serve(context, &args, &state_dir, key, store.clone(), &stop).await;
+    secrets::make_private_dir(&state_dir)
+        .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display())))?;
+    let place = Place::of(&context.settings)?;
+    let Some(store) = place.open(|line| context.say(line), &stop).await? else {
+        return Ok(ExitCode::Success);
+    };
+    let served = serve(context, &args, &state_dir, key, store.clone(), place.is_shared(), &stop).await;
     store.close().await;
     served?;
     Ok(ExitCode::Success)
@@ -107,6 +114,7 @@ async fn serve(
     state_dir: &Path,
     key: SigningKey,
     store: Store,
+    shared: bool,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let seed = key.seed().ok_or_else(|| Failure::internal("the coordinator's key has no seed"))?;
@@ -126,13 +134,11 @@ async fn serve(
     let (wire, events) = Coordinator::spawn(Arc::clone(&transport), wire_config, control.gate());
 
     let keys = ServingKeys::open(&state_dir.join("tls"), &args.name).map_err(|error| Failure::of(FailureKind::Config, error))?;
-    let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), address, pass.to_vec()));
+    let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), address.clone(), pass.to_vec()));
     let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
     let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
-    let counted: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>> = match &relay {
-        Some(relay) => Some(relay.counter()),
-        None => None,
-    };
+    let counted = relay.as_ref().map(Relay::counter);
+    let inbox = admission.clone();
     let traces = Arc::clone(&context.traces);
     desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
@@ -140,20 +146,28 @@ async fn serve(
         Some(address) => Some(bind(address, None, &api).await?),
         None => None,
     };
+    let api_urls = public_api(args, &server, &address);
+    let presence = Presence { address, api: api_urls, authority: keys.authority().to_owned() };
     let metrics = match args.listen_metrics {
         Some(address) => Some(MetricsServer::bind(address).await?),
         None => None,
     };
-    announce(context, &server, plain.as_ref(), metrics.as_ref(), &transport, relay.as_ref(), &fleet, state_dir)?;
+    let ports =
+        Ports { api: &server, plain: plain.as_ref(), metrics: metrics.as_ref(), machines: &transport, relay: relay.as_ref() };
+    announce(context, &ports, &fleet, state_dir)?;
 
     tokio::select! {
         () = stop.cancelled() => {}
-        () = control.run(wire.clone(), events) => return Err(Failure::internal("the controllers ended by themselves")),
+        () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
+        // It ends when the record is closed, and not before.
+        () = inbox.serve_inbox() => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
     }
     tracing::info!("stopping");
+    // Nobody waits for a database that is away.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(GOODBYE_SECONDS), control.resign()).await;
     stop.cancel();
     wire.stop();
     let goodbye = std::time::Duration::from_secs(GOODBYE_SECONDS);
@@ -181,14 +195,6 @@ fn check_plain(address: Option<SocketAddr>) -> Result<(), Failure> {
     }
 }
 
-async fn open_store(state_dir: &Path) -> Result<Store, Failure> {
-    let config = |error: std::io::Error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display()));
-    secrets::make_private_dir(state_dir).map_err(config)?;
-    let engine =
-        SqliteEngine::open(&state_dir.join("record.db")).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
-    Store::open(engine, Options::default()).await.map_err(|error| Failure::of(FailureKind::Config, error))
-}
-
 fn random(bytes: &mut [u8]) {
     // Without random bytes nothing may be signed; the kernel gives them for ever once it has started.
     while getrandom::fill(bytes).is_err() {
@@ -205,7 +211,11 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
                 .hint("Make one with `stead trust init`, and start with --trust-root FILE once."));
         };
         let root = crate::root_file::read(path)?;
-        Admission::found(&store, &root, &environment).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
+        match Admission::found(&store, &root, &environment).await {
+            // Another coordinator of the same fleet was first; whether it is the same is seen when the chain is verified.
+            Ok(()) | Err(WriteError::Commit(CommitError::RootVersion { .. })) => {}
+            Err(error) => return Err(Failure::of(FailureKind::Config, error)),
+        }
         write_fleet(&fleet_file, &root.digest())?;
     }
     let fleet = read_fleet(&fleet_file, &store)?;
@@ -214,7 +224,7 @@ async fn open_admission(args: &CoordinatorArgs, state_dir: &Path, store: Store, 
     if !admission.root().is_online_key(admission.online_key()) {
         tracing::warn!(key = %admission.online_key(), "this coordinator's key is no online key of the trust root: machines will refuse what it admits");
     }
-    found_namespace(&admission).await?;
+    found_namespaces(&admission).await?;
     Ok(admission)
 }
 
@@ -237,20 +247,25 @@ fn read_fleet(path: &Path, store: &Store) -> Result<Digest, Failure> {
     }
 }
 
-/// `kubectl` takes the namespace `default` for granted.
-async fn found_namespace(admission: &Admission) -> Result<(), Failure> {
+/// `kubectl` takes the namespace `default` for granted, and coordinators keep their leases in one of their own.
+async fn found_namespaces(admission: &Admission) -> Result<(), Failure> {
     if admission.rule(&GroupKind::new("", "Namespace")) != Rule::Online {
         return Ok(());
     }
-    let namespace =
-        Namespace { metadata: ObjectMeta { name: "default".to_owned(), ..ObjectMeta::default() }, ..Namespace::default() };
-    let object = Object::from_typed(&namespace).map_err(|error| Failure::internal(error.to_string()))?;
-    if admission.store().snapshot().get(&object.key()).is_some() {
+    let mut writes = Vec::new();
+    for name in ["default", SYSTEM_NAMESPACE] {
+        let metadata = ObjectMeta { name: name.to_owned(), ..ObjectMeta::default() };
+        let object = Object::from_typed(&Namespace { metadata, ..Namespace::default() });
+        let object = object.map_err(|error| Failure::internal(error.to_string()))?;
+        if admission.store().snapshot().get(&object.key()).is_none() {
+            writes.push(Write::Put { object, expect: Expect::Any });
+        }
+    }
+    if writes.is_empty() {
         return Ok(());
     }
     let caller = Caller { name: "coordinator".to_owned(), key: None };
-    let writes = vec![Write::Put { object, expect: Expect::Absent }];
-    match admission.write(&caller, "the namespace that clients take for granted", writes, false).await {
+    match admission.write(&caller, "the namespaces that are taken for granted", writes, false).await {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::of(FailureKind::Config, error).hint(
             "If the trust root does not name this coordinator's key, make a new version of it: `stead coordinator --print-key`.",
@@ -307,30 +322,53 @@ fn public_address(args: &CoordinatorArgs, transport: &IrohTransport, relay: Opti
     PeerAddress { key: known.key, addresses, relay }
 }
 
+/// Where people and clients find the API: under the given names, else where machines find this coordinator.
+fn public_api(args: &CoordinatorArgs, server: &Server, address: &PeerAddress) -> Vec<String> {
+    let port = server.local_address().port();
+    if !args.name.is_empty() {
+        return args.name.iter().map(|name| format!("https://{}:{port}", host(name))).collect();
+    }
+    let listening = server.local_address().ip();
+    let found: Vec<std::net::IpAddr> =
+        if listening.is_unspecified() { address.addresses.iter().map(SocketAddr::ip).collect() } else { vec![listening] };
+    let mut urls: Vec<String> = found.iter().map(|ip| format!("https://{}", SocketAddr::new(*ip, port))).collect();
+    urls.dedup();
+    urls
+}
+
+/// A host as it stands in a URL.
+fn host(name: &str) -> String {
+    match name.parse::<std::net::Ipv6Addr>() {
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => name.to_owned(),
+    }
+}
+
 async fn bind(address: SocketAddr, keys: Option<&ServingKeys>, api: &Api) -> Result<Server, Failure> {
     let bound = Server::bind(address, keys.map(ServingKeys::tls), api.clone()).await;
     bound.map_err(|error| Failure::of(FailureKind::Config, error))
 }
 
+/// Where a coordinator listens.
+struct Ports<'a> {
+    api: &'a Server,
+    plain: Option<&'a Server>,
+    metrics: Option<&'a MetricsServer>,
+    machines: &'a IrohTransport,
+    relay: Option<&'a Relay>,
+}
+
 /// One line for people and programs: where everything is.
-fn announce(
-    context: &Context,
-    server: &Server,
-    plain: Option<&Server>,
-    metrics: Option<&MetricsServer>,
-    transport: &IrohTransport,
-    relay: Option<&Relay>,
-    fleet: &Digest,
-    state_dir: &Path,
-) -> Result<(), Failure> {
-    let machines = transport.bound_addresses().first().map_or_else(String::new, ToString::to_string);
+fn announce(context: &Context, ports: &Ports<'_>, fleet: &Digest, state_dir: &Path) -> Result<(), Failure> {
+    let Ports { api, plain, metrics, machines, relay } = ports;
+    let machines = machines.bound_addresses().first().map_or_else(String::new, ToString::to_string);
     let plain = plain.map_or_else(String::new, |plain| format!(" plain=http://{}", plain.local_address()));
     let metrics = metrics.map_or_else(String::new, |metrics| format!(" metrics=http://{}/metrics", metrics.local_address()));
     let relay = relay.map_or_else(|| "none".to_owned(), Relay::url);
     let authority = state_dir.join("tls/authority.crt");
     context.print(&format!(
         "ready api=https://{}{plain}{metrics} machines={machines} relay={relay} fleet={fleet} ca={}\n",
-        server.local_address(),
+        api.local_address(),
         authority.display()
     ))
 }

@@ -48,6 +48,34 @@ pub(crate) fn unified(old_name: &str, new_name: &str, old: &str, new: &str, term
     out
 }
 
+/// What two people made of an object: the difference of each from what it was, under headings that say whose it is.
+pub(crate) struct ThreeWay<'a> {
+    pub(crate) name: String,
+    /// What it was, with where it stands.
+    pub(crate) base: (&'a str, Option<&'a Object>),
+    /// What somebody made of it meanwhile.
+    pub(crate) theirs: (&'a str, Option<&'a Object>),
+    /// What you want to make of it.
+    pub(crate) yours: (&'a str, Option<&'a Object>),
+}
+
+impl ThreeWay<'_> {
+    /// Both differences as text.
+    pub(crate) fn text(&self, terminal: Terminal) -> Result<String, Failure> {
+        let titled = |side: &(&str, Option<&Object>)| {
+            if side.1.is_some() {
+                format!("{} ({})", self.name, side.0)
+            } else {
+                format!("/dev/null ({}: {} is not there)", side.0, self.name)
+            }
+        };
+        let (base, theirs, yours) = (text_of(self.base.1)?, text_of(self.theirs.1)?, text_of(self.yours.1)?);
+        let mut out = unified(&titled(&self.base), &titled(&self.theirs), &base, &theirs, terminal);
+        out.push_str(&unified(&titled(&self.base), &titled(&self.yours), &base, &yours, terminal));
+        Ok(out)
+    }
+}
+
 /// The first line, counted from 1, and how many; of no lines, the one before them.
 fn place(lines: &Range<usize>) -> String {
     let first = if lines.is_empty() { lines.start } else { lines.start + 1 };

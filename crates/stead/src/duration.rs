@@ -30,6 +30,37 @@ impl Span {
     }
 }
 
+/// A moment as people write it: so long ago, a day, or a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    Ago(Span),
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment, seen from now.
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(span) => now.checked_sub(span.to_duration()).unwrap_or(Timestamp::MIN),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(span) = text.parse() {
+            return Ok(Self::Ago(span));
+        }
+        let at = text.parse().or_else(|error| format!("{text}T00:00:00Z").parse().map_err(|_| error));
+        at.map(Self::At).map_err(|_: jiff::Error| {
+            format!("{text:?} is no time; write a span such as 2h or 7d, a day such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z")
+        })
+    }
+}
+
 /// A moment without its fraction of a second, as people read it.
 pub(crate) fn whole_seconds(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
@@ -69,6 +100,21 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_spans_days_or_times() {
+        let now: Timestamp = "2026-02-01T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2h", "2026-02-01T10:00:00Z"),
+            ("2026-01-31", "2026-01-31T00:00:00Z"),
+            ("2026-01-31T12:00:00+01:00", "2026-01-31T11:00:00Z"),
+        ] {
+            assert_eq!(text.parse::<Since>().unwrap().moment(now).to_string(), expected, "{text}");
+        }
+        for bad in ["", "yesterday", "2026-13-01", "12:00"] {
+            assert!(bad.parse::<Since>().unwrap_err().contains("is no time"), "{bad}");
+        }
+    }
 
     #[test]
     fn text_and_back() {

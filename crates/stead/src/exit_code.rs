@@ -46,7 +46,7 @@ impl ExitCode {
     /// What it means, for the help and the documentation.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
-            Self::Success => "Done. For `diff`: nothing would change.",
+            Self::Success => "Done. For `diff` and `--dry-run`: nothing would change.",
             Self::Internal => "Something that should not happen: a fault of Stead or of the system it runs on.",
             Self::Usage => "The command line, the configuration, a file or a key that was given is wrong. Nothing was sent.",
             Self::NotFound => "There is no such object, or no such change.",
@@ -55,7 +55,7 @@ impl ExitCode {
             }
             Self::NeedsSigning => "Somebody changed the object meanwhile: the change has to be looked at and signed again.",
             Self::Timeout => "`wait` gave up before what it waited for came true.",
-            Self::Changed => "`diff` only: something would change.",
+            Self::Changed => "`diff` and `--dry-run` only: something would change.",
             Self::Unreachable => "The coordinator does not answer, or its certificate is not the expected one.",
         }
     }

@@ -66,6 +66,11 @@ impl Failure {
         self
     }
 
+    /// The sentence, with its hints, in one line.
+    pub(crate) fn sentence(&self) -> String {
+        std::iter::once(&self.message).chain(&self.hints).cloned().collect::<Vec<_>>().join(" ")
+    }
+
     pub(crate) const fn kind(&self) -> FailureKind {
         self.kind
     }

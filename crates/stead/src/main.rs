@@ -17,16 +17,24 @@ mod duration;
 mod exit_code;
 mod failure;
 mod follow;
+mod history;
 mod identity;
+mod intent;
+mod keyring;
 mod kind_word;
 mod kubeconfig;
 mod logging;
 mod login;
 mod manifest;
+mod merge;
 mod metrics;
 mod online_key;
 mod output;
+mod plugin;
 mod private_file;
+mod proposal;
+mod proxy;
+mod record;
 mod resign;
 mod root_file;
 mod signer;
@@ -41,6 +49,13 @@ use crate::terminal::Terminal;
 
 fn main() -> ProcessExitCode {
     let terminal = Terminal::detect();
+    if plugin::is_completer() {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let mut tree = cli::tree();
+        tree.build();
+        let printed = commands::print(&plugin::completions(&tree, &words));
+        return ProcessExitCode::from(printed.map_or_else(|failure| failure.exit_code(), |()| ExitCode::Success).number());
+    }
     let outcome = cli::parse().and_then(|parsed| commands::run(parsed, terminal));
     let code = outcome.unwrap_or_else(|failure| {
         eprint!("{}", failure.render(terminal));

@@ -1,5 +1,6 @@
 //! Manifests: files, folders and standard input, read strictly into objects.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,9 @@ use crate::failure::{Failure, FailureKind};
 
 /// The largest manifest file in bytes: a change of some hundred objects with files in them.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How deep folders are read: deeper means a link that leads back.
+const FOLDERS_DEPTH_MAX: usize = 32;
 
 /// Why manifests are refused. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,8 @@ pub(crate) enum ManifestError {
     Large { path: PathBuf },
     #[error("the folder {} has no .yaml, .yml or .json file", path.display())]
     EmptyFolder { path: PathBuf },
+    #[error("the folder {} is more than {FOLDERS_DEPTH_MAX} levels down: does a link lead back?", path.display())]
+    Deep { path: PathBuf },
     #[error("{place}: not YAML: {message}")]
     Yaml { place: String, message: String },
     #[error("{place}: a manifest is an object with apiVersion, kind and metadata; found {found}")]
@@ -64,49 +70,82 @@ pub(crate) struct Manifest {
     pub(crate) place: String,
 }
 
-/// Reads every object in some files, folders (not those below them) or `-`.
-pub(crate) fn read(files: &[PathBuf], namespace: &str) -> Result<Vec<Manifest>, ManifestError> {
-    let mut manifests: Vec<Manifest> = Vec::new();
-    for file in files {
-        for (name, text) in texts(file)? {
-            for manifest in parse(&name, &text, namespace)? {
-                let key = manifest.object.key();
-                if let Some(first) = manifests.iter().find(|earlier| earlier.object.key() == key) {
-                    let (first, second) = (first.place.clone(), manifest.place);
-                    return Err(ManifestError::Twice { first, second, object: key.to_string() });
-                }
-                manifests.push(manifest);
-            }
-        }
-    }
-    if manifests.is_empty() {
-        let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(ManifestError::Nothing { files });
-    }
-    Ok(manifests)
+/// How manifests are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    /// The namespace of objects that live in one and name none.
+    pub(crate) namespace: &'a str,
+    /// Whether folders below a folder count.
+    pub(crate) recursive: bool,
+    /// Whether there may be no object at all.
+    pub(crate) may_be_empty: bool,
 }
 
-fn texts(file: &Path) -> Result<Vec<(String, String)>, ManifestError> {
-    let read = |path: &Path| {
-        let error = |source| ManifestError::Read { path: path.to_owned(), source };
-        let open = std::fs::File::open(path).map_err(error)?;
-        limited(path, open).map(|text| (path.display().to_string(), text))
-    };
-    if file.as_os_str() == "-" {
-        return Ok(vec![("standard input".to_owned(), limited(Path::new("standard input"), std::io::stdin())?)]);
+/// Reads every object in some files, folders (not those below them) or `-`.
+pub(crate) fn read(files: &[PathBuf], namespace: &str) -> Result<Vec<Manifest>, ManifestError> {
+    Reading { namespace, recursive: false, may_be_empty: false }.read(files)
+}
+
+impl Reading<'_> {
+    /// Reads every object in some files, folders or `-`.
+    pub(crate) fn read(&self, files: &[PathBuf]) -> Result<Vec<Manifest>, ManifestError> {
+        let (mut manifests, mut places) = (Vec::new(), BTreeMap::new());
+        for file in files {
+            for (name, text) in self.texts(file)? {
+                for manifest in parse(&name, &text, self.namespace)? {
+                    let key = manifest.object.key();
+                    if let Some(first) = places.insert(key.clone(), manifest.place.clone()) {
+                        return Err(ManifestError::Twice { first, second: manifest.place, object: key.to_string() });
+                    }
+                    manifests.push(manifest);
+                }
+            }
+        }
+        if manifests.is_empty() && !self.may_be_empty {
+            let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+            return Err(ManifestError::Nothing { files });
+        }
+        Ok(manifests)
     }
-    if !file.is_dir() {
-        return Ok(vec![read(file)?]);
+
+    fn texts(&self, file: &Path) -> Result<Vec<(String, String)>, ManifestError> {
+        let read = |path: &Path| {
+            let error = |source| ManifestError::Read { path: path.to_owned(), source };
+            let open = std::fs::File::open(path).map_err(error)?;
+            limited(path, open).map(|text| (path.display().to_string(), text))
+        };
+        if file.as_os_str() == "-" {
+            return Ok(vec![("standard input".to_owned(), limited(Path::new("standard input"), std::io::stdin())?)]);
+        }
+        if !file.is_dir() {
+            return Ok(vec![read(file)?]);
+        }
+        let mut paths = Vec::new();
+        self.collect(file, 0, &mut paths)?;
+        paths.sort();
+        if paths.is_empty() && !self.may_be_empty {
+            return Err(ManifestError::EmptyFolder { path: file.to_owned() });
+        }
+        paths.iter().map(|path| read(path)).collect()
     }
-    let error = |source| ManifestError::Read { path: file.to_owned(), source };
-    let entries = std::fs::read_dir(file).map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)?;
-    let is_manifest = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_manifest).collect();
-    paths.sort();
-    if paths.is_empty() {
-        return Err(ManifestError::EmptyFolder { path: file.to_owned() });
+
+    /// The manifests of a folder. What is hidden (a `.git`) is left out.
+    fn collect(&self, folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), ManifestError> {
+        let error = |source| ManifestError::Read { path: folder.to_owned(), source };
+        if depth > FOLDERS_DEPTH_MAX {
+            return Err(ManifestError::Deep { path: folder.to_owned() });
+        }
+        for entry in std::fs::read_dir(folder).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if path.is_dir() && self.recursive && !hidden {
+                self.collect(&path, depth.saturating_add(1), paths)?;
+            } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json") && !path.is_dir() {
+                paths.push(path);
+            }
+        }
+        Ok(())
     }
-    paths.iter().map(|path| read(path)).collect()
 }
 
 fn limited(path: &Path, source: impl std::io::Read) -> Result<String, ManifestError> {

@@ -63,7 +63,7 @@ pub(crate) async fn after_rotation(context: &Context, left: &[PublicKey], no_res
         return Ok(());
     }
     let objects = change::on_record(&client, &keys).await?;
-    let draft = Draft { puts: objects.into_values().map(|object| object.as_sent()).collect(), deletes: Vec::new() };
+    let draft = Draft { puts: objects.into_values().map(|object| object.as_sent()).collect(), ..Draft::default() };
     let signing = Signing::with_message(format!("sign again what {} had signed", fingerprints.join(", ")));
     let sent = change::sign_and_send_with(&client, &context.settings, &stayed, &draft, &signing).await?;
     context.print(&format!("{} object(s) signed again (change {})\n", draft.puts.len(), sent.id))

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use stead_model::{ObjectKey, Revision};
 
-use crate::rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence};
+use crate::rows::{Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled};
 use crate::stored::{MalformedObject, Stored};
 
 /// A database that holds the record. Who writes takes a turn, and has the record to itself until the turn ends; reads run beside it.
@@ -37,11 +37,31 @@ pub trait Engine: Send + Sync + 'static {
     /// For each name its newest entry and that entry's Change, by revision; a name that was never in a Change is left out.
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>>;
 
+    /// The entries of some names at these sequences, each with its Change; one that there never was is left out, and the order is the
+    /// engine's.
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>>;
+
+    /// Changes whose id starts like this, by id, at most so many.
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>>;
+
     /// The newest revision whose steps, with those of all before it, must go to leave at most so many bytes of history.
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>>;
 
     /// Forgets the steps up to and including a revision.
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>>;
+
+    /// Waits until somebody may have asked for something through the database, and takes what it is; for ever where nobody can.
+    /// What is taken is this coordinator's for a minute.
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>>;
+
+    /// Notes what became of a request, unless that is noted already.
+    fn settle<'a>(&'a self, settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>>;
+
+    /// Sessions of coordinators that are connected beside this one, as far as can be seen.
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>>;
+
+    /// Begins to fill an empty record with another's rows.
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>>;
 
     /// Lets go of the database, and of the lock that keeps other coordinators off where there is one.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -70,6 +90,12 @@ pub trait Reading: Send {
     /// The steps after a revision, **newest first**.
     fn history_after(&mut self, revision: Revision) -> BoxStream<'_, Result<HistoryRow, EngineError>>;
 
+    /// Every Change, oldest first.
+    fn changes(&mut self) -> BoxStream<'_, Result<Change, EngineError>>;
+
+    /// Every entry, by its Change's revision and its index.
+    fn entries(&mut self) -> BoxStream<'_, Result<Entry, EngineError>>;
+
     /// Ends it. One that is only dropped ends, too, and may cost the engine a connection.
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
     where
@@ -87,6 +113,9 @@ pub trait Turn: Send {
     /// Those of the ids that are taken, with their revision.
     fn known_changes(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>>;
 
+    /// Those of the requests that do not wait any more.
+    fn settled(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>>;
+
     /// Commits a batch, durably and whole, or not at all, and ends the turn.
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
     where
@@ -94,6 +123,17 @@ pub trait Turn: Send {
 
     /// Ends the turn with nothing written.
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
+    where
+        Self: 'a;
+}
+
+/// An empty record that is filled, all at once for whoever looks at it. One that is dropped has filled in nothing.
+pub trait Import: Send {
+    /// Adds rows, which must not be there yet; what a batch says of revisions and terms is not looked at.
+    fn add<'a>(&'a mut self, rows: &'a Batch) -> BoxFuture<'a, Result<(), EngineError>>;
+
+    /// Makes it the record that `meta` describes, durably.
+    fn finish<'a>(self: Box<Self>, meta: &'a Meta) -> BoxFuture<'a, Result<(), EngineError>>
     where
         Self: 'a;
 }

@@ -11,8 +11,8 @@ use crate::ring::Event;
 use crate::rows::{Operation, Sequence};
 use crate::stored::{SEPARATOR, Stored};
 use crate::transaction::{
-    CommitError, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, SignedChange, TRANSACTION_BYTES_MAX,
-    Transaction,
+    Anew, CommitError, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, SignedChange,
+    TRANSACTION_BYTES_MAX, Transaction,
 };
 use crate::view::View;
 
@@ -41,7 +41,7 @@ pub(crate) fn evaluate(
     let time = whole_seconds(transaction.time);
     let mut step = Step { view, revision, time, new_uid, before: BTreeMap::new(), order: Vec::new(), bytes: 0 };
     let ops = std::mem::take(&mut transaction.ops);
-    let outcomes = ops.into_iter().map(|op| step.apply(op)).collect::<Result<Vec<_>, _>>()?;
+    let outcomes = ops.into_iter().filter_map(|op| step.apply(op).transpose()).collect::<Result<Vec<_>, _>>()?;
     let events = step.events();
     let sequences = match &transaction.change {
         Some(change) => take_sequences(view, change, revision)?,
@@ -112,19 +112,42 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn apply(&mut self, op: Op) -> Result<Outcome, CommitError> {
+    fn apply(&mut self, op: Op) -> Result<Option<Outcome>, CommitError> {
         match op {
-            Op::Put { object, expect } => self.put(*object, &expect),
-            Op::PutStatus { key, status, managed_fields, expect } => self.put_status(&key, status, managed_fields, &expect),
-            Op::Delete { key, expect } => self.delete(&key, &expect),
+            Op::Put { object, expect } => self.put(*object, &expect).map(Some),
+            Op::PutOver { object, seen, anew } => {
+                let object = self.over(*object, seen, &anew)?;
+                self.put(object, &Expect::Any).map(Some)
+            }
+            Op::PutStatus { key, status, managed_fields, expect } => {
+                self.put_status(&key, status, managed_fields, &expect).map(Some)
+            }
+            Op::Delete { key, expect } => self.delete(&key, &expect).map(Some),
+            Op::Check { key, expect } => self.check(&key, self.view.get(&key), &expect).map(|()| None),
         }
+    }
+
+    fn check(&self, key: &ObjectKey, current: Option<&Arc<Stored>>, expect: &Expect) -> Result<(), CommitError> {
+        let Expect::Sequence(expected) = *expect else { return check(key, current, expect) };
+        let current = self.view.sequence(key).map_or(0, |sequence| sequence.sequence);
+        if current == expected { Ok(()) } else { Err(CommitError::OtherSequence { key: key.clone(), expected, current }) }
+    }
+
+    /// The object over what is there now.
+    fn over(&self, object: Object, seen: Option<Revision>, anew: &Anew) -> Result<Object, CommitError> {
+        let current = self.view.get(&object.key());
+        if current.map(|current| current.revision()) == seen {
+            return Ok(object);
+        }
+        let present = current.map(|current| current.to_object()).transpose()?;
+        Ok(anew.make(present.as_ref()))
     }
 
     fn put(&mut self, mut object: Object, expect: &Expect) -> Result<Outcome, CommitError> {
         let key = object.key();
         check_key(&key)?;
         let current = self.view.get(&key).cloned();
-        check(&key, current.as_ref(), expect)?;
+        self.check(&key, current.as_ref(), expect)?;
         let Some(current) = current else {
             self.fill_in_new(&mut object);
             return self.write(&key, object);
@@ -190,7 +213,7 @@ impl Step<'_> {
 
     fn existing(&self, key: &ObjectKey, expect: &Expect) -> Result<Arc<Stored>, CommitError> {
         let current = self.view.get(key);
-        check(key, current, expect)?;
+        self.check(key, current, expect)?;
         current.cloned().ok_or_else(|| CommitError::NotFound { key: key.clone() })
     }
 
@@ -270,7 +293,8 @@ fn same_but_status(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
 
 fn check(key: &ObjectKey, current: Option<&Arc<Stored>>, expect: &Expect) -> Result<(), CommitError> {
     match (expect, current) {
-        (Expect::Any, _) | (Expect::Absent, None) | (Expect::Exists, Some(_)) => Ok(()),
+        // Sequences are looked at where the view is at hand.
+        (Expect::Any | Expect::Sequence(_), _) | (Expect::Absent, None) | (Expect::Exists, Some(_)) => Ok(()),
         (Expect::Absent, Some(_)) => Err(CommitError::AlreadyExists { key: key.clone() }),
         (Expect::Exists | Expect::Revision(_) | Expect::Uid(_), None) => Err(CommitError::NotFound { key: key.clone() }),
         (Expect::Revision(expected), Some(current)) if current.revision() != *expected => {

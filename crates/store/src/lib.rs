@@ -41,6 +41,8 @@
 //! ```
 
 mod columns;
+mod copy;
+mod digest;
 mod engine;
 mod evaluate;
 mod follow;
@@ -60,17 +62,21 @@ mod view;
 mod watch;
 mod writer;
 
-pub use engine::{CommitFailure, Engine, EngineError, Moved, Reading, Turn};
+pub use copy::{CopyError, CopyProgress, copy};
+pub use digest::{RecordDigest, TableDigest, digest};
+pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use open_error::OpenError;
 pub use postgres::PostgresEngine;
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
 pub use ring::EventKind;
-pub use rows::{Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, RootDocument, Sequence};
+pub use rows::{
+    Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, RootDocument, Sequence, Settled,
+};
 pub use sqlite::SqliteEngine;
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{
-    CommitError, Committed, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, Seal, SealedChange,
+    Anew, CommitError, Committed, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, Seal, SealedChange,
     SignedChange, SignedEntry, TRANSACTION_BYTES_MAX, Transaction,
 };
 pub use uid::{random_source, uuid};

@@ -29,6 +29,14 @@ pub enum OpenError {
         /// The record.
         record: String,
     },
+    /// It cannot hold every text.
+    #[error("{record} has the encoding {encoding}, which cannot hold every name and text; make a database with ENCODING 'UTF8'")]
+    Encoding {
+        /// The record.
+        record: String,
+        /// The database's encoding.
+        encoding: String,
+    },
     /// A step that brings it up to date failed; it is as it was before that step.
     #[error("{record} could not be brought from schema version {from} to the next: {source}")]
     Migration {

@@ -5,6 +5,8 @@
 //! with one notification a batch, out of the same transaction.
 
 mod connection;
+mod import;
+mod inbox;
 mod migration;
 mod news;
 mod read;
@@ -20,13 +22,17 @@ use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
-use crate::engine::{Engine, EngineError, Moved, Reading, Turn};
+use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Change, ChangeReference, Entry, Meta};
-use connection::Server;
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use connection::{SESSION_NAME, Server};
+use import::PgImport;
 use news::News;
 use read::PgReading;
 use write::PgTurn;
+
+/// What the sessions of a command are called that works on a record while no coordinator does.
+const OFFLINE_SESSION_NAME: &str = "stead store";
 
 /// The record in a PostgreSQL database. Other coordinators may have it open, too.
 #[derive(Debug)]
@@ -51,11 +57,28 @@ impl PostgresEngine {
     ///
     /// [`OpenError`]; where it [is away](OpenError::is_away), the same may succeed later.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
-        Self::open_with(url, migration::STEPS).await
+        Self::open_with_password(url, None).await
     }
 
-    async fn open_with(url: &str, steps: &[&'static str]) -> Result<Self, OpenError> {
-        let server = Server::parse(url)?;
+    /// The same with a password that does not stand in the URL.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`].
+    pub async fn open_with_password(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
+        Self::open_server(Server::parse(url, password, SESSION_NAME)?, migration::STEPS).await
+    }
+
+    /// The same for something that is no coordinator, and is not taken for one by [`Engine::others`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`].
+    pub async fn open_offline(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
+        Self::open_server(Server::parse(url, password, OFFLINE_SESSION_NAME)?, migration::STEPS).await
+    }
+
+    async fn open_server(server: Server, steps: &[&'static str]) -> Result<Self, OpenError> {
         migration::run(&server, steps).await?;
         let server = Arc::new(server);
         let news = Arc::new(News::default());
@@ -108,12 +131,40 @@ impl Engine for PostgresEngine {
         read::newest_entries(self, keys).boxed()
     }
 
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::entries_at(self, wanted).boxed()
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_named(self, prefix, limit).boxed()
+    }
+
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
         read::history_bytes_floor(self, bytes_max).boxed()
     }
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         write::compact(self, through).boxed()
+    }
+
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>> {
+        async {
+            self.news.asked.notified().await;
+            inbox::take(self).await
+        }
+        .boxed()
+    }
+
+    fn settle<'a>(&'a self, settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>> {
+        inbox::settle(self, settled).boxed()
+    }
+
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {
+        read::others(self).boxed()
+    }
+
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
+        async { Ok(Box::new(PgImport::begin(self).await?) as Box<dyn Import>) }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -173,6 +173,8 @@ pub struct Batch {
     pub sequences: Vec<(ObjectKey, Sequence)>,
     /// New versions of the trust root.
     pub roots: Vec<RootDocument>,
+    /// Requests that are done with it.
+    pub settled: Vec<Settled>,
 }
 
 impl Batch {
@@ -188,6 +190,60 @@ impl Batch {
         } else {
             EngineError::Moved { expected: self.base, found: found.last }
         }
+    }
+}
+
+/// What somebody asked for through the database itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its id.
+    pub id: String,
+    /// What it asks for.
+    pub kind: AskedKind,
+    /// The JSON that was handed in.
+    pub body: String,
+    /// The database's role that asked.
+    pub by: String,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedKind {
+    /// A Change that owners signed to be admitted.
+    Submit,
+    /// An object to be put.
+    Put,
+    /// An object to be deleted.
+    Delete,
+}
+
+impl AskedKind {
+    /// From the record.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "submit" => Some(Self::Submit),
+            "put" => Some(Self::Put),
+            "delete" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its id.
+    pub id: String,
+    /// The revision at which it was done; `None` where it was refused.
+    pub revision: Option<Revision>,
+    /// The Change's id, or the reason.
+    pub message: String,
+}
+
+impl Settled {
+    /// As it stands in the record.
+    pub const fn state(&self) -> &'static str {
+        if self.revision.is_some() { "done" } else { "refused" }
     }
 }
 

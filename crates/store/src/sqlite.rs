@@ -1,5 +1,6 @@
 //! The record in one SQLite file, with its write-ahead log: the engine of a coordinator that stands alone.
 
+mod import;
 mod lock;
 mod migration;
 mod read;
@@ -19,9 +20,10 @@ use sqlx::{ConnectOptions, Connection};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 
-use crate::engine::{Engine, EngineError, Moved, Reading, Turn};
+use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Change, ChangeReference, Entry, Meta};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use import::SqliteImport;
 use lock::FileLock;
 use read::SqliteReading;
 use write::SqliteTurn;
@@ -142,6 +144,14 @@ impl Engine for SqliteEngine {
         read::entries(&self.readers, revision).boxed()
     }
 
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        read::entries_at(&self.readers, wanted).boxed()
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        read::changes_named(&self.readers, prefix, limit).boxed()
+    }
+
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
         read::newest_entries(&self.readers, keys).boxed()
     }
@@ -152,6 +162,24 @@ impl Engine for SqliteEngine {
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         self.compact_through(through).boxed()
+    }
+
+    /// A file takes no requests.
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>> {
+        std::future::pending().boxed()
+    }
+
+    fn settle<'a>(&'a self, _settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    /// The lock keeps them off.
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {
+        std::future::ready(Ok(0)).boxed()
+    }
+
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
+        async { Ok(Box::new(SqliteImport::begin(self).await?) as Box<dyn Import>) }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -11,10 +11,10 @@ use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
 use crate::load::{RingLimits, load};
 use crate::retained::{Retained, SnapshotExpired};
-use crate::rows::{Change, ChangeReference, Entry};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
 use crate::view::Snapshot;
-use crate::watch::{Published, WatchScope, Watcher};
+use crate::watch::{Published, WatchError, WatchScope, Watcher};
 use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, UidSource, Writer};
 
 /// Events that watchers can still be told of: what a busy fleet does in some minutes.
@@ -162,6 +162,17 @@ impl Store {
         self.inner.published.borrow().view.revision
     }
 
+    /// Waits until the record is past a revision, whatever happened at it; gives back the newest. May be dropped while it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Closed`] when the store is closed.
+    pub async fn past(&self, revision: Revision) -> Result<Revision, WatchError> {
+        let mut published = self.inner.published.clone();
+        let past = published.wait_for(|published| published.view.revision > revision).await;
+        past.map(|published| published.view.revision).map_err(|_| WatchError::Closed)
+    }
+
     /// Keeps a snapshot for a while, so that [`Store::snapshot_at`] finds it.
     pub fn retain(&self, snapshot: &Snapshot, now: Timestamp) {
         let current = self.snapshot();
@@ -228,6 +239,24 @@ impl Store {
         self.inner.engine.newest_entries(keys).await
     }
 
+    /// The entries of some names at these sequences, each with its Change; one that there never was is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> Result<Vec<(Change, Entry)>, EngineError> {
+        self.inner.engine.entries_at(wanted).await
+    }
+
+    /// Signed Changes whose id starts like this, at most so many.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read.
+    pub async fn changes_named(&self, prefix: &str, limit: usize) -> Result<Vec<Change>, EngineError> {
+        self.inner.engine.changes_named(prefix.to_owned(), limit).await
+    }
+
     /// Forgets history beyond what is to be kept, step by step beside the writers; gives back the revision up to which it is gone.
     ///
     /// # Errors
@@ -244,6 +273,25 @@ impl Store {
             self.inner.engine.compact(Revision(compacted)).await?;
         }
         Ok(Revision(compacted))
+    }
+
+    /// Waits until somebody asks for something through the database itself, and takes it; for ever where the engine takes no
+    /// requests. A transaction that does it names it in [`Transaction::asked`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be read; the request is found again later.
+    pub async fn asked(&self) -> Result<Vec<Asked>, EngineError> {
+        self.inner.engine.asked().await
+    }
+
+    /// Notes what became of a request, unless that is noted already.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the database cannot be written; the request is found again later.
+    pub async fn settle(&self, settled: &Settled) -> Result<(), EngineError> {
+        self.inner.engine.settle(settled).await
     }
 
     /// Finishes the batch at hand, ends every watch, and lets go of the database. Later writes are refused; snapshots stay.

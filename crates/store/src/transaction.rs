@@ -33,6 +33,8 @@ pub enum Expect {
     Revision(Revision),
     /// There is one, and it has this uid.
     Uid(String),
+    /// The last signed change of its name has this sequence; 0 where there never was one.
+    Sequence(u64),
 }
 
 /// One operation on one object.
@@ -45,6 +47,15 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+    /// A put of whatever is there now, made of what was there when it was looked at: where that has moved on since, it is made anew.
+    PutOver {
+        /// The object.
+        object: Box<Object>,
+        /// The revision of the last write that it knows of; `None` where there was no such object.
+        seen: Option<Revision>,
+        /// Makes the object over what is there instead.
+        anew: Anew,
+    },
     /// Writes `status`, and who manages what of it.
     PutStatus {
         /// The object, which must exist.
@@ -56,6 +67,13 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+    /// Writes nothing: the transaction goes ahead only where this holds. It has no [`Outcome`].
+    Check {
+        /// The object, whether the transaction writes it or not.
+        key: ObjectKey,
+        /// What must hold.
+        expect: Expect,
+    },
     /// Removes an object, or marks it where finalizers hold it.
     Delete {
         /// The object, which must exist.
@@ -63,6 +81,30 @@ pub enum Op {
         /// What must hold.
         expect: Expect,
     },
+}
+
+/// Makes an object over the one that is there, which has the same name; the writer waits for it, so it must not wait for anything but a
+/// processor.
+#[derive(Clone)]
+pub struct Anew(Arc<Make>);
+
+type Make = dyn Fn(Option<&Object>) -> Object + Send + Sync;
+
+impl Anew {
+    /// From what makes it.
+    pub fn new(make: impl Fn(Option<&Object>) -> Object + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(&self, present: Option<&Object>) -> Object {
+        (self.0)(present)
+    }
+}
+
+impl fmt::Debug for Anew {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Anew")
+    }
 }
 
 impl Op {
@@ -159,6 +201,8 @@ pub struct Transaction {
     pub root_version: Option<u64>,
     /// The leader term under which it is written; refused where the record has another. What a controller decides carries it.
     pub fence: Option<u64>,
+    /// The request of the database's inbox that is done with it; refused where that does not wait any more.
+    pub asked: Option<String>,
     /// The leader term that begins with it, which is the record's plus one, or it is refused. Belongs to the write of the Lease.
     pub lead: Option<u64>,
 }
@@ -166,7 +210,7 @@ pub struct Transaction {
 impl Transaction {
     /// Operations that are no signed Change: status, Lease, Event.
     pub fn unsigned(time: Timestamp, ops: Vec<Op>) -> Self {
-        Self { time, ops, change: None, root: None, root_version: None, fence: None, lead: None }
+        Self { time, ops, change: None, root: None, root_version: None, fence: None, asked: None, lead: None }
     }
 }
 
@@ -195,7 +239,7 @@ impl Outcome {
 pub struct Committed {
     /// Its revision; for a transaction that changed nothing, the revision it saw.
     pub revision: Revision,
-    /// What became of each operation, in their order.
+    /// What became of each operation that writes, in their order.
     pub objects: Vec<Outcome>,
 }
 
@@ -225,6 +269,16 @@ pub enum CommitError {
         expected: Revision,
         /// The revision it has.
         current: Revision,
+    },
+    /// The name's last signed change is another one.
+    #[error("the last signed change of {key} is its sequence {current}, and sequence {expected} was expected")]
+    OtherSequence {
+        /// The object.
+        key: ObjectKey,
+        /// The sequence that was expected.
+        expected: u64,
+        /// The sequence it has.
+        current: u64,
     },
     /// The object has been replaced by another of its name.
     #[error("{key} has uid {current}, not {expected}: it was deleted and made anew")]
@@ -287,6 +341,12 @@ pub enum CommitError {
         term: u64,
         /// The record's term.
         current: u64,
+    },
+    /// The request has been settled, by another coordinator.
+    #[error("the request {id} was settled before")]
+    Settled {
+        /// Its id.
+        id: String,
     },
     /// A text cannot be kept.
     #[error("the {what} of change {id:?} holds a NUL character, which the record cannot keep")]

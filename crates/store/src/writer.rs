@@ -1,7 +1,7 @@
 //! The one writer of this process: takes what is waiting, commits it with one fsync, and only then lets anybody see it. Where other
 //! coordinators write to the same record, it takes turns with them, and brings in what they wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::evaluate::{Evaluation, evaluate};
 use crate::follow::{Followed, follow};
 use crate::load::{RingLimits, load};
 use crate::ring::{EventGroup, EventKind};
-use crate::rows::{Batch, Change, Entry, HistoryRow, Mark, Operation, Sequence};
+use crate::rows::{Batch, Change, Entry, HistoryRow, Mark, Operation, Sequence, Settled};
 use crate::stored::Stored;
 use crate::transaction::{CommitError, Committed, SignedChange, Transaction};
 use crate::view::View;
@@ -61,6 +61,28 @@ pub(crate) struct Prepared {
     groups: Vec<Arc<EventGroup>>,
 }
 
+/// What has to be known of the transactions that wait: the ids of their Changes, and the requests that they do.
+struct Wanted {
+    changes: Vec<String>,
+    asked: Vec<String>,
+}
+
+impl Wanted {
+    fn of(waiting: &[Waiting]) -> Self {
+        let transactions = || waiting.iter().map(|(transaction, _)| transaction);
+        Self {
+            changes: transactions().filter_map(|transaction| Some(transaction.change.as_ref()?.id.clone())).collect(),
+            asked: transactions().filter_map(|transaction| transaction.asked.clone()).collect(),
+        }
+    }
+}
+
+/// What the record knows already of what waits: the ids of Changes, with their revision, and requests that are settled.
+struct Known {
+    changes: BTreeMap<String, Revision>,
+    settled: BTreeSet<String>,
+}
+
 /// What became of a batch that the engine could not speak for. `None` where nobody can tell any more.
 type Fate = Option<bool>;
 
@@ -90,9 +112,7 @@ impl Writer {
     }
 
     async fn commit(&mut self, engine: &dyn Engine, commits: Vec<Waiting>) {
-        let changes = commits.iter().filter_map(|(transaction, _)| transaction.change.as_ref());
-        let ids = changes.map(|change| change.id.clone()).collect();
-        let (turn, known) = match self.get_ready(engine, ids).await {
+        let (turn, known) = match self.get_ready(engine, Wanted::of(&commits)).await {
             Ok(ready) => ready,
             Err(error) => return refuse(commits.into_iter().map(|(_, reply)| reply), CommitError::Engine(Arc::new(error))),
         };
@@ -128,11 +148,13 @@ impl Writer {
     async fn get_ready<'e>(
         &mut self,
         engine: &'e dyn Engine,
-        ids: Vec<String>,
-    ) -> Result<(Box<dyn Turn + 'e>, BTreeMap<String, Revision>), EngineError> {
+        wanted: Wanted,
+    ) -> Result<(Box<dyn Turn + 'e>, Known), EngineError> {
+        let Wanted { changes, asked } = wanted;
         let (mut turn, _) = self.take_turn(engine).await?;
-        let known = if ids.is_empty() { Vec::new() } else { turn.known_changes(ids).await? };
-        Ok((turn, known.into_iter().collect()))
+        let changes = if changes.is_empty() { Vec::new() } else { turn.known_changes(changes).await? };
+        let settled = if asked.is_empty() { Vec::new() } else { turn.settled(asked).await? };
+        Ok((turn, Known { changes: changes.into_iter().collect(), settled: settled.into_iter().collect() }))
     }
 
     /// Finds out what became of the batch in doubt, in a turn: nothing of it can be under way any more then.
@@ -224,7 +246,7 @@ impl Writer {
     }
 
     /// Evaluates each transaction on the record as those before it leave it; one that is refused leaves no trace.
-    fn prepare(&self, commits: Vec<Waiting>, mut known: BTreeMap<String, Revision>) -> (Prepared, Vec<Answer>) {
+    fn prepare(&self, commits: Vec<Waiting>, mut known: Known) -> (Prepared, Vec<Answer>) {
         let current = Arc::clone(&self.published.borrow().view);
         let mut draft = Draft::new(&current, (self.new_uid)());
         let mut replies = Vec::with_capacity(commits.len());
@@ -299,14 +321,12 @@ impl Draft {
         Self { view: current.clone(), batch, objects: BTreeMap::new(), sequences: BTreeMap::new(), groups: Vec::new() }
     }
 
-    fn take(
-        &mut self,
-        mut transaction: Transaction,
-        known: &mut BTreeMap<String, Revision>,
-        new_uid: &UidSource,
-    ) -> Result<Committed, CommitError> {
+    fn take(&mut self, mut transaction: Transaction, known: &mut Known, new_uid: &UidSource) -> Result<Committed, CommitError> {
         let id = transaction.change.as_ref().map(|change| change.id.clone());
-        if let Some((id, revision)) = id.as_ref().and_then(|id| known.get_key_value(id)) {
+        if let Some(id) = transaction.asked.as_ref().filter(|id| known.settled.contains(*id)) {
+            return Err(CommitError::Settled { id: id.clone() });
+        }
+        if let Some((id, revision)) = id.as_ref().and_then(|id| known.changes.get_key_value(id)) {
             return Err(CommitError::ChangeExists { id: id.clone(), revision: *revision });
         }
         let revision = self.view.revision.next();
@@ -315,7 +335,12 @@ impl Draft {
         if let Some(change) = transaction.change.take() {
             self.seal(change, revision, &transaction)?;
         }
-        known.extend(id.map(|id| (id, revision)));
+        if let Some(asked) = transaction.asked.take().filter(|_| evaluation.changed) {
+            known.settled.insert(asked.clone());
+            let message = id.as_ref().map_or_else(String::new, |id| format!("change {}", id.to_ascii_lowercase()));
+            self.batch.settled.push(Settled { id: asked, revision: Some(revision), message });
+        }
+        known.changes.extend(id.map(|id| (id, revision)));
         let committed = Committed { revision: view.revision, objects: evaluation.outcomes.clone() };
         self.view = view;
         self.batch.last = self.view.revision;

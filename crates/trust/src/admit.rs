@@ -131,6 +131,12 @@ pub enum AdmissionError {
         /// The object.
         key: ObjectKey,
     },
+    /// The statement is not signed by whom it names as its author.
+    #[error("{source}")]
+    Author {
+        /// Why it is not.
+        source: Unauthorised,
+    },
     /// The signers may not write an object.
     #[error("{key}: {source}")]
     Unauthorised {
@@ -215,7 +221,7 @@ pub fn admit(
     if taken.is_empty() { Ok(Admitted { statement, entries, tree }) } else { Err(AdmissionError::NeedsSigning { taken }) }
 }
 
-fn check_statement(roots: &RootChain, verified: &VerifiedStatement, now: Timestamp) -> Result<(), AdmissionError> {
+pub(crate) fn check_statement(roots: &RootChain, verified: &VerifiedStatement, now: Timestamp) -> Result<(), AdmissionError> {
     let statement = &verified.statement;
     if statement.fleet != *roots.fleet() {
         return Err(AdmissionError::Fleet { expected: *roots.fleet(), found: statement.fleet });
@@ -240,7 +246,7 @@ pub(crate) fn is_ahead(time: Timestamp, of: Timestamp) -> bool {
     time.duration_since(of) > SignedDuration::from_secs(AUTHOR_AHEAD_SECONDS_MAX)
 }
 
-fn check_tree(submission: &Submission, verified: &VerifiedStatement) -> Result<Tree, AdmissionError> {
+pub(crate) fn check_tree(submission: &Submission, verified: &VerifiedStatement) -> Result<Tree, AdmissionError> {
     let statement = &verified.statement;
     let found = submission.entries.len();
     if found as u64 != statement.count {
@@ -255,7 +261,7 @@ fn check_tree(submission: &Submission, verified: &VerifiedStatement) -> Result<T
     Ok(tree)
 }
 
-fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, Option<Object>), AdmissionError> {
+pub(crate) fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, Option<Object>), AdmissionError> {
     let leaf = Leaf::from_bytes(&entry.leaf).map_err(|source| AdmissionError::Leaf { index, source })?;
     if !leaf.commits_to(entry.object.as_deref()) {
         let what = format!("{} is not the object that was signed", leaf.key());
@@ -267,7 +273,7 @@ fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, Option<Obje
 }
 
 /// A role with a selector reaches a Machine by its labels as they are and as they would be; of other kinds each machine judges.
-fn reach<'a>(key: &ObjectKey, held: &'a Current, object: Option<&'a Object>) -> Reach<'a> {
+pub(crate) fn reach<'a>(key: &ObjectKey, held: &'a Current, object: Option<&'a Object>) -> Reach<'a> {
     if key.kind != GroupKind::new("stead.dev", "Machine") {
         return Reach::Elsewhere;
     }

@@ -43,6 +43,7 @@ mod login;
 mod machine;
 mod merkle;
 mod plan;
+mod proposal;
 mod receipt;
 mod root;
 mod signature;
@@ -69,8 +70,9 @@ pub use machine::{
 };
 pub use merkle::{PROOF_DIGESTS_MAX, Tree, leaf_digest, verify_inclusion};
 pub use plan::{PLAN_SKEW_SECONDS_MAX, PlanError, may_plan, sign_plan};
+pub use proposal::{Assessment, Standing, assess};
 pub use receipt::{AUTHOR_AHEAD_SECONDS_MAX, Receipt, SignedReceipt};
-pub use root::authority::{Authority, Labels, Unauthorised, selects};
+pub use root::authority::{Authority, Labels, Signatures, Unauthorised, selects};
 pub use root::chain::{ROOT_VERSIONS_MAX, RootChain, RootError};
 pub use root::{ExpiryPolicy, KEYS_MAX, KeySet, Online, ROLES_MAX, Role, Root, SignDocumentError, SignedRoot};
 pub use signature::{

@@ -27,6 +27,10 @@ pub(super) const POSTGRESQL: Package = Package {
 /// Python's virtual environments, for the `kubernetes` client.
 pub(super) const PYTHON3_VENV: Package = Package { name: "python3-venv", probe: "/usr/bin/python3 -c 'import ensurepip, venv'" };
 
+/// Node and its package manager, for its Kubernetes client; another Node of 18 or later does as well.
+pub(super) const NODEJS: Package =
+    Package { name: "npm", probe: "command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'" };
+
 /// Installs those that are missing, with one call of apt.
 pub(super) fn install(packages: &[Package]) -> Outcome {
     let missing: Vec<&str> = packages.iter().filter(|package| !present(package)).map(|package| package.name).collect();
@@ -69,7 +73,7 @@ fn as_root(name: &str) -> Outcome<Command> {
     } else {
         return Err(Failure::Machine(format!(
             "{name} needs root, and sudo is not here or asks for a password: run this as root, or install \
-             openssh-client, sqlite3, postgresql, python3-venv and ca-certificates first"
+             openssh-client, sqlite3, postgresql, python3-venv, npm and ca-certificates first"
         )));
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", name]);

@@ -27,28 +27,38 @@ pub(crate) struct Fleet {
     pub(crate) admission: Admission,
     pub(crate) owner: SigningKey,
     pub(crate) root: SignedRoot,
-    pub(crate) _folder: TempDir,
+    pub(crate) _folder: Option<TempDir>,
 }
 
 pub(crate) fn caller() -> Caller {
     Caller { name: "somebody".to_owned(), key: None }
 }
 
+pub(crate) fn online() -> SigningKey {
+    SigningKey::from_seed(&[2; 32])
+}
+
+pub(crate) fn environment() -> Environment {
+    Environment { clock: Arc::new(Still), random: Arc::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap()) }
+}
+
 impl Fleet {
     pub(crate) async fn new() -> Self {
-        let (owner, online) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
-        let root = Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], now());
-        let root = SignedRoot::sign(&root, &[&owner]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let engine = SqliteEngine::open(&folder.path().join("record.db")).await.unwrap();
-        let store = Store::open(engine, Options::default()).await.unwrap();
-        let environment =
-            Environment { clock: Arc::new(Still), random: Arc::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap()) };
-        Admission::found(&store, &root, &environment).await.unwrap();
-        let admission = Admission::open(store, root.digest(), Arc::new(online), environment).unwrap();
-        let fleet = Self { admission, owner, root, _folder: folder };
+        let fleet = Self { _folder: Some(folder), ..Self::on(Store::open(engine, Options::default()).await.unwrap()).await };
         fleet.put_online(object("Namespace", "default", Value::Null)).await;
         fleet
+    }
+
+    /// A fleet without a namespace, founded on a record.
+    pub(crate) async fn on(store: Store) -> Self {
+        let (owner, online) = (SigningKey::from_seed(&[1; 32]), online());
+        let root = Root::default_for(vec![owner.public_key().clone()], vec![online.public_key().clone()], now());
+        let root = SignedRoot::sign(&root, &[&owner]).unwrap();
+        Admission::found(&store, &root, &environment()).await.unwrap();
+        let admission = Admission::open(store, root.digest(), Arc::new(online), environment()).unwrap();
+        Self { admission, owner, root, _folder: None }
     }
 
     pub(crate) async fn put_online(&self, object: Object) {

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod inbox;
+#[cfg(test)]
+mod proposals;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod roots;

@@ -1,9 +1,11 @@
 //! What enters the record, and what a machine makes of it.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use stead_admission::{Rule, Write, WriteError, bundle_rows};
-use stead_model::{GroupKind, ObjectKey};
-use stead_store::Expect;
+use stead_model::{GroupKind, ObjectKey, Revision};
+use stead_store::{CommitError, Expect};
 use stead_trust::{MachineMemory, judge};
 
 use crate::fleet::{Fleet, caller, object, profile};
@@ -41,6 +43,48 @@ async fn online_keys_write_what_is_left_to_them_and_owners_kinds_need_signing() 
     let WriteError::NeedsSignature { keys, command, .. } = error else { panic!("{error}") };
     assert_eq!((keys[0].to_string().as_str(), command.as_str()), ("Profile/web", "stead apply -f FILE"));
     assert!(fleet.stored(&profile("x").key()).is_none());
+}
+
+/// A signed change says nothing of annotations that are not signed: those that come in between its check and the record stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_signed_is_never_lost_to_a_change_at_the_same_time() {
+    const WRITERS: usize = 8;
+    const NOTES: usize = 12;
+    let fleet = Arc::new(Fleet::new().await);
+    let key = profile("").key();
+    fleet.admission.submit(&caller(), &fleet.signed(&fleet.owner, &profile("start"), 1), false).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let fleet = Arc::clone(&fleet);
+        writers.spawn(async move {
+            for note in 0..NOTES {
+                annotate(&fleet, &format!("example.com/{writer}-{note}")).await;
+            }
+        });
+    }
+    for sequence in 2..30 {
+        let signed = fleet.signed(&fleet.owner, &profile(&sequence.to_string()), sequence);
+        fleet.admission.submit(&caller(), &signed, false).await.unwrap();
+    }
+    writers.join_all().await;
+    let stored = fleet.stored(&key).unwrap();
+    assert_eq!(stored.metadata.annotations.len(), WRITERS * NOTES);
+    assert_eq!(stored.spec()["files"][0]["content"], "29");
+}
+
+/// Puts one annotation on the Profile, as often as somebody else comes first.
+async fn annotate(fleet: &Fleet, name: &str) {
+    loop {
+        let mut object = fleet.stored(&profile("").key()).unwrap();
+        object.metadata.annotations.insert(name.to_owned(), "x".to_owned());
+        let expect = Expect::Revision(object.metadata.resource_version.parse().map(Revision).unwrap());
+        match fleet.admission.write(&caller(), "", vec![Write::Put { object, expect }], false).await {
+            Ok(_) => return,
+            // It was read before somebody else's write, or before a signed change that it would undo.
+            Err(WriteError::Commit(CommitError::Conflict { .. }) | WriteError::NeedsSignature { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ struct Configuration {
 pub(super) async fn serve(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<Answer> {
     let (resource, key) = (route.resource, super::key(route));
     let (manager, force) = field_manager::of_apply(&call.query)?;
+    // A field that the kind does not have cannot be managed: it is refused whatever is asked for.
+    call.query.field_validation(FieldValidation::Strict)?;
     let config = Configuration::read(call, route)?;
     let writer = Write { resource, manager: &manager, status: part == Part::Status, now: call.now() };
     for attempt in 1.. {

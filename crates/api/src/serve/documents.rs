@@ -3,32 +3,31 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
-use stead_admission::{bundle_of_change, change_object, root_object};
-use stead_model::{Object, Revision};
-use stead_store::{Change, ChangeReference, Cursor};
-use stead_trust::{Signature, Submission};
+use stead_admission::{Precondition, bundle_of_change, change_object, root_object};
+use stead_model::Object;
+use stead_store::{Change, ChangeReference};
+use stead_trust::{Signature, SignedStatement, Submission, SubmittedEntry};
 
 use crate::api::Call;
 use crate::body;
 use crate::fields::FieldMatcher;
-use crate::page_token::PageToken;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
 use crate::render::ListMeta;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 
-/// Changes of one page at most: each is read from the database with its entries.
-const PAGE_CHANGES_MAX: usize = 500;
-
 /// Serves a request about signed documents.
 pub(super) async fn serve(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     let change = route.resource.is_change();
     match (&call.method, &route.name, route.subresource.as_deref()) {
-        (&Method::GET, None, _) => list(&call, &route).await,
+        (&Method::GET, None, _) if change => super::changes::serve(call, &route).await,
+        (&Method::GET, None, _) => list_roots(&call, &route),
         (&Method::POST, None, _) if change => submit(&call, &route).await,
         (&Method::POST, None, _) => submit_root(&call, &route).await,
+        (&Method::GET, Some(_), None) if change && call.query.list_options()?.watch => super::changes::serve(call, &route).await,
         (&Method::GET, Some(name), None) => {
             let object =
                 if change { object_of(&call, &find(&call, &route, name).await?).await? } else { root(&call, &route, name)? };
@@ -43,11 +42,11 @@ pub(super) async fn serve(call: Call, route: ObjectsRoute) -> ApiResult<Answer> 
     }
 }
 
-fn unreadable(error: &impl std::fmt::Display) -> ApiError {
+pub(super) fn unreadable(error: &impl std::fmt::Display) -> ApiError {
     ApiError::unavailable(error.to_string())
 }
 
-fn value_of(object: &Object) -> ApiResult<Value> {
+pub(super) fn value_of(object: &Object) -> ApiResult<Value> {
     serde_json::to_value(object).map_err(|error| ApiError::internal(error.to_string()))
 }
 
@@ -74,49 +73,24 @@ fn root(call: &Call, route: &ObjectsRoute, name: &str) -> ApiResult<Object> {
     root_object(&root).map_err(|error| ApiError::internal(error.to_string()))
 }
 
-async fn list(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
+/// The versions of the trust root.
+fn list_roots(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     let renderer = super::renderer(call, route)?;
     let options = call.query.list_options()?;
     if options.watch {
         return Err(ApiError::method_not_allowed());
     }
-    let (objects, token) = if route.resource.is_change() { changes(call, route, &options).await? } else { (roots(call)?, None) };
-    let objects = objects.iter().map(value_of).collect::<ApiResult<Vec<_>>>()?;
     let fields = FieldMatcher::new(route.resource, &options.fields)?;
-    let fits = |object: &Value| fields.as_ref().is_none_or(|fields| fields.matches_value(object));
-    let unlabelled = options.labels.matches(&std::collections::BTreeMap::new());
-    let wanted: Vec<Value> = objects.into_iter().filter(|object| unlabelled && fits(object)).collect();
-    let meta = ListMeta { revision: call.api.admission().store().revision(), continue_token: token, remaining: None };
+    let objects = roots(call)?.iter().map(value_of).collect::<ApiResult<Vec<_>>>()?;
+    let wanted: Vec<Value> = objects.into_iter().filter(|object| fits(object, &options, fields.as_deref())).collect();
+    let meta = ListMeta { revision: call.api.admission().store().revision(), ..ListMeta::default() };
     Ok(response::json_bytes(StatusCode::OK, renderer.list_of_values(&wanted, &meta)?))
 }
 
-/// A page of Changes, newest first.
-async fn changes(call: &Call, route: &ObjectsRoute, options: &ListOptions) -> ApiResult<(Vec<Object>, Option<String>)> {
-    let named = options.fields.requirements.iter().find(|(field, equal, _)| field == "metadata.name" && *equal);
-    if let Some((_, _, name)) = named {
-        return match find(call, route, name).await {
-            Ok(change) => Ok((vec![object_of(call, &change).await?], None)),
-            Err(error) if error.code == StatusCode::NOT_FOUND => Ok((Vec::new(), None)),
-            Err(error) => Err(error),
-        };
-    }
-    let token = options.continue_token.as_deref().map(PageToken::parse).transpose()?;
-    let limit = if options.limit == 0 { PAGE_CHANGES_MAX } else { options.limit.min(PAGE_CHANGES_MAX) };
-    let store = call.api.admission().store();
-    let mut found =
-        store.changes(token.map(|token| token.revision), limit.saturating_add(1)).await.map_err(|error| unreadable(&error))?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let last = found.last().filter(|_| more).map(|change| change.revision);
-    let token = last.map(|revision: Revision| {
-        let cursor = Cursor { namespace: String::new(), name: String::new(), passed: 0 };
-        PageToken { revision, cursor }.to_text()
-    });
-    let mut objects = Vec::with_capacity(found.len());
-    for change in &found {
-        objects.push(object_of(call, change).await?);
-    }
-    Ok((objects, token))
+/// Whether a document is selected; documents have no labels.
+pub(super) fn fits(object: &Value, options: &ListOptions, fields: Option<&FieldMatcher>) -> bool {
+    let unlabelled = options.labels.matches(&std::collections::BTreeMap::new());
+    unlabelled && fields.is_none_or(|fields| fields.matches_value(object))
 }
 
 fn roots(call: &Call) -> ApiResult<Vec<Object>> {
@@ -125,12 +99,22 @@ fn roots(call: &Call) -> ApiResult<Vec<Object>> {
     roots.iter().map(object).collect()
 }
 
+/// A signed Change, and what it depends on beside it, which is not signed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submitting {
+    statement: SignedStatement,
+    entries: Vec<SubmittedEntry>,
+    #[serde(default)]
+    preconditions: Vec<Precondition>,
+}
+
 /// Takes a Change that owners signed.
 async fn submit(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
-    let submission: Submission = serde_json::from_slice(&call.body)
+    let Submitting { statement, entries, preconditions } = serde_json::from_slice(&call.body)
         .map_err(|error| ApiError::bad_request(format!("the body of the request is no signed change: {error}")))?;
-    let dry_run = call.query.dry_run()?;
-    let submitted = call.api.admission().submit(call.caller()?, &submission, dry_run).await;
+    let (submission, dry_run) = (Submission { statement, entries }, call.query.dry_run()?);
+    let submitted = call.api.admission().submit_if(call.caller()?, &submission, &preconditions, dry_run).await;
     let submitted = submitted.map_err(|error| super::refused::refused(route.resource, "", &error))?;
     match submitted.change {
         Some(change) => shown(call, route, &change, StatusCode::CREATED),

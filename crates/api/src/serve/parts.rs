@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, VARY};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use stead_store::Stored;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -19,7 +18,7 @@ use crate::api::{Api, Call};
 use crate::lanes::Lane;
 use crate::limits::{PART_BYTES_MAX, PART_OBJECTS_MAX};
 use crate::render::{LIST_END, Renderer};
-use crate::response::{self, Answer, ResponseBody};
+use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::turns::Turn;
 
@@ -29,7 +28,6 @@ const QUEUE_PARTS_MAX: usize = 2;
 /// Makes a list. What is small after all comes whole.
 pub(super) async fn serve(call: Call, listing: Listing) -> ApiResult<Answer> {
     let ends = Instant::now() + Duration::from_millis(call.api.limits().list_milliseconds_max);
-    let busy = || ApiError::too_many("other large lists are being made; try again later, or ask for pages of 500 (limit=500)");
     let lane = call.api.lanes().enter(call.permit.client());
     let Ok(lane) = tokio::time::timeout_at(ends, lane).await else {
         call.api.count().lists_too_slow.add();
@@ -55,10 +53,13 @@ pub(super) async fn serve(call: Call, listing: Listing) -> ApiResult<Answer> {
     let client = call.permit.client().to_owned();
     let maker = Maker { api: call.api, renderer, client, objects: objects.into(), sender, ends, _lane: lane };
     tokio::spawn(maker.run(out, made));
-    let mut answer = Response::new(ResponseBody::Parts { parts, _permit: call.permit });
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-    Ok(answer)
+    Ok(response::parts(parts, call.permit))
+}
+
+/// What a client is told whose turn did not come.
+pub(super) fn busy() -> ApiError {
+    let message = "other large lists are being made; try again later, or ask for pages of 500 (limit=500)";
+    ApiError::too_many(message).past("LIST_SECONDS_MAX")
 }
 
 /// A turn of the client's, unless it takes too long to come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 use stead_model::{Operator, Revision};
-use stead_store::{List, Page, Snapshot, Stored, WatchError, WatchScope};
+use stead_store::{List, Page, Snapshot, Stored};
 
 use crate::api::Call;
 use crate::fields::FieldMatcher;
@@ -117,21 +117,14 @@ pub(super) fn page(
 }
 
 /// Waits for a revision that another coordinator may have told the client of, and this one has yet to hear of.
-async fn wait_for(call: &Call, revision: Option<u64>) -> ApiResult<()> {
+pub(super) async fn wait_for(call: &Call, revision: Option<u64>) -> ApiResult<()> {
     let store = call.api.admission().store();
     let Some(revision) = revision.filter(|revision| *revision > store.revision().0) else { return Ok(()) };
-    let mut watcher = store.watch(store.revision(), WatchScope::default());
-    let reached = async {
-        while store.revision().0 < revision {
-            if let Err(WatchError::Closed) = watcher.next().await {
-                return;
-            }
-        }
-    };
     let limit = Duration::from_millis(call.api.limits().revision_wait_milliseconds_max);
-    let waited = tokio::time::timeout(limit, reached).await;
+    // Where the time is over, or the store is closed, it is not there.
+    let _ = tokio::time::timeout(limit, store.past(Revision(revision.saturating_sub(1)))).await;
     let current = store.revision();
-    if waited.is_ok() && current.0 >= revision { Ok(()) } else { Err(too_new(revision, current)) }
+    if current.0 >= revision { Ok(()) } else { Err(too_new(revision, current)) }
 }
 
 /// The snapshot that the options ask for.

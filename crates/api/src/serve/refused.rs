@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use stead_admission::WriteError;
+use stead_admission::{ProposalError, WriteError};
 use stead_model::{Cause, CauseReason, ObjectKey};
 use stead_store::CommitError;
-use stead_trust::AdmissionError;
+use stead_trust::{AdmissionError, Unauthorised};
 
 use crate::resource::Resource;
 use crate::status::ApiError;
@@ -38,8 +38,17 @@ pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> Api
             ApiError::conflict(resource, name, &error.to_string()).with_raw_causes(causes.collect())
         }
         WriteError::Refused(AdmissionError::SequenceAhead { .. }) => ApiError::conflict(resource, name, &error.to_string()),
+        WriteError::Refused(AdmissionError::Unauthorised { key, source: source @ Unauthorised::TooFew { .. } }) => {
+            let causes = vec![json!({"reason": "TooFewSignatures", "message": source.to_string(), "field": ""})];
+            ApiError::forbidden(of(resource, key), &key.name, &error.to_string()).with_raw_causes(causes)
+        }
+        WriteError::Proposal(error) => proposal(resource, name, error),
         WriteError::Refused(error) => ApiError::forbidden(resource, name, &error.to_string()),
         WriteError::RootRefused(error) => ApiError::forbidden(resource, name, &error.to_string()),
+        WriteError::Precondition { key, source } => {
+            let causes = vec![json!({"reason": "PreconditionFailed", "message": source.to_string(), "field": ""})];
+            ApiError::conflict(of(resource, key), &key.name, &error.to_string()).with_raw_causes(causes)
+        }
         WriteError::Commit(error) => commit(resource, error),
         WriteError::Contended { .. } => ApiError::too_many(error.to_string()),
         WriteError::Engine(error) => ApiError::unavailable(error.to_string()),
@@ -48,6 +57,20 @@ pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> Api
             ApiError::invalid(&resource.info.group_kind(), name, &[cause])
         }
         WriteError::Sign(_) | WriteError::Record(_) => ApiError::internal(error.to_string()),
+    }
+}
+
+fn proposal(resource: Resource, name: &str, error: &ProposalError) -> ApiError {
+    match error {
+        ProposalError::NotFound { .. } => ApiError::not_found(resource, name),
+        ProposalError::Exists { .. } => ApiError::already_exists(resource, name),
+        ProposalError::Decided { .. } => ApiError::conflict(resource, name, &error.to_string()),
+        ProposalError::TooLarge { .. } => ApiError::too_large(error.to_string()),
+        ProposalError::TooMany => ApiError::too_many(error.to_string()),
+        ProposalError::Signature { .. } | ProposalError::Stranger { .. } => {
+            ApiError::forbidden(resource, name, &error.to_string())
+        }
+        ProposalError::Record { .. } => ApiError::internal(error.to_string()),
     }
 }
 
@@ -70,6 +93,7 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::NotFound { key } => ApiError::not_found(of(resource, key), &key.name),
         CommitError::AlreadyExists { key } => ApiError::already_exists(of(resource, key), &key.name),
         CommitError::Conflict { key, .. } => ApiError::modified(of(resource, key), &key.name),
+        CommitError::OtherSequence { key, .. } => ApiError::conflict(of(resource, key), &key.name, &error.to_string()),
         CommitError::OtherUid { key, expected, current } => {
             let why = format!("Precondition failed: UID in precondition: {expected}, UID in object meta: {current}");
             ApiError::conflict(of(resource, key), &key.name, &why)
@@ -87,9 +111,10 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::ChangeExists { id, .. } => {
             ApiError::new(StatusCode::CONFLICT, "AlreadyExists", error.to_string()).about(resource, id)
         }
-        CommitError::RootVersion { .. } | CommitError::RootMoved { .. } | CommitError::Deposed { .. } => {
-            ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string())
-        }
+        CommitError::RootVersion { .. }
+        | CommitError::RootMoved { .. }
+        | CommitError::Deposed { .. }
+        | CommitError::Settled { .. } => ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string()),
         CommitError::InvalidKey { key } => {
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.name", CauseReason::Invalid, error.to_string())])
         }

@@ -1,10 +1,14 @@
 //! Deletion: of an object, of what a selector finds, and of a namespace with what lives in it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use stead_admission::{Write, WriteError};
 use stead_model::{ObjectKey, Revision, Selector, registry};
 use stead_store::{CommitError, Expect, List, Outcome, Snapshot, Stored};
+use tokio::time::Instant;
 
 use crate::api::Call;
 use crate::body;
@@ -128,26 +132,30 @@ pub(super) async fn collection(call: &Call, route: &ObjectsRoute) -> ApiResult<A
     let delete_options = DeleteOptions::read(call)?;
     let options = call.query.list_options()?;
     let fields = FieldMatcher::new(resource, &options.fields)?;
-    let find = |snapshot: &Snapshot| {
-        let page = super::read::page(snapshot, route, &options, fields.as_deref(), None);
-        page.objects
-    };
-    let gone = delete_all(call, resource, delete_options.dry_run, find).await?;
+    let route = route.clone();
+    let find = move |snapshot: &Snapshot| super::read::page(snapshot, &route, &options, fields.as_deref(), None).objects;
+    let gone = delete_all(call, resource, delete_options.dry_run, Arc::new(find)).await?;
     let meta = ListMeta { revision: call.api.admission().store().revision(), ..ListMeta::default() };
     let bytes = renderer.list(gone.iter().map(|outcome| outcome.stored().as_ref()), &meta)?;
     Ok(response::json_bytes(StatusCode::OK, bytes))
 }
 
+/// A search for what is to be deleted.
+type Find = Arc<dyn Fn(&Snapshot) -> Vec<Arc<Stored>> + Send + Sync>;
+
 /// Deletes what a search finds, in transactions of a bounded size.
-async fn delete_all(
-    call: &Call,
-    resource: Resource,
-    dry_run: bool,
-    find: impl Fn(&Snapshot) -> Vec<std::sync::Arc<Stored>>,
-) -> ApiResult<Vec<Outcome>> {
+async fn delete_all(call: &Call, resource: Resource, dry_run: bool, find: Find) -> ApiResult<Vec<Outcome>> {
+    let ends = Instant::now() + Duration::from_millis(call.api.limits().list_milliseconds_max);
     let mut done: Vec<Outcome> = Vec::new();
     for _ in 0..ATTEMPTS_MAX {
-        let found = find(&call.api.admission().store().snapshot());
+        // Among many objects this takes as long as a list of them, and has its turn like one.
+        let turn = super::parts::turn(&call.api, call.permit.client(), ends).await.ok_or_else(super::parts::busy)?;
+        let (find, snapshot) = (Arc::clone(&find), call.api.admission().store().snapshot());
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            find(&snapshot)
+        });
+        let found = found.await.map_err(|error| ApiError::internal(format!("the selection failed: {error}")))?;
         let mut vanished = false;
         for part in found.chunks(DELETIONS_PER_WRITE_MAX) {
             let Some(first) = part.first() else { continue };
@@ -171,16 +179,17 @@ async fn empty_namespace(call: &Call, resource: Resource, name: &str, dry_run: b
     if name == DEFAULT_NAMESPACE {
         return Err(ApiError::forbidden(resource, name, "this namespace may not be deleted"));
     }
-    let everything = |snapshot: &Snapshot| {
+    let namespace = name.to_owned();
+    let everything = move |snapshot: &Snapshot| {
         let kinds = registry().iter().filter(|info| info.namespaced);
         let list = |kind| {
             let selector = Selector::default();
-            let list = List { kind, namespace: Some(name), selector: &selector, fields: None, after: None, limit: 0 };
+            let list = List { kind, namespace: Some(&namespace), selector: &selector, fields: None, after: None, limit: 0 };
             snapshot.list(&list).objects
         };
         kinds.flat_map(|info| list(info.group_kind())).collect::<Vec<_>>()
     };
-    let outcomes = delete_all(call, resource, dry_run, everything).await?;
+    let outcomes = delete_all(call, resource, dry_run, Arc::new(everything)).await?;
     let held: Vec<String> = outcomes
         .iter()
         .filter(|outcome| !matches!(outcome, Outcome::Deleted(_)))

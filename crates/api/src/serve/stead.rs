@@ -1,4 +1,5 @@
-//! `/stead/v1/…`: login, the fleet's trust roots, how the coordinator is doing, sequences to sign for, tickets and plans.
+//! `/stead/v1/…`: login, the fleet's trust roots, how the coordinator is doing, sequences to sign for, what was signed before, tickets
+//! and plans.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -30,7 +31,17 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
             let answer = call.api.fleet().plan(body::json(&call.body)?).await;
             answered(answer)
         }
-        (_, "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => Err(ApiError::method_not_allowed()),
+        (&Method::POST, "entries") => super::history::entries(&call).await,
+        (&Method::GET, path) if path.starts_with("changes/") => {
+            super::history::change(&call, path.trim_start_matches("changes/")).await
+        }
+        (&Method::POST, "proposals") => super::proposals::propose(&call).await,
+        (&Method::POST, path) if path.starts_with("proposals/") => {
+            super::proposals::act(&call, path.trim_start_matches("proposals/")).await
+        }
+        (_, "entries" | "proposals" | "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => {
+            Err(ApiError::method_not_allowed())
+        }
         _ => Err(ApiError::no_such_path()),
     }
 }

@@ -108,7 +108,7 @@ async fn patch_part(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<
         return super::apply::serve(call, route, part).await;
     }
     let (resource, key) = (route.resource, super::key(route));
-    let manager = field_manager::of_write(&call.query, &call.headers)?;
+    let manager = field_manager::of_patch(&call.query, &call.headers)?;
     let patch = Patch::read(resource, &call.headers, &call.body)?;
     for attempt in 1.. {
         let current = current(call, route, &key)?;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
-use crate::limits::WATCH_SECONDS_MAX;
+use crate::limits::Limits;
 use crate::lines;
 use crate::media::Form;
 use crate::metrics::InFlight;
@@ -51,22 +51,10 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
         _ => snapshot.revision(),
     };
     let watcher = store.watch(after, scope);
-    let seconds = options.timeout_seconds.unwrap_or(WATCH_SECONDS_MAX).min(WATCH_SECONDS_MAX);
-    let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
-    let client = call.permit.client().to_owned();
-    let open = call.api.metrics().enter("watch");
-    let teller =
-        Teller { api: call.api.clone(), client, renderer, sender, chunk: Vec::new(), only: None, first: true, _open: open };
-    let plan = Plan {
-        bookmarks: options.bookmarks,
-        end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
-        ends: Instant::now() + Duration::from_secs(seconds),
-    };
+    let plan = Plan::new(&options, call.api.limits());
+    let (teller, answer) = Teller::start(call, renderer);
     let initial = initial.then(|| Initial { snapshot, route: route.clone(), options, matcher });
     tokio::spawn(teller.run(watcher, initial, plan));
-    let mut answer = Answer::new(ResponseBody::Lines { lines, _permit: call.permit });
-    *answer.status_mut() = StatusCode::OK;
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(answer)
 }
 
@@ -78,31 +66,55 @@ struct Initial {
     matcher: Option<Arc<FieldMatcher>>,
 }
 
-struct Plan {
-    bookmarks: bool,
-    end_of_initial_events: bool,
-    ends: Instant,
+/// What the client asked of its watch.
+pub(super) struct Plan {
+    pub(super) bookmarks: bool,
+    pub(super) end_of_initial_events: bool,
+    pub(super) ends: Instant,
+}
+
+impl Plan {
+    pub(super) fn new(options: &ListOptions, limits: &Limits) -> Self {
+        let asked = options.timeout_seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000));
+        Self {
+            bookmarks: options.bookmarks,
+            end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
+            ends: Instant::now() + Duration::from_millis(asked.min(limits.watch_milliseconds_max)),
+        }
+    }
 }
 
 /// Writes lines for one client.
-struct Teller {
-    api: Api,
+pub(super) struct Teller {
+    pub(super) api: Api,
     client: String,
-    renderer: Renderer,
-    sender: mpsc::Sender<Bytes>,
+    pub(super) renderer: Renderer,
+    pub(super) sender: mpsc::Sender<Bytes>,
     /// Lines that go out together.
     chunk: Vec<u8>,
     /// The line that goes out where it is the only one: it is shared rather than copied.
     only: Option<Bytes>,
     /// Whether a table's columns have not been told yet.
-    first: bool,
+    pub(super) first: bool,
     _open: InFlight,
 }
 
 /// The client is gone, or was told why the watch ends.
-struct Ended;
+pub(super) struct Ended;
 
 impl Teller {
+    /// The teller of a call, and the answer that it writes into.
+    pub(super) fn start(call: Call, renderer: Renderer) -> (Self, Answer) {
+        let (sender, lines) = mpsc::channel(QUEUE_CHUNKS_MAX);
+        let client = call.permit.client().to_owned();
+        let open = call.api.metrics().enter("watch");
+        let teller = Self { api: call.api, client, renderer, sender, chunk: Vec::new(), only: None, first: true, _open: open };
+        let mut answer = Answer::new(ResponseBody::Lines { lines, _permit: call.permit });
+        *answer.status_mut() = StatusCode::OK;
+        answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        (teller, answer)
+    }
+
     async fn run(mut self, watcher: Watcher, initial: Option<Initial>, plan: Plan) {
         let shutdown = self.api.shutdown().clone();
         tokio::select! {
@@ -143,7 +155,7 @@ impl Teller {
     async fn initial(&mut self, initial: Initial, end: bool) -> Result<(), Ended> {
         let limit = Duration::from_millis(self.api.limits().list_milliseconds_max);
         let Some(turn) = super::parts::turn(&self.api, &self.client, Instant::now() + limit).await else {
-            return self.refuse(&ApiError::too_many("large lists are being made; watch again later")).await;
+            return self.refuse(&super::parts::busy()).await;
         };
         let selected = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -199,7 +211,7 @@ impl Teller {
     }
 
     /// Ends the watch, and says why.
-    async fn refuse(&mut self, error: &ApiError) -> Result<(), Ended> {
+    pub(super) async fn refuse(&mut self, error: &ApiError) -> Result<(), Ended> {
         self.line(lines::line("ERROR", error.to_status().to_string().as_bytes()).into());
         self.flush().await?;
         Err(Ended)
@@ -218,16 +230,20 @@ impl Teller {
             Ok(line) => self.line(line),
             Err(error) => return self.refuse(&error).await,
         }
+        self.flush_when_full().await
+    }
+
+    pub(super) async fn flush_when_full(&mut self) -> Result<(), Ended> {
         if self.chunk.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
     }
 
-    fn bookmark(&mut self, revision: Revision, end_of_initial_events: bool) {
+    pub(super) fn bookmark(&mut self, revision: Revision, end_of_initial_events: bool) {
         let object = self.renderer.bookmark(revision, end_of_initial_events, self.first);
         self.first = false;
         self.line(lines::line("BOOKMARK", &object).into());
     }
 
-    fn line(&mut self, line: Bytes) {
+    pub(super) fn line(&mut self, line: Bytes) {
         if self.chunk.is_empty() && self.only.is_none() {
             self.only = Some(line);
             return;
@@ -238,7 +254,7 @@ impl Teller {
         self.chunk.extend_from_slice(&line);
     }
 
-    async fn flush(&mut self) -> Result<(), Ended> {
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
         let chunk = match self.only.take() {
             Some(only) => only,
             None if self.chunk.is_empty() => return Ok(()),

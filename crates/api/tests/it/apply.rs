@@ -149,6 +149,7 @@ async fn what_is_wrong_with_an_apply_is_said() {
             "Profile.stead.dev \"web\" is invalid: spec.selector: Required value".to_owned(),
         ),
         ("fieldManager=a&force=perhaps", motd("x"), 400, "force".to_owned()),
+        ("fieldManager=a&fieldValidation=Perhaps", motd("x"), 422, "fieldValidation".to_owned()),
     ];
     for (query, body, code, message) in cases {
         let status = apply(&fixture, WEB, query, &body).await.expect(code);
@@ -224,11 +225,14 @@ async fn every_write_leaves_its_manager() {
     assert_eq!(applied["status"]["conditions"].as_array().unwrap().len(), 2);
     assert_eq!(applied["spec"], made["spec"]);
     assert!(managed(&applied)[0].starts_with(r#"ctl2 Apply/status {"f:status":{"f:conditions":{"k:{\"type\":\"Disk\"}""#));
-    apply(&fixture, &format!("{PROFILES}/none/status"), "fieldManager=ctl2", &disk).await.expect(404);
+    let status = json!({"apiVersion": "stead.dev/v1", "kind": "Profile", "status": disk["status"]});
+    apply(&fixture, &format!("{PROFILES}/none/status"), "fieldManager=ctl2", &status).await.expect(404);
+    let shared = apply(&fixture, &format!("{WEB}/status"), "fieldManager=ctl3", &status).await.expect(200);
+    assert_eq!((&shared["status"], managed(&shared).len()), (&applied["status"], 5));
     // Lists, tables and watches carry the entries as the object does.
     let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
     let rows = fixture.send("GET", PROFILES, &table, "").await.expect(200);
-    assert_eq!(managed(&rows["rows"][0]["object"]).len(), 4);
+    assert_eq!(managed(&rows["rows"][0]["object"]).len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,6 +280,17 @@ async fn events_are_applied_in_either_spelling() {
     assert_eq!(managed(&core), [r#"a Apply {"f:involvedObject":{},"f:message":{},"f:reason":{}}"#]);
     let merged = fixture.send("PATCH", &format!("{newer}?fieldManager=a"), &MERGE, r#"{"note":"servus"}"#).await.expect(200);
     assert_eq!(managed(&merged)[1], r#"a Update {"f:note":{}}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_are_applied_as_they_are_kept() {
+    let fixture = Fixture::start(Wish::default()).await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    let lease = |moment: &str| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"renewTime": moment}});
+    let made = apply(&fixture, path, "fieldManager=a", &lease("2026-11-20T12:13:23.344275+01:00")).await.expect(201);
+    assert_eq!(made["spec"]["renewTime"], "2026-11-20T11:13:23.344275Z");
+    let same = apply(&fixture, path, "fieldManager=b", &lease("2026-11-20T11:13:23.344275+00:00")).await.expect(200);
+    assert_eq!(managed(&same).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

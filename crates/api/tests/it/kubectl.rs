@@ -104,6 +104,8 @@ async fn discovers_explains_and_gets() {
         kubectl.has(&refused, &["field label not supported: spec.size", "status.conditions.Ready"]);
         kubectl.has(&kubectl.run(&["get", "changes"]).await, &["REVISION", "create Profile/web"]);
         kubectl.has(&kubectl.run(&["get", "trustroots"]).await, &["v1", "VERSION"]);
+        let selected = kubectl.run(&["get", "changes", "--field-selector=spec.requestedBy=coordinator", "-o", "name"]).await;
+        assert_eq!(selected.lines().count(), 1, "{}: {selected}", kubectl.name);
         kubectl.has(&kubectl.run(&["get", "profiles", "--chunk-size=1", "--show-labels"]).await, &["role=web"]);
         kubectl.has(&kubectl.fail(&["get", "profile", "none"]).await, &["profiles.stead.dev \"none\" not found"]);
     }

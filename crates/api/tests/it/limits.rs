@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stead_api::Limits;
+use stead_api::{
+    JSON_DEPTH_MAX, JSON_MEMBERS_MAX, Limits, PATCH_OPERATIONS_MAX, QUERY_PARAMETERS_MAX, SELECTOR_BYTES_MAX, SELECTOR_TERMS_MAX,
+    URI_BYTES_MAX,
+};
+use stead_model::META_MAP_BYTES_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -124,8 +128,8 @@ async fn too_many_connections_and_watches_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_let_go() {
     let fixture = start(Limits { write_stall_milliseconds_max: 200, ..Limits::default() }).await;
-    for index in 0..20 {
-        let big = json!({"metadata": {"name": format!("n{index}"), "annotations": {"a": "x".repeat(1_000_000)}}});
+    for index in 0..100 {
+        let big = json!({"metadata": {"name": format!("n{index}"), "annotations": {"a": "x".repeat(200_000)}}});
         fixture.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", &big).await.expect(201);
     }
     let mut stream = TcpStream::connect(fixture.plain_address).await.unwrap();
@@ -165,4 +169,96 @@ async fn plain_http_stays_on_loopback() {
     let fixture = start(Limits::default()).await;
     let error = stead_api::Server::bind("0.0.0.0:0".parse().unwrap(), None, fixture.api.clone()).await.err().unwrap();
     assert!(error.to_string().contains("loopback"), "{error}");
+}
+
+/// The limit that a refusal names.
+fn limit(status: &serde_json::Value) -> &str {
+    let cause = &status["details"]["causes"][0];
+    assert_eq!(cause["reason"], "LimitExceeded", "{status}");
+    cause["field"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_limit_of_a_request_has_an_error_of_its_own() {
+    const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let fixture = start(Limits::default()).await;
+    let json = [("content-type", "application/json")];
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let lease = |extra: &str| format!(r#"{{"metadata":{{"name":"l"}},"extra":{extra}}}"#);
+    let items = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+    // What is at the limit is looked at: a field that a lease does not have is dropped with a warning.
+    for (body, code, named) in [
+        (lease(&nested(JSON_DEPTH_MAX - 1)), 201, ""),
+        (lease(&nested(JSON_DEPTH_MAX)), 400, "JSON_DEPTH_MAX"),
+        (lease(&nested(100_000)), 400, "JSON_DEPTH_MAX"),
+        (lease(&items(JSON_MEMBERS_MAX - 3)), 201, ""),
+        (lease(&items(JSON_MEMBERS_MAX - 2)), 413, "JSON_MEMBERS_MAX"),
+    ] {
+        let status = fixture.send("POST", &format!("{LEASES}?dryRun=All"), &json, body).await.expect(code);
+        assert!(named.is_empty() || limit(&status) == named, "{status}");
+    }
+    let yaml = format!("metadata: {{name: l}}\nextra: {}\n", nested(JSON_DEPTH_MAX));
+    let status = fixture.send("POST", LEASES, &[("content-type", "application/yaml")], yaml).await.expect(400);
+    assert_eq!(limit(&status), "JSON_DEPTH_MAX");
+
+    fixture.write_lease("l", 0).await;
+    let operations = |count: usize| {
+        let test = r#"{"op":"test","path":"/metadata/name","value":"l"}"#;
+        format!("[{}]", vec![test; count].join(","))
+    };
+    let patch = [("content-type", "application/json-patch+json")];
+    fixture.send("PATCH", &format!("{LEASES}/l"), &patch, operations(PATCH_OPERATIONS_MAX)).await.expect(200);
+    let status = fixture.send("PATCH", &format!("{LEASES}/l"), &patch, operations(PATCH_OPERATIONS_MAX + 1)).await.expect(413);
+    assert_eq!(limit(&status), "PATCH_OPERATIONS_MAX");
+
+    // Commas alone are no requirements.
+    let terms = |count: usize| vec!["a"; count].join(",");
+    let fields = |count: usize| vec!["metadata.name!%3Da"; count].join(",");
+    for (query, code, named) in [
+        (format!("labelSelector={}", terms(SELECTOR_TERMS_MAX)), 200, ""),
+        (format!("labelSelector={}", terms(SELECTOR_TERMS_MAX + 1)), 400, "SELECTOR_TERMS_MAX"),
+        (format!("fieldSelector={}", fields(SELECTOR_TERMS_MAX)), 200, ""),
+        (format!("fieldSelector={}", fields(SELECTOR_TERMS_MAX + 1)), 400, "SELECTOR_TERMS_MAX"),
+        (format!("labelSelector={}", ",".repeat(SELECTOR_BYTES_MAX)), 200, ""),
+        (format!("labelSelector={}", ",".repeat(SELECTOR_BYTES_MAX + 1)), 400, "SELECTOR_BYTES_MAX"),
+        (format!("fieldSelector={}", ",".repeat(SELECTOR_BYTES_MAX + 1)), 400, "SELECTOR_BYTES_MAX"),
+        (vec!["a=b"; QUERY_PARAMETERS_MAX].join("&"), 200, ""),
+        (vec!["a=b"; QUERY_PARAMETERS_MAX + 1].join("&"), 400, "QUERY_PARAMETERS_MAX"),
+        (format!("a={}", "b".repeat(URI_BYTES_MAX - LEASES.len() - 2)), 200, ""),
+        (format!("a={}", "b".repeat(URI_BYTES_MAX - LEASES.len() - 1)), 414, "URI_BYTES_MAX"),
+    ] {
+        let status = fixture.get(&format!("{LEASES}?{query}")).await.expect(code);
+        assert!(named.is_empty() || limit(&status) == named, "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_and_annotations_have_a_size() {
+    const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let fixture = start(Limits::default()).await;
+    let annotated =
+        |bytes: usize| json!({"metadata": {"name": format!("l{bytes}"), "annotations": {"a": "x".repeat(bytes - 1)}}});
+    fixture.post(LEASES, &annotated(META_MAP_BYTES_MAX)).await.expect(201);
+    let status = fixture.post(LEASES, &annotated(META_MAP_BYTES_MAX + 1)).await.expect(422);
+    let cause = &status["details"]["causes"][0];
+    assert_eq!((&cause["reason"], &cause["field"]), (&json!("FieldValueTooLong"), &json!("metadata.annotations")));
+    let labels: serde_json::Map<_, _> = (0..4_000).map(|number| (format!("l{number:04}"), "x".repeat(63).into())).collect();
+    let status = fixture.post(LEASES, &json!({"metadata": {"name": "l", "labels": labels}})).await.expect(422);
+    assert_eq!(status["details"]["causes"][0]["field"], "metadata.labels");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_by_itself() {
+    let fixture = start(Limits { watch_milliseconds_max: 300, ..Limits::default() }).await;
+    for path in ["/api/v1/namespaces", "/apis/stead.dev/v1/changes"] {
+        for timeout in ["", "&timeoutSeconds=86400"] {
+            let query = format!("{path}?watch=true&allowWatchBookmarks=true{timeout}");
+            let mut watch = crate::watches::Watch::open(&fixture, &query, "application/json").await;
+            let mut last = None;
+            while let Some((kind, _)) = watch.next().await {
+                last = Some(kind);
+            }
+            assert_eq!(last.as_deref(), Some("BOOKMARK"), "{query}");
+        }
+    }
 }

@@ -7,18 +7,23 @@
     reason = "a test fails by panicking, in what it calls as well"
 )]
 
+mod ansible;
 mod apply;
 mod apply_clients;
+mod changes;
 mod fairness;
 mod field_selectors;
 mod fixture;
 mod kubectl;
 mod limits;
 mod login;
+mod node;
 mod openapi;
 mod paging;
+mod peers;
 mod python;
 mod requests;
 mod rust_client;
+mod schemathesis;
 mod watchers;
 mod watches;

@@ -158,3 +158,31 @@ async fn events_are_recorded_and_repeated() {
     assert_eq!(found[0].message.as_deref(), Some("twice"));
     assert_eq!(found[0].series.as_ref().unwrap().count, Some(2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_reconciles_what_changes() {
+    use kube::runtime::controller::{Action, Controller};
+
+    let fixture = Fixture::start(Wish::everything_online()).await;
+    let profiles = profiles(&client(&fixture).await);
+    profiles.create(&PostParams::default(), &object("before")).await.unwrap();
+    let (sender, mut reconciled) = tokio::sync::mpsc::unbounded_channel();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("stead.dev", "v1", "Profile"));
+    let controller = Controller::new_with(profiles.clone(), watcher::Config::default(), resource).run(
+        |object, sender| async move {
+            sender.send((object.name_any(), object.metadata.generation)).unwrap();
+            Ok::<_, std::convert::Infallible>(Action::await_change())
+        },
+        |_, _, _| Action::await_change(),
+        std::sync::Arc::new(sender),
+    );
+    let running = tokio::spawn(controller.for_each(|_| std::future::ready(())));
+    let mut next = async || tokio::time::timeout(PATIENCE, reconciled.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, ("before".to_owned(), Some(1)));
+    profiles.create(&PostParams::default(), &object("after")).await.unwrap();
+    assert_eq!(next().await, ("after".to_owned(), Some(1)));
+    let patch = Patch::Merge(json!({"spec": {"files": []}}));
+    profiles.patch("before", &PatchParams::default(), &patch).await.unwrap();
+    assert_eq!(next().await, ("before".to_owned(), Some(2)));
+    running.abort();
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use stead_model::{ConditionStatus, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
-use stead_store::{CommitError, Op, Snapshot, Transaction};
+use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
 use stead_wire::{CoordinatorHandle, PeerKey};
 
 use super::{Shared, enrollment_kind, occurrences, states};
@@ -112,6 +112,13 @@ impl News {
         (batch.into_iter().collect(), std::mem::take(&mut self.occurrences))
     }
 
+    /// What is to be written of machines that this coordinator does not hear itself.
+    pub(crate) fn of_marks(marks: impl IntoIterator<Item = (String, Mark)>) -> Self {
+        let mut news = Self::default();
+        marks.into_iter().for_each(|(name, mark)| news.mark(&name, mark));
+        news
+    }
+
     /// Takes back what could not be written. What came since is newer.
     fn put_back(&mut self, machines: Vec<(String, MachineNews)>, mut occurrences: Vec<Occurrence>) {
         for (name, older) in machines {
@@ -142,7 +149,7 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
         if machines.is_empty() && occurrences.is_empty() {
             continue;
         }
-        let Err(error) = commit(shared, wire, &machines, &occurrences).await else { continue };
+        let Err(error) = commit(shared, wire, &machines, &occurrences, None).await else { continue };
         shared.metrics.write_failures.inc();
         tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
         if matches!(error, CommitError::Engine(_) | CommitError::Unknown(_)) {
@@ -154,7 +161,7 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
         // One bad row (a machine removed meanwhile) must not hold up the others.
         let alone = machines.iter().map(|machine| (std::slice::from_ref(machine), &[][..]));
         for (machine, occurrences) in alone.chain(std::iter::once((&[][..], &occurrences[..]))) {
-            if let Err(error) = commit(shared, wire, machine, occurrences).await {
+            if let Err(error) = commit(shared, wire, machine, occurrences, None).await {
                 let name = machine.first().map(|(name, _)| name.as_str());
                 tracing::error!(%error, machine = name, "left out");
             }
@@ -162,11 +169,26 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
     }
 }
 
+/// Writes, as the leader, what is decided of machines that other coordinators heard last. Whatever such a machine has said meanwhile
+/// stands: then nothing is written of it, and the next look decides anew.
+pub(crate) async fn write_as_leader(shared: &Arc<Shared>, wire: &CoordinatorHandle, term: u64, mut news: News) {
+    while !news.is_empty() {
+        let (machines, _) = news.take();
+        for machine in &machines {
+            if let Err(error) = commit(shared, wire, std::slice::from_ref(machine), &[], Some(term)).await {
+                tracing::info!(%error, machine = machine.0, "not marked");
+            }
+        }
+    }
+}
+
+/// `fence` is the term of a leader that decides about machines that it does not hear itself.
 async fn commit(
     shared: &Arc<Shared>,
     wire: &CoordinatorHandle,
     machines: &[(String, MachineNews)],
     occurrences: &[Occurrence],
+    fence: Option<u64>,
 ) -> Result<(), CommitError> {
     let now = shared.now();
     let snapshot = shared.admission.store().snapshot();
@@ -185,13 +207,18 @@ async fn commit(
         if update.before.as_ref() != Some(&update.after)
             && let Ok(status) = serde_json::to_value(&update.after)
         {
-            ops.push(Op::put_status(ObjectKey::new(machine_kind(), "", name), status));
+            let key = ObjectKey::new(machine_kind(), "", name);
+            let expect = match (fence, snapshot.get(&key)) {
+                (Some(_), Some(present)) => Expect::Revision(present.revision()),
+                _ => Expect::Any,
+            };
+            ops.push(Op::PutStatus { key, status, managed_fields: None, expect });
         }
     }
     let statuses = ops.len() as u64;
     ops.extend(occurrences::ops(&snapshot, &told));
     if !ops.is_empty() {
-        shared.admission.store().commit(Transaction::unsigned(now, ops)).await?;
+        shared.admission.store().commit(Transaction { fence, ..Transaction::unsigned(now, ops) }).await?;
         shared.metrics.batch_machines.observe(f64::from(u32::try_from(machines.len()).unwrap_or(u32::MAX)));
     }
     shared.metrics.statuses_written.inc_by(statuses);
@@ -244,7 +271,13 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
         time,
     };
     let mut occurrences = Vec::new();
-    let seen = shared.sessions().last_heard(name);
+    let (seen, here) = {
+        let sessions = shared.sessions();
+        (sessions.last_heard(name), sessions.peer_of(name).is_some())
+    };
+    if here {
+        after.coordinator = Some(shared.me.clone());
+    }
     let stale = |at: Timestamp| old.last_seen.is_none_or(|last| at.as_second() - last.as_second() >= LAST_SEEN_PERIOD_SECONDS);
     if let Some(seen) = seen.filter(|at| news.status.is_some() || news.mark.is_some() || stale(*at)) {
         after.last_seen = Timestamp::from_second(seen.as_second()).ok();
@@ -306,6 +339,7 @@ fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
         after.conditions.extend(old.conditions.iter().find(|condition| condition.kind == kind).cloned());
     }
     after.last_seen = old.last_seen;
+    after.coordinator.clone_from(&old.coordinator);
     after.events_taken = old.events_taken;
 }
 

@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, GroupKind, Object, ObjectKey, Profile, Selector};
+use stead_model::{ConditionStatus, GroupKind, Object, ObjectKey, Profile, Revision, Selector};
 use stead_store::{List, Op, Retention, Transaction};
 use stead_wire::CoordinatorHandle;
+use tokio::time::Instant;
 
 use super::{Shared, news, states};
 use crate::delivery::profile_kind;
@@ -18,18 +19,34 @@ use crate::{events, profile_status};
 const PROFILES_PERIOD_MILLISECONDS: u64 = 500;
 /// How often it is looked whether there is a new trust root, in milliseconds.
 const ROOTS_PERIOD_MILLISECONDS: u64 = 500;
+/// How often proposals are looked at, in milliseconds: a person who looks sees what became of one.
+const PROPOSALS_PERIOD_MILLISECONDS: u64 = 1_000;
+/// When proposals are looked at again though nothing has been written: they expire by themselves.
+const REVIEW_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How often old events and history are forgotten, in seconds.
 const TIDY_PERIOD_SECONDS: u64 = 600;
 /// Deletions of events in one transaction.
 const EVENTS_PER_BATCH_MAX: usize = 1_000;
 
-fn period(duration: Duration) -> tokio::time::Interval {
+pub(super) fn period(duration: Duration) -> tokio::time::Interval {
     let mut period = tokio::time::interval(duration);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     period
 }
 
+/// Who says whether a machine is silent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WatchedBy {
+    /// This coordinator, which heard it last.
+    Us,
+    /// Another one, which is there.
+    Another,
+    /// The one that heard it last has gone, or none did: the leader.
+    Leader,
+}
+
 struct Seen {
+    watched_by: WatchedBy,
     name: String,
     heard: Option<Timestamp>,
     ready: Option<ConditionStatus>,
@@ -37,20 +54,30 @@ struct Seen {
     duplicate_since: Option<Timestamp>,
 }
 
-/// Marks machines that fall silent, and those that are back.
-pub(crate) async fn watch_liveness(shared: &Arc<Shared>, started: Timestamp) {
+fn sign(seen: &Seen) -> Sign<'_> {
+    Sign { name: &seen.name, heard: seen.heard, silent_after_seconds: seen.silent_after_seconds, ready: seen.ready }
+}
+
+/// Marks machines that fall silent, and those that are back: each coordinator those that it heard last, and the leader those whose
+/// coordinator has gone.
+pub(crate) async fn watch_liveness(shared: &Arc<Shared>, wire: &CoordinatorHandle, started: Timestamp) {
     let mut ticks = period(Duration::from_secs(LIVENESS_PERIOD_SECONDS));
+    let mut leading: Option<(u64, Timestamp)> = None;
     loop {
         ticks.tick().await;
         let now = shared.now();
-        let seen = seen(shared);
-        let signs = seen.iter().map(|seen| Sign {
-            name: &seen.name,
-            heard: seen.heard,
-            silent_after_seconds: seen.silent_after_seconds,
-            ready: seen.ready,
-        });
-        let marks = liveness::plan(signs, started, now);
+        leading = shared.term().map(|term| leading.filter(|(since, _)| *since == term).unwrap_or((term, now)));
+        let others = seen(shared, now).into_iter().filter(|seen| seen.watched_by != WatchedBy::Another);
+        let (seen, orphans): (Vec<Seen>, Vec<Seen>) = others.partition(|seen| seen.watched_by == WatchedBy::Us);
+        if let Some((term, since)) = leading {
+            let marks = liveness::plan(orphans.iter().map(sign), since, now);
+            let marks = marks.into_iter().map(|mark| {
+                let (Mark::Silent { name, .. } | Mark::Ready { name }) = &mark;
+                (name.clone(), mark)
+            });
+            news::write_as_leader(shared, wire, term, super::News::of_marks(marks)).await;
+        }
+        let marks = liveness::plan(seen.iter().map(sign), started, now);
         let over = |since: Timestamp| now.as_second().saturating_sub(since.as_second()) > news::DUPLICATE_KEEP_SECONDS;
         let mut pending = shared.news();
         for mark in marks {
@@ -69,7 +96,7 @@ pub(crate) async fn watch_liveness(shared: &Arc<Shared>, started: Timestamp) {
     }
 }
 
-fn seen(shared: &Shared) -> Vec<Seen> {
+fn seen(shared: &Shared, now: Timestamp) -> Vec<Seen> {
     let snapshot = shared.admission.store().snapshot();
     let limits: Vec<(String, u32)> = shared
         .with_fleet(|fleet| fleet.machines().map(|(name, machine)| (name.to_owned(), machine.silent_after_seconds)).collect());
@@ -78,8 +105,17 @@ fn seen(shared: &Shared) -> Vec<Seen> {
         let status = statuses.of(&snapshot, &name).unwrap_or_default();
         let condition = |kind: &str| status.conditions.iter().find(|condition| condition.kind == kind);
         let duplicate = condition("DuplicateKey").filter(|condition| condition.status == ConditionStatus::True);
+        let coordinator = status.coordinator.as_deref();
+        let watched_by = if sessions.peer_of(&name).is_some() || coordinator == Some(shared.me.as_str()) {
+            WatchedBy::Us
+        } else if coordinator.is_some_and(|coordinator| shared.is_present(coordinator, now)) {
+            WatchedBy::Another
+        } else {
+            WatchedBy::Leader
+        };
         Seen {
-            heard: sessions.last_heard(&name).or(status.last_seen),
+            watched_by,
+            heard: sessions.last_heard(&name).max(status.last_seen),
             ready: condition("Ready").map(|condition| condition.status),
             duplicate_since: duplicate.map(|condition| sessions.last_duplicate(&name).unwrap_or(condition.last_transition_time)),
             name,
@@ -94,12 +130,15 @@ pub(crate) async fn count_profiles(shared: &Arc<Shared>) {
     let mut ticks = period(Duration::from_millis(PROFILES_PERIOD_MILLISECONDS));
     loop {
         ticks.tick().await;
+        // What is touched meanwhile is counted when this coordinator leads.
+        let Some(term) = shared.term() else { continue };
         let touched = std::mem::take(&mut *shared.profiles_touched.lock().unwrap_or_else(PoisonError::into_inner));
         let ops: Vec<Op> = touched.iter().filter_map(|name| count(shared, name)).collect();
         if ops.is_empty() {
             continue;
         }
-        if let Err(error) = shared.admission.store().commit(Transaction::unsigned(shared.now(), ops)).await {
+        let transaction = Transaction { fence: Some(term), ..Transaction::unsigned(shared.now(), ops) };
+        if let Err(error) = shared.admission.store().commit(transaction).await {
             tracing::warn!(%error, "the numbers of profiles could not be written; they are counted again");
             shared.touch_profiles(touched);
         }
@@ -143,11 +182,30 @@ pub(crate) async fn follow_roots(shared: &Arc<Shared>, wire: &CoordinatorHandle)
     }
 }
 
+/// Tells proposals that have expired or were overtaken, and admits those that a new trust root made ready.
+pub(crate) async fn review_proposals(shared: &Arc<Shared>) {
+    let mut ticks = period(Duration::from_millis(PROPOSALS_PERIOD_MILLISECONDS));
+    let mut reviewed: Option<(Revision, Instant)> = None;
+    loop {
+        ticks.tick().await;
+        let (revision, now) = (shared.admission.store().revision(), Instant::now());
+        let unmoved = reviewed.is_some_and(|(seen, at)| seen == revision && now < at + REVIEW_AGAIN_AFTER);
+        if unmoved || shared.term().is_none() {
+            continue;
+        }
+        match shared.admission.review_proposals().await {
+            Ok(()) => reviewed = Some((revision, now)),
+            Err(error) => tracing::warn!(%error, "proposals could not be reviewed; it is tried again"),
+        }
+    }
+}
+
 /// Forgets events and history that have been kept long enough.
 pub(crate) async fn tidy_up(shared: &Arc<Shared>) {
     let mut ticks = period(Duration::from_secs(TIDY_PERIOD_SECONDS));
     loop {
         ticks.tick().await;
+        let Some(term) = shared.term() else { continue };
         let store = shared.admission.store();
         let everything = Selector::default();
         let kind = GroupKind::new("", "Event");
@@ -155,7 +213,8 @@ pub(crate) async fn tidy_up(shared: &Arc<Shared>) {
         let all: Vec<Object> = store.snapshot().list(&list).objects.iter().filter_map(|stored| stored.to_object().ok()).collect();
         for batch in events::expired(&all, shared.now()).chunks(EVENTS_PER_BATCH_MAX) {
             let ops = batch.iter().cloned().map(Op::delete).collect();
-            if let Err(error) = store.commit(Transaction::unsigned(shared.now(), ops)).await {
+            let transaction = Transaction { fence: Some(term), ..Transaction::unsigned(shared.now(), ops) };
+            if let Err(error) = store.commit(transaction).await {
                 tracing::warn!(%error, "old events could not be forgotten; it is tried again later");
                 break;
             }

@@ -401,6 +401,44 @@ fn example_23_kubectl_takes_over_what_it_applied_on_the_client_side() {
 }
 
 #[test]
+fn a_manager_loses_what_others_take_away() {
+    let mut record = applied_by_a();
+    record.apply("b", json!({"env": {"B": "2"}}));
+    record.update("c", |object| {
+        object["spec"]["env"].as_object_mut().unwrap().remove("A");
+    });
+    record.has(&[&EVERYTHING.replace(r#""f:env":{"f:A":{}},"#, ""), r#"b Apply {"f:spec":{"f:env":{"f:B":{}}}}"#]);
+    // A whole map that becomes something else takes its members with it.
+    let mut record = Record::new(machine());
+    record.apply("a", json!({"free": {"x": {"y": 1}}}));
+    record.force("b", json!({"free": {"x": 5}}));
+    record.has(&[r#"b Apply {"f:spec":{"f:free":{"f:x":{}}}}"#]);
+}
+
+#[test]
+fn what_nobody_manages_stays() {
+    let mut record = applied_by_a();
+    record.apply("b", json!({"env": {"B": "2"}}));
+    record.object.as_mut().unwrap()["spec"]["env"]["U"] = "nobody's".into();
+    let mut less = everything();
+    less.as_object_mut().unwrap().remove("env");
+    assert_eq!(record.apply("a", less)["env"], json!({"B": "2", "U": "nobody's"}));
+}
+
+#[test]
+fn an_entry_is_as_old_as_its_last_write() {
+    let mut record = applied_by_a();
+    record.update("c", |object| object["spec"]["size"] = 1.into());
+    record.update("c", |object| object["spec"]["size"] = 2.into());
+    assert_eq!(record.times(), [1, 3]);
+    record.update("c", |_| {});
+    record.apply("a", everything());
+    assert_eq!(record.times(), [1, 3]);
+    record.update("d", |object| object["spec"]["size"] = 2.into());
+    record.has(&[EVERYTHING, r#"c Update {"f:spec":{"f:size":{}}}"#]);
+}
+
+#[test]
 fn ten_updates_are_kept_apart() {
     let mut record = applied_by_a();
     for number in 0..14 {

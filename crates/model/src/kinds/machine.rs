@@ -73,6 +73,9 @@ pub struct MachineStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The key of the coordinator that it last spoke to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<String>,
     /// When the coordinator last heard from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Scope;
+use crate::commands::condition::{IfSequence, Named};
 use crate::commands::label::Label;
 use crate::duration::Span;
+use crate::exit_code::ExitCode;
 
 /// Where manifests come from.
 #[derive(Debug, Args)]
@@ -14,6 +16,32 @@ pub(crate) struct Files {
     /// Manifests: a file, a folder (its .yaml, .yml and .json files), or - for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Read the folders below a folder, too
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// The set that the manifests are: each object gets the label stead.dev/set=NAME, which is signed with it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) set: Option<String>,
+    /// Delete, in the same change, the objects of the set that are on record and no longer in the manifests
+    #[arg(long, requires = "set")]
+    pub(crate) prune: bool,
+    /// Delete them even where there is no manifest left at all
+    #[arg(long, requires = "prune")]
+    pub(crate) prune_all: bool,
+    /// The namespace of objects that live in one and name none
+    #[arg(short = 'n', long, value_name = "NAME", default_value = "default")]
+    pub(crate) namespace: String,
+}
+
+/// What must hold of objects for a change to be admitted.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Conditions {
+    /// Only where the last signed change of an object has this sequence; the change need not write the object. May be given several times
+    #[arg(long, value_name = "KIND/NAME=NUMBER")]
+    pub(crate) if_sequence: Vec<IfSequence>,
+    /// Only where there is no such object. May be given several times
+    #[arg(long, value_name = "KIND/NAME")]
+    pub(crate) if_absent: Vec<Named>,
 }
 
 /// How a change is described and how long it is good for.
@@ -25,12 +53,17 @@ pub(crate) struct Signing {
     /// How long a coordinator may take to admit the change
     #[arg(long, value_name = "SPAN", default_value = "24h")]
     pub(crate) admit_within: Span,
-    /// Sign it and have it checked, but do not apply it
+    /// Sign it and have it checked, but do not apply it; the exit code tells whether anything would change
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 impl Signing {
+    /// How a command ends that has something to change: a script can tell by a dry run whether there is.
+    pub(crate) const fn outcome(&self) -> ExitCode {
+        if self.dry_run { ExitCode::Changed } else { ExitCode::Success }
+    }
+
     /// A change that a command makes by itself.
     pub(crate) fn with_message(message: String) -> Self {
         /// Sent at once, by a program that waits for the answer.
@@ -46,9 +79,8 @@ pub(crate) struct ApplyArgs {
     pub(crate) files: Files,
     #[command(flatten)]
     pub(crate) signing: Signing,
-    /// The namespace of objects that live in one and name none
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "default")]
-    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
 }
 
 /// `stead diff`.
@@ -59,9 +91,6 @@ pub(crate) struct DiffArgs {
     /// Show the objects only, without asking machines what they would do
     #[arg(long)]
     pub(crate) no_plan: bool,
-    /// The namespace of objects that live in one and name none
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "default")]
-    pub(crate) namespace: String,
 }
 
 /// `stead delete`.
@@ -145,23 +174,14 @@ pub(crate) struct TicketCreateArgs {
 /// `stead change`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChangeCommand {
-    /// Show a change, and check its signatures here
-    Show(ChangeShowArgs),
     /// Write the files with which OpenSSH checks a change without Stead
     Export(ChangeExportArgs),
-}
-
-/// `stead change show`.
-#[derive(Debug, Args)]
-pub(crate) struct ChangeShowArgs {
-    /// The id of the change, as `stead get changes` shows it
-    pub(crate) id: String,
 }
 
 /// `stead change export`.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeExportArgs {
-    /// The id of the change, as `stead get changes` shows it
+    /// The change: its id or the beginning of it, rev:NUMBER, or latest
     pub(crate) id: String,
     /// A new or empty folder for the files
     #[arg(long, value_name = "DIR")]

@@ -29,6 +29,9 @@ pub(crate) struct GetArgs {
     pub(crate) kind: String,
     /// Names; all where there is none
     pub(crate) names: Vec<String>,
+    /// With -o json or yaml: also who manages which field, for server-side apply
+    #[arg(long)]
+    pub(crate) show_managed_fields: bool,
     #[command(flatten)]
     pub(crate) scope: Scope,
 }

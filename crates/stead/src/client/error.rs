@@ -77,11 +77,17 @@ impl StatusError {
         self.code == StatusCode::NOT_FOUND
     }
 
-    /// Whether the sequence was taken meanwhile: the change has to be signed again.
+    /// Whether an object is not as the change was made for: it has to be looked at, and the change signed again.
     pub(crate) fn needs_signing(&self) -> bool {
         let causes = self.details.get("causes").and_then(Value::as_array).into_iter().flatten();
         let mut reasons = causes.filter_map(|cause| cause.get("reason").and_then(Value::as_str)).chain([self.reason.as_str()]);
-        reasons.any(|reason| reason == "NeedsSigning")
+        reasons.any(|reason| matches!(reason, "NeedsSigning" | "PreconditionFailed"))
+    }
+
+    /// Whether a cause of this reason is given.
+    pub(crate) fn has_cause(&self, reason: &str) -> bool {
+        let causes = self.details.get("causes").and_then(Value::as_array).into_iter().flatten();
+        causes.filter_map(|cause| cause.get("reason").and_then(Value::as_str)).any(|given| given == reason)
     }
 
     fn kind(&self) -> FailureKind {

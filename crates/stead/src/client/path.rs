@@ -19,7 +19,7 @@ pub(crate) fn object(info: &KindInfo, namespace: &str, name: &str) -> String {
 }
 
 /// A query, each value escaped; empty values are left out.
-pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
     let given = pairs.iter().filter(|(_, value)| !value.is_empty());
     given.map(|(name, value)| format!("{name}={}", segment(value))).collect::<Vec<_>>().join("&")
 }

@@ -1,63 +1,33 @@
 //! `stead apply`: signs manifests as one change and sends it.
 
-use std::collections::BTreeMap;
-
 use stead_model::{Object, ObjectKey, registry};
 
-use super::Context;
+use super::{Context, condition};
+use crate::Outcome;
 use crate::change::{self, Draft};
 use crate::cli::ApplyArgs;
 use crate::client::Client;
-use crate::difference::{text_of, unified};
+use crate::difference::ThreeWay;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
+use crate::intent::{Effect, Intent};
 use crate::output::{Format, json, qualified_name, yaml};
-use crate::{Outcome, manifest};
-
-/// What a manifest does to the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    Created,
-    Configured,
-    Unchanged,
-}
-
-impl Effect {
-    fn of(present: Option<&Object>, wanted: &Object) -> Self {
-        match present {
-            None => Self::Created,
-            Some(present) if present.as_sent() == wanted.as_sent() => Self::Unchanged,
-            Some(_) => Self::Configured,
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Configured => "configured",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
 
 pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
-    let manifests = manifest::read(&args.files.files, &args.namespace)?;
-    let wanted: Vec<Object> = manifests.into_iter().map(|manifest| manifest.object).collect();
+    let wanted = Intent::read(&args.files)?;
+    let preconditions = condition::preconditions(&args.conditions, &args.files.namespace)?;
     let client = Client::connect(&context.settings).await?;
-    let keys: Vec<ObjectKey> = wanted.iter().map(Object::key).collect();
-    let present = change::on_record(&client, &keys).await?;
-    let effects: Vec<Effect> = wanted.iter().map(|object| Effect::of(present.get(&object.key()), object)).collect();
-
-    let changed = wanted.iter().zip(&effects).filter(|(_, effect)| **effect != Effect::Unchanged);
-    let draft = Draft { puts: changed.map(|(object, _)| object.clone()).collect(), deletes: Vec::new() };
-    if draft.puts.is_empty() {
-        report(context, &wanted, &effects, "")?;
+    let intent = Intent::of(&client, &context.settings, wanted, &args.files).await?;
+    let mut draft = intent.draft();
+    draft.preconditions.extend(preconditions);
+    if draft.puts.is_empty() && draft.deletes.is_empty() {
+        report(context, &intent, "")?;
         return Ok(ExitCode::Success);
     }
     let sent = match change::sign_and_send(&client, &context.settings, &draft, &args.signing).await {
         Ok(sent) => sent,
         Err(failure) if failure.kind() == FailureKind::NeedsSigning => {
-            context.print(&three_ways(context, &client, &present, &draft.puts).await?)?;
+            context.print(&three_ways(context, &client, &intent, &draft).await?)?;
             return Err(failure);
         }
         Err(failure) => return Err(failure),
@@ -67,21 +37,28 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
         Format::Yaml => context.print(&yaml(&sent.answer)?)?,
         _ => {
             let note = if args.signing.dry_run { " (dry run)".to_owned() } else { format!(" (change {})", sent.id) };
-            report(context, &wanted, &effects, &note)?;
+            report(context, &intent, &note)?;
         }
     }
-    Ok(ExitCode::Success)
+    Ok(args.signing.outcome())
 }
 
-fn report(context: &Context, wanted: &[Object], effects: &[Effect], note: &str) -> Result<(), Failure> {
+fn report(context: &Context, intent: &Intent, note: &str) -> Result<(), Failure> {
     let mut text = String::new();
-    for (object, effect) in wanted.iter().zip(effects) {
+    for (object, effect) in intent.wanted.iter().zip(intent.effects()) {
         let name = short_name(object);
         match (context.settings.output(), effect) {
             (Format::Name, _) => text.push_str(&format!("{name}\n")),
             (Format::Json | Format::Yaml, _) => {}
             (_, Effect::Unchanged) => text.push_str(&format!("{name} unchanged\n")),
             (_, effect) => text.push_str(&format!("{name} {}{note}\n", effect.word())),
+        }
+    }
+    for object in &intent.pruned {
+        match context.settings.output() {
+            Format::Name => text.push_str(&format!("{}\n", short_name(object))),
+            Format::Json | Format::Yaml => {}
+            _ => text.push_str(&format!("{} pruned{note}\n", short_name(object))),
         }
     }
     context.print(&text)
@@ -94,33 +71,19 @@ pub(super) fn short_name(object: &Object) -> String {
 }
 
 /// What was there when this command began, what somebody made of it meanwhile, and what was to be signed.
-async fn three_ways(
-    context: &Context,
-    client: &Client,
-    before: &BTreeMap<ObjectKey, Object>,
-    mine: &[Object],
-) -> Result<String, Failure> {
-    let keys: Vec<ObjectKey> = mine.iter().map(Object::key).collect();
+async fn three_ways(context: &Context, client: &Client, intent: &Intent, draft: &Draft) -> Result<String, Failure> {
+    let keys: Vec<ObjectKey> = draft.keys().collect();
     let theirs = change::on_record(client, &keys).await?;
     let mut out = String::new();
-    for object in mine {
-        let key = object.key();
-        let (base, their) = (text_of(before.get(&key))?, text_of(theirs.get(&key))?);
-        let own = text_of(Some(object))?;
-        out.push_str(&unified(
-            &format!("{key} (as you saw it)"),
-            &format!("{key} (as it is now)"),
-            &base,
-            &their,
-            context.terminal,
-        ));
-        out.push_str(&unified(
-            &format!("{key} (as you saw it)"),
-            &format!("{key} (as you want it)"),
-            &base,
-            &own,
-            context.terminal,
-        ));
+    for key in keys {
+        let pruned = intent.pruned.iter().find(|object| object.key() == key);
+        let difference = ThreeWay {
+            name: key.to_string(),
+            base: ("as you saw it", intent.present.get(&key).or(pruned)),
+            theirs: ("as it is now", theirs.get(&key)),
+            yours: ("as you want it", draft.puts.iter().find(|object| object.key() == key)),
+        };
+        out.push_str(&difference.text(context.terminal)?);
     }
     Ok(out)
 }

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &Context, mut args: ApproveArgs) -> Outcome {
         .iter()
         .map(|(name, enrollment)| format!("enrollment.stead.dev/{enrollment} approved as machine.stead.dev/{name} ({note})\n"));
     context.print(&lines.collect::<String>())?;
-    Ok(ExitCode::Success)
+    Ok(args.signing.outcome())
 }
 
 /// Those that nobody has answered.

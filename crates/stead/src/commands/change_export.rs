@@ -5,12 +5,11 @@ use std::path::Path;
 use stead_trust::{Bundle, Leaf, SignatureNamespace, export};
 
 use super::Context;
-use super::change_show::fetch;
-use crate::Outcome;
 use crate::cli::ChangeExportArgs;
 use crate::client::Client;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::{Outcome, history};
 
 /// The signed document.
 const STATEMENT: &str = "statement.json";
@@ -19,7 +18,8 @@ const ALLOWED_SIGNERS: &str = "allowed_signers";
 
 pub(super) async fn run(context: &Context, args: ChangeExportArgs) -> Outcome {
     let client = Client::connect(&context.settings).await?;
-    let bundle = fetch(&client, &args.id).await?;
+    let change = history::find(&client, &args.id).await?;
+    let bundle = history::bundle(&client, &change.metadata.name).await?;
     let commands = write(&args.out, &bundle)?;
     let out = args.out.display();
     context.print(&format!("Wrote the change to {out}. To check it without Stead:\n\n  cd {out}\n{commands}"))?;
@@ -71,7 +71,7 @@ fn readme(bundle: &Bundle, commands: &str) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use stead_model::{Digest, Object, Revision};
     use stead_trust::{Authorship, BundleEntry, Salt, SignedReceipt, Signer, SigningKey, StatementBuilder};

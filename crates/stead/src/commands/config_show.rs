@@ -5,13 +5,14 @@ use serde_json::json;
 use super::Context;
 use crate::Outcome;
 use crate::aligned::aligned;
-use crate::config::SETTINGS;
+use crate::config::{Resolved, SETTINGS};
 use crate::exit_code::ExitCode;
 use crate::output::{Format, json, yaml};
+use crate::record::without_password;
 
 pub(super) fn run(context: &Context, origin: bool) -> Outcome {
     let settings = &context.settings;
-    let found = SETTINGS.iter().filter_map(|setting| settings.resolved(setting.name).map(|resolved| (setting, resolved)));
+    let found = SETTINGS.iter().filter_map(|setting| settings.resolved(setting.name).map(|resolved| (setting, shown(resolved))));
     let format = settings.output();
     let text = match format {
         Format::Json | Format::Yaml => {
@@ -40,4 +41,10 @@ pub(super) fn run(context: &Context, origin: bool) -> Outcome {
     };
     context.print(&text)?;
     Ok(ExitCode::Success)
+}
+
+/// A setting as it may be shown: the record's URL may have a password in it.
+fn shown(resolved: &Resolved) -> Resolved {
+    let values = resolved.values.iter().map(|value| without_password(value)).collect();
+    Resolved { values, origin: resolved.origin.clone() }
 }

@@ -6,7 +6,6 @@ use super::Context;
 use crate::change::{self, Deletion, Draft};
 use crate::cli::DeleteArgs;
 use crate::client::Client;
-use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::kind_word::{namespace_of, wanted};
 use crate::{Outcome, manifest};
@@ -15,12 +14,12 @@ pub(super) async fn run(context: &Context, args: DeleteArgs) -> Outcome {
     let named = named(&args)?;
     let client = Client::connect(&context.settings).await?;
     let deletions = if named.is_empty() { selected(&client, &args).await? } else { present(&client, named).await? };
-    let draft = Draft { puts: Vec::new(), deletes: deletions };
+    let draft = Draft { deletes: deletions, ..Draft::default() };
     let sent = change::sign_and_send(&client, &context.settings, &draft, &args.signing).await?;
     let note = if args.signing.dry_run { " (dry run)".to_owned() } else { format!(" (change {})", sent.id) };
     let lines = draft.deletes.iter().map(|deletion| format!("{} deleted{note}\n", name_of(&deletion.key)));
     context.print(&lines.collect::<String>())?;
-    Ok(ExitCode::Success)
+    Ok(args.signing.outcome())
 }
 
 /// The objects that were named, in manifests or on the command line.

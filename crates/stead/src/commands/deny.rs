@@ -6,7 +6,6 @@ use crate::Outcome;
 use crate::change::{self, Draft};
 use crate::cli::DenyArgs;
 use crate::client::Client;
-use crate::exit_code::ExitCode;
 
 pub(super) async fn run(context: &Context, mut args: DenyArgs) -> Outcome {
     let client = Client::connect(&context.settings).await?;
@@ -23,5 +22,5 @@ pub(super) async fn run(context: &Context, mut args: DenyArgs) -> Outcome {
     let note = if args.signing.dry_run { "dry run".to_owned() } else { format!("change {}", sent.id) };
     let lines = args.enrollments.iter().map(|name| format!("enrollment.stead.dev/{name} denied ({note})\n"));
     context.print(&lines.collect::<String>())?;
-    Ok(ExitCode::Success)
+    Ok(args.signing.outcome())
 }

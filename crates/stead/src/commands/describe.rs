@@ -2,19 +2,20 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use stead_model::registry;
+use stead_model::{Kind as _, Proposal, registry};
 
 use super::Context;
 use super::get::objects;
-use crate::Outcome;
 use crate::aligned::{aligned, indented};
 use crate::cli::DescribeArgs;
 use crate::client::Client;
 use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::keyring::Keyring;
 use crate::kind_word::wanted;
 use crate::output::name_of;
+use crate::{Outcome, proposal};
 
 /// The longest cell of a table in characters; the rest is in `-o yaml`.
 const CELL_CHARACTERS_MAX: usize = 100;
@@ -26,6 +27,13 @@ pub(super) async fn run(context: &Context, args: DescribeArgs) -> Outcome {
     let now = Timestamp::now();
     let mut texts = Vec::new();
     for object in &objects {
+        if wanted.info.kind == Proposal::KIND {
+            let keyring = Keyring::fetch(&client, &context.settings).await?;
+            let proposal: Proposal = serde_json::from_value(object.clone())
+                .map_err(|error| Failure::internal(format!("a proposal cannot be read: {error}")))?;
+            texts.push(proposal::text(&client, &keyring, &proposal, context.terminal).await?);
+            continue;
+        }
         let events = events(&client, object).await?;
         texts.push(text(object, &events, now));
     }

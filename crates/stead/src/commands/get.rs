@@ -16,7 +16,10 @@ use crate::output::render;
 pub(super) async fn run(context: &Context, args: GetArgs) -> Outcome {
     let wanted = wanted(&args.kind, &args.names)?;
     let client = Client::connect(&context.settings).await?;
-    let objects = objects(&client, wanted.info, &wanted.names, &args.scope).await?;
+    let mut objects = objects(&client, wanted.info, &wanted.names, &args.scope).await?;
+    if !args.show_managed_fields {
+        objects.iter_mut().for_each(hide_managed_fields);
+    }
     let format = context.settings.output();
     if objects.is_empty() && !format.is_for_programs() {
         context.say(&format!("There are no {}.", wanted.info.plural));
@@ -42,4 +45,25 @@ pub(super) async fn objects(client: &Client, info: &KindInfo, names: &[String], 
         objects.push(client.object(info, namespace, name).await?);
     }
     Ok(objects)
+}
+
+/// Takes out who manages which field: longer than the object itself, and seldom what a person wants to see.
+fn hide_managed_fields(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn managers_are_hidden() {
+        let mut object = json!({"metadata": {"name": "web", "managedFields": [{"manager": "stead"}]}, "spec": {}});
+        hide_managed_fields(&mut object);
+        assert_eq!(object, json!({"metadata": {"name": "web"}, "spec": {}}));
+    }
 }

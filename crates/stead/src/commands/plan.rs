@@ -1,5 +1,7 @@
 //! What machines say that they would do, in words.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use stead_model::{Kind, MachinePlan, Object, PlanRequest, Profile};
@@ -22,6 +24,9 @@ pub(super) struct Answer {
     /// When it was last heard, where it did not.
     #[serde(default)]
     as_of: Option<Timestamp>,
+    /// The APIs of another coordinator, to which the machine is connected.
+    #[serde(default)]
+    elsewhere: Vec<String>,
     #[serde(flatten)]
     plan: MachinePlan,
 }
@@ -32,30 +37,55 @@ pub(super) async fn ask(
     client: &Client,
     settings: &Settings,
     objects: &[&Object],
+    gone: &[&Object],
     now: Timestamp,
 ) -> Result<Vec<Answer>, Failure> {
     let put: Vec<Object> = objects.iter().filter(|object| object.kind == Profile::KIND).map(|object| object.as_sent()).collect();
-    if put.is_empty() {
+    let delete: Vec<String> =
+        gone.iter().filter(|object| object.kind == Profile::KIND).map(|object| object.metadata.name.clone()).collect();
+    if put.is_empty() && delete.is_empty() {
         return Ok(Vec::new());
     }
     let signers = signer::load_all(settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
     let (document, signatures) =
-        sign_plan(fleet(settings)?, &put, &[], now, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;
+        sign_plan(fleet(settings)?, &put, &delete, now, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;
     let request = PlanRequest {
         put,
-        delete: Vec::new(),
+        delete,
         document: String::from_utf8_lossy(&document).into_owned(),
         signatures: signatures.iter().map(Signature::to_armor).collect(),
     };
-    Ok(client.post("/stead/v1/plan", &request).await?)
+    let mut answers: Vec<Answer> = client.post(PATH, &request).await?;
+    // Each coordinator speaks to the machines that are connected to it.
+    let places: BTreeSet<String> =
+        answers.iter().filter(|answer| !answer.online).filter_map(|answer| answer.elsewhere.first().cloned()).collect();
+    for place in places {
+        match client.post_to::<_, Vec<Answer>>(&place, PATH, &request).await {
+            Ok(more) => take_in(&mut answers, more),
+            Err(error) => tracing::warn!(place, %error, "another coordinator could not be asked for its machines"),
+        }
+    }
+    Ok(answers)
 }
+
+/// What machines said themselves replaces what was said for them.
+fn take_in(answers: &mut [Answer], more: Vec<Answer>) {
+    for answer in more.into_iter().filter(|answer| answer.online) {
+        if let Some(place) = answers.iter_mut().find(|present| present.machine == answer.machine && !present.online) {
+            *place = answer;
+        }
+    }
+}
+
+/// Where coordinators are asked for plans.
+const PATH: &str = "/stead/v1/plan";
 
 /// The answers, machine by machine; steps that several machines share are said once for each, so that `grep` finds them.
 pub(super) fn render(answers: &[Answer], terminal: Terminal) -> String {
     let mut out = String::new();
     for answer in answers {
-        let Answer { machine, online, as_of, plan } = answer;
+        let Answer { machine, online, as_of, plan, elsewhere: _ } = answer;
         let steps: usize = plan.units.iter().map(|unit| unit.steps.len()).sum();
         let when = match (online, as_of) {
             (true, _) => String::new(),

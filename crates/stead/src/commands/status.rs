@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use stead_trust::PublicKey;
 
 use super::Context;
 use crate::Outcome;
@@ -26,8 +27,26 @@ struct Status {
     uptime_seconds: u64,
     revision: u64,
     root_version: u64,
+    leads: bool,
+    coordinators: Vec<Coordinator>,
     machines: Machines,
     ports: BTreeMap<String, Option<Port>>,
+}
+
+/// A coordinator of the fleet, as it last said.
+#[derive(Deserialize)]
+pub(super) struct Coordinator {
+    pub(super) key: PublicKey,
+    pub(super) api: Vec<String>,
+    pub(super) authority: String,
+    there: bool,
+}
+
+/// The coordinators that a coordinator knows of.
+pub(super) async fn coordinators(client: &Client) -> Result<Vec<Coordinator>, Failure> {
+    let mut status: Value = client.get("/stead/v1/status").await?;
+    let found = serde_json::from_value(status["coordinators"].take());
+    found.map_err(|error| Failure::internal(format!("the coordinator's answer cannot be read: {error}")))
 }
 
 #[derive(Deserialize)]
@@ -68,7 +87,10 @@ pub(super) async fn run(context: &Context) -> Outcome {
 fn render(status: &Status) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let about = vec![
-        row("Coordinator:", format!("{}, version {}", status.coordinator, status.version)),
+        row(
+            "Coordinator:",
+            format!("{}, version {}{}", status.coordinator, status.version, if status.leads { ", leads" } else { "" }),
+        ),
         row("Fleet:", status.fleet.clone()),
         row("Up for:", up_for(status.uptime_seconds)),
         row("Record:", format!("revision {}, trust root version {}", status.revision, status.root_version)),
@@ -82,6 +104,14 @@ fn render(status: &Status) -> String {
         refused.extend(port.refused.iter().map(|(reason, number)| vec![name.clone(), number.to_string(), reason.clone()]));
     }
     let mut text = aligned(&[], about);
+    if status.coordinators.len() > 1 {
+        let rows = status.coordinators.iter().map(|coordinator| {
+            let there = if coordinator.there { "there" } else { "away" };
+            vec![coordinator.key.fingerprint(), there.to_owned(), coordinator.api.join(" ")]
+        });
+        text.push_str("\nCoordinators:\n");
+        text.push_str(&indented(2, &aligned(&["key", "state", "api"], rows.collect())));
+    }
     text.push_str(&format!("\nMachines: {}\n", machines(&status.machines)));
     text.push_str("\nPorts, since the start:\n");
     text.push_str(&indented(2, &aligned(&["port", "connections", "open", "refused"], taken)));
@@ -155,10 +185,12 @@ mod tests {
             uptime_seconds: 90_061,
             revision: 17,
             root_version: 2,
+            leads: true,
+            coordinators: Vec::new(),
             machines,
             ports: ports.into(),
         };
-        let expected = "Coordinator:   SHA256:c, version 1.2.3\n\
+        let expected = "Coordinator:   SHA256:c, version 1.2.3, leads\n\
                         Fleet:         f1ee7\n\
                         Up for:        1 d 1 h\n\
                         Record:        revision 17, trust root version 2\n\

@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, args: TrustInitArgs) -> Outcome {
     let signed = SignedRoot::sign(&root, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;
     root_file::write(&path, &signed)?;
     let fleet = signed.digest();
-    write_values(context.settings.file(), &[("fleet", fleet.to_string())])
+    write_values(context.settings.file(), &[("fleet", vec![fleet.to_string()])])
         .map_err(|error| Failure::of(FailureKind::Config, error))?;
     context.print(&format!("fleet {fleet}\n"))?;
     context.say(&format!("Wrote {} and, in {}, the fleet's id.", path.display(), context.settings.file().display()));

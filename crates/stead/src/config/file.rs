@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for ValueSeed {
 }
 
 /// Sets settings in the file; lines of a TOML file that are about others stay as they are, comments too.
-pub(crate) fn write_values(path: &Path, values: &[(&'static str, String)]) -> Result<(), ConfigFileError> {
+pub(crate) fn write_values(path: &Path, values: &[(&'static str, Vec<String>)]) -> Result<(), ConfigFileError> {
     let text = read_text(path, false)?.unwrap_or_default();
     if !text.is_empty() {
         parse(path, &text)?;
@@ -189,15 +189,19 @@ pub(crate) fn write_values(path: &Path, values: &[(&'static str, String)]) -> Re
     Ok(private_file::write(path, written.as_bytes())?)
 }
 
-fn set_toml(text: &str, values: &[(&'static str, String)]) -> String {
+fn set_toml(text: &str, values: &[(&'static str, Vec<String>)]) -> String {
     let name_of = |line: &str| line.split_once('=').map(|(name, _)| name.trim().trim_matches('"').to_owned());
     let replaced = |line: &&str| name_of(line).is_some_and(|name| values.iter().any(|(wanted, _)| *wanted == name));
     let kept = text.lines().filter(|line| !replaced(line)).map(|line| format!("{line}\n"));
-    let set = values.iter().map(|(name, value)| format!("{name} = {}\n", toml::Value::String(value.clone())));
+    let written = |values: &Vec<String>| match values.as_slice() {
+        [one] => toml::Value::String(one.clone()),
+        several => toml::Value::Array(several.iter().cloned().map(toml::Value::String).collect()),
+    };
+    let set = values.iter().map(|(name, values)| format!("{name} = {}\n", written(values)));
     kept.chain(set).collect()
 }
 
-fn set_json(path: &Path, text: &str, values: &[(&'static str, String)]) -> Result<String, ConfigFileError> {
+fn set_json(path: &Path, text: &str, values: &[(&'static str, Vec<String>)]) -> Result<String, ConfigFileError> {
     let wrong = |error: serde_json::Error| ConfigFileError::Wrong {
         path: path.to_owned(),
         line: error.line(),
@@ -205,8 +209,12 @@ fn set_json(path: &Path, text: &str, values: &[(&'static str, String)]) -> Resul
     };
     let text = if text.is_empty() { "{}" } else { text };
     let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(wrong)?;
-    for (name, value) in values {
-        members.insert((*name).to_owned(), value.as_str().into());
+    for (name, values) in values {
+        let value = match values.as_slice() {
+            [one] => one.as_str().into(),
+            several => several.into(),
+        };
+        members.insert((*name).to_owned(), value);
     }
     Ok(serde_json::to_string_pretty(&members).map_err(wrong)? + "\n")
 }
@@ -251,9 +259,10 @@ mod tests {
     #[test]
     fn what_a_person_wrote_stays() {
         let text = "# mine\nserver = \"https://old:1\" # was right\noutput = \"wide\"\n";
-        let written = set_toml(text, &[("server", "https://new:2".to_owned())]);
+        let written = set_toml(text, &[("server", vec!["https://new:2".to_owned()])]);
         assert_eq!(written, "# mine\noutput = \"wide\"\nserver = \"https://new:2\"\n");
-        let written = set_json(Path::new("a.json"), "{\"output\": \"wide\"}", &[("server", "https://new:2".to_owned())]).unwrap();
+        let written =
+            set_json(Path::new("a.json"), "{\"output\": \"wide\"}", &[("server", vec!["https://new:2".to_owned()])]).unwrap();
         assert_eq!(parse(Path::new("a.json"), &written).unwrap().len(), 2);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn home() -> Option<PathBuf> {
 }
 
 /// A path in which `~/` stands for the home folder: files and `STEAD_*` are not expanded by a shell.
-pub(super) fn expand(text: &str) -> PathBuf {
+pub(crate) fn expand(text: &str) -> PathBuf {
     match (text.strip_prefix("~/"), home()) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(text),

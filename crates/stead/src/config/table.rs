@@ -23,7 +23,7 @@ pub(crate) struct Setting {
 }
 
 /// Every setting.
-pub(crate) const SETTINGS: [Setting; 12] = [
+pub(crate) const SETTINGS: [Setting; 14] = [
     Setting {
         name: "server",
         flag: "server",
@@ -128,6 +128,28 @@ pub(crate) const SETTINGS: [Setting; 12] = [
         default: "/var/lib/stead",
         several: false,
         doc: "The folder in which a coordinator keeps its record and an agent its memory",
+    },
+    Setting {
+        name: "store",
+        flag: "store",
+        short: None,
+        env: "STEAD_STORE",
+        value_type: ValueType::Text,
+        default: "",
+        several: false,
+        doc: "The record: a file, or a PostgreSQL database as postgres://USER@HOST:PORT/DATABASE, which several coordinators may share. \
+              Default: record.db in the state directory",
+    },
+    Setting {
+        name: "store_password_file",
+        flag: "store-password-file",
+        short: None,
+        env: "STEAD_STORE_PASSWORD_FILE",
+        value_type: ValueType::Path,
+        default: "",
+        several: false,
+        doc: "A file whose first line is the password for the record's PostgreSQL database; without one PGPASSFILE and ~/.pgpass are \
+              asked",
     },
     Setting {
         name: "cache_dir",

@@ -47,6 +47,9 @@ struct PlanAnswer {
     /// When the machine was last heard, where it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<Value>,
+    /// Where it may be asked instead: at the APIs of the coordinator that it is connected to.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    elsewhere: Vec<String>,
     #[serde(flatten)]
     plan: MachinePlan,
 }
@@ -73,7 +76,7 @@ impl Desk {
         let ticket = Ticket {
             fleet: *self.admission.fleet().as_bytes(),
             root_version: self.admission.root().version,
-            coordinators: vec![self.address.clone()],
+            coordinators: self.control.addresses(&self.address),
             pass: self.pass.clone().into(),
             delegation: None,
         };
@@ -102,11 +105,12 @@ impl Desk {
 
     async fn ask(&self, machine: String, body: Vec<u8>) -> PlanAnswer {
         match self.control.plan(&self.wire, &machine, body).await {
-            Some(plan) => PlanAnswer { machine, online: true, as_of: None, plan },
+            Some(plan) => PlanAnswer { machine, online: true, as_of: None, elsewhere: Vec::new(), plan },
             None => {
                 let error = Some("the machine is not connected; it plans when it comes".to_owned());
                 let as_of = self.last_seen(&machine);
-                PlanAnswer { machine, online: false, as_of, plan: MachinePlan { error, units: Vec::new() } }
+                let elsewhere = self.control.elsewhere(&machine);
+                PlanAnswer { machine, online: false, as_of, elsewhere, plan: MachinePlan { error, units: Vec::new() } }
             }
         }
     }

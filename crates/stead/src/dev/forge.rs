@@ -49,8 +49,8 @@ pub(super) async fn send(
     let client = Client::connect(&settings).await?;
     let stranger = signer::load_if_at_hand(&signing_key.display().to_string(), &settings)?;
     let signers: Vec<_> = stranger.into_iter().collect();
-    let puts = manifest::read(&args.files.files, &args.namespace)?.into_iter().map(|manifest| manifest.object).collect();
-    match sign_and_send_with(&client, &settings, &signers, &Draft { puts, deletes: Vec::new() }, &args.signing).await {
+    let puts = manifest::read(&args.files.files, &args.files.namespace)?.into_iter().map(|manifest| manifest.object).collect();
+    match sign_and_send_with(&client, &settings, &signers, &Draft { puts, ..Draft::default() }, &args.signing).await {
         Err(failure) if failure.exit_code() == ExitCode::Refused => Ok(failure.render(household.terminal())),
         Err(failure) => Err(failure),
         Ok(_) => Err(Failure::internal("a change that no owner signed was admitted")),

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use stead_admission::Admission;
 use stead_api::{Api, CountersSnapshot};
 use stead_control::Control;
+use stead_control::presence::Presence;
+use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters, RelayRefusal};
 
 use super::{Metrics, ProcessMetrics, set};
@@ -166,6 +168,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
     let CountersSnapshot {
         connections: _,
         requests: _,
+        list_parts: _,
         connections_refused,
         handshakes_failed,
         handshakes_too_slow,
@@ -175,9 +178,8 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         too_many,
         unauthorized,
         stalled,
-        watches_behind,
-        list_parts: _,
         lists_too_slow,
+        watches_behind,
     } = *counters;
     let reasons = [
         ("Full", "there was no room for more connections", connections_refused),
@@ -269,6 +271,15 @@ fn fleet(group: &FleetMetrics, admission: &Admission, control: &Control) {
     }
 }
 
+/// Every coordinator of the fleet, as it last said.
+fn coordinators(sources: &Sources) -> Vec<Value> {
+    let told = |(presence, there): (Presence, bool)| {
+        let key = MachineKey::from_bytes(*presence.address.key.as_bytes()).to_public_key();
+        json!({"key": key, "api": presence.api, "authority": presence.authority, "there": there})
+    };
+    sources.control.coordinators().into_iter().map(told).collect()
+}
+
 /// The same numbers for `stead status`: refusals only where there were any.
 pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value {
     let (tally, wire, port) = (sources.control.tally(), sources.wire.counters(), api.counters());
@@ -284,6 +295,8 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "uptimeSeconds": uptime_seconds,
         "revision": sources.admission.store().revision(),
         "rootVersion": sources.admission.root().version,
+        "leads": sources.control.leads().is_some(),
+        "coordinators": coordinators(sources),
         "machines": {
             "total": tally.machines,
             "ready": tally.ready,

@@ -11,9 +11,10 @@ fn help_is_for_newcomers_and_has_the_exit_codes() {
     {
         assert!(help.contains(line), "{line:?} is not in\n{help}");
     }
-    for command in
-        ["login", "get", "describe", "watch", "wait", "apply", "diff", "delete", "approve", "ticket", "change", "trust", "config"]
-    {
+    for command in [
+        "login", "get", "describe", "watch", "wait", "apply", "diff", "delete", "approve", "ticket", "change", "trust", "config",
+        "log", "show", "undo",
+    ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in\n{help}");
         let own = home.stead(&[command, "--help"]).ok();
         assert!(own.contains("Usage: stead"), "{own}");

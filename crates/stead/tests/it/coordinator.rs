@@ -103,8 +103,9 @@ fn apply_signs_one_change_and_says_what_became_of_each_object() {
     coordinator.record.lock().unwrap().objects.insert(format!("{PROFILES}/web"), profile("old"));
     coordinator.record.lock().unwrap().sequences.insert("Profile/web".to_owned(), 4);
     home.write("a.yaml", &format!("{}\n---\n{}", manifest("new"), manifest("x").replace("\"web\"", "\"db\"")));
-    let dry = home.stead(&["apply", "-f", "a.yaml", "--dry-run"]).ok();
-    assert_eq!(dry, "profile.stead.dev/web configured (dry run)\nprofile.stead.dev/db created (dry run)\n");
+    let dry = home.stead(&["apply", "-f", "a.yaml", "--dry-run"]);
+    assert_eq!(dry.code, 7, "{dry:?}");
+    assert_eq!(dry.stdout, "profile.stead.dev/web configured (dry run)\nprofile.stead.dev/db created (dry run)\n");
     assert!(coordinator.record.lock().unwrap().submissions.is_empty());
 
     let said = home.stead(&["apply", "-f", "a.yaml", "-m", "a banner"]).ok();
@@ -126,7 +127,7 @@ fn what_is_so_already_is_not_signed() {
     coordinator.record.lock().unwrap().objects.insert(format!("{PROFILES}/web"), profile("same"));
     let ended = home.stead_with(&["apply", "-f", "-"], &manifest("same"));
     assert_eq!(ended.ok(), "profile.stead.dev/web unchanged\n");
-    assert!(!coordinator.was_asked("POST /stead/v1/sequences"));
+    assert!(!coordinator.was_asked("POST /apis/stead.dev/v1/changes"));
 }
 
 #[test]
@@ -204,6 +205,8 @@ fn get_prints_in_every_form() {
     home.stead(&["get", "machine", "web-9"]).fails(3);
     home.stead(&["get", "machines", "-l", "role=web"]).ok();
     assert!(coordinator.was_asked("GET /apis/stead.dev/v1/machines?limit=500&labelSelector=role"));
+    home.stead(&["get", "machines", "--field-selector", "status.conditions.Ready!=True"]).ok();
+    assert!(coordinator.was_asked("GET /apis/stead.dev/v1/machines?limit=500&fieldSelector=status.conditions.Ready"));
     let described = home.stead(&["describe", "machine", "web-1"]).ok();
     assert!(described.contains("Conditions:\n    TYPE    STATUS\n    Ready   True\n"), "{described}");
 }

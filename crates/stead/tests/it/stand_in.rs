@@ -25,7 +25,7 @@ pub(crate) struct Record {
     pub(crate) requests: Vec<String>,
     /// The changes that were taken.
     pub(crate) submissions: Vec<Submission>,
-    /// Another change that comes in between sequences and submission: object's path and the object.
+    /// Another change that comes in just before a submission: object's path and the object.
     pub(crate) intruder: Option<(String, Value)>,
     /// Lines that each watch sends before it ends.
     pub(crate) watch: Vec<Value>,
@@ -117,6 +117,7 @@ impl Server {
                 let value = json!({"fleet": self.root.digest(), "coordinator": self.online.public_key(), "roots": [self.root]});
                 (200, value.to_string())
             }
+            ("GET", "/stead/v1/status") => (200, json!({"coordinators": []}).to_string()),
             ("POST", "/stead/v1/sequences") => self.sequences(body),
             ("POST", "/stead/v1/plan") => (200, self.record.lock().unwrap().plans.to_string()),
             ("POST", "/apis/stead.dev/v1/changes") => self.submit(query, body),
@@ -157,17 +158,12 @@ impl Server {
 
     fn sequences(&self, body: &[u8]) -> (u16, String) {
         let names: Vec<Value> = serde_json::from_slice(body).unwrap();
-        let mut record = self.record.lock().unwrap();
+        let record = self.record.lock().unwrap();
         let text = |name: &Value, member: &str| name[member].as_str().unwrap().to_owned();
         let of =
             |name: &Value| record.sequences.get(&format!("{}/{}", text(name, "kind"), text(name, "name"))).copied().unwrap_or(0);
         let answers: Vec<Value> =
             names.iter().map(|name| json!({"name": name["name"], "sequence": of(name), "deleted": false})).collect();
-        if let Some((path, object)) = record.intruder.take() {
-            let key = format!("{}/{}", text(&object, "kind"), object["metadata"]["name"].as_str().unwrap());
-            *record.sequences.entry(key).or_default() += 1;
-            record.objects.insert(path, object);
-        }
         (200, Value::Array(answers).to_string())
     }
 
@@ -177,6 +173,11 @@ impl Server {
         assert_eq!(verified.statement.fleet, self.root.digest());
         assert_eq!(verified.statement.entries_root, submission.tree().root());
         let mut record = self.record.lock().unwrap();
+        if let Some((path, object)) = record.intruder.take() {
+            let key = format!("{}/{}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+            *record.sequences.entry(key).or_default() += 1;
+            record.objects.insert(path, object);
+        }
         let leaves: Vec<Leaf> = submission.entries.iter().map(|entry| Leaf::from_bytes(&entry.leaf).unwrap()).collect();
         for leaf in &leaves {
             let expected = record.sequences.get(&leaf.key().to_string()).copied().unwrap_or(0) + 1;

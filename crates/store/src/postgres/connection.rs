@@ -23,8 +23,8 @@ const STATEMENT_SECONDS_MAX: u64 = 30;
 pub(super) const ANSWER_SECONDS_MAX: u64 = 35;
 /// Connections for what is not in memory.
 const READERS_MAX: u32 = 4;
-/// What sessions are called in `pg_stat_activity`.
-const APPLICATION_NAME: &str = "stead";
+/// What a coordinator's sessions are called in `pg_stat_activity`.
+pub(super) const SESSION_NAME: &str = "stead";
 
 /// A server and its database.
 #[derive(Debug)]
@@ -35,16 +35,17 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
+    pub(super) fn parse(url: &str, password: Option<&str>, session_name: &str) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url { reason: error.to_string() })?;
         let host = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", options.get_host(), options.get_port()),
         };
         let database = options.get_database().unwrap_or_else(|| options.get_username()).to_owned();
+        let options = password.into_iter().fold(options, PgConnectOptions::password);
         let seconds = |seconds: u64| format!("{seconds}s");
         let options = options
-            .application_name(APPLICATION_NAME)
+            .application_name(session_name)
             .options([
                 ("lock_timeout", seconds(TURN_SECONDS_MAX)),
                 ("statement_timeout", seconds(STATEMENT_SECONDS_MAX)),
@@ -151,13 +152,13 @@ mod tests {
             ("postgres://anna:secret@db.example", "PostgreSQL database anna at db.example:5432"),
         ];
         for (url, place) in cases {
-            let server = Server::parse(url).unwrap();
+            let server = Server::parse(url, None, "testing").unwrap();
             assert_eq!(server.place(), place);
             let error = server.failed("testing", sqlx::Error::PoolTimedOut);
             assert!(error.is_away() && !error.to_string().contains("secret"), "{error}");
         }
         for url in ["postgres://anna:secret@host:port/fleet", "no url", "postgres://h/d?sslmode=secret"] {
-            let error = Server::parse(url).unwrap_err().to_string();
+            let error = Server::parse(url, None, "testing").unwrap_err().to_string();
             assert!(!error.contains("anna"), "{error}");
         }
     }

@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 use crate::open_error::OpenError;
 
 /// Step n leads from schema version n to n + 1.
-pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// The newest schema version known.
 pub(super) fn supported() -> i64 {
@@ -40,6 +40,7 @@ fn refused(server: &Server, error: EngineError) -> OpenError {
 
 async fn bring_up_to_date(server: &Server, connection: &mut PgConnection, steps: &[&'static str]) -> Result<(), OpenError> {
     let supported = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    check_encoding(server, connection).await?;
     if version(server, connection).await? == supported {
         return Ok(());
     }
@@ -58,6 +59,12 @@ async fn bring_up_to_date(server: &Server, connection: &mut PgConnection, steps:
         }
     }
     Ok(())
+}
+
+async fn check_encoding(server: &Server, connection: &mut PgConnection) -> Result<(), OpenError> {
+    let asked = sqlx::query_scalar("SHOW server_encoding").fetch_one(connection).await;
+    let encoding: String = asked.map_err(|source| refused(server, server.failed(OPENING, source)))?;
+    if encoding == "UTF8" { Ok(()) } else { Err(OpenError::Encoding { record: server.place().to_owned(), encoding }) }
 }
 
 async fn apply(connection: &mut PgConnection, from: i64, step: &'static str) -> Result<(), sqlx::Error> {

@@ -14,6 +14,8 @@ use crate::engine::Moved;
 
 /// What a batch is announced on.
 pub(super) const CHANNEL: &str = "stead_record";
+/// What a request is announced on.
+const INBOX_CHANNEL: &str = "stead_inbox";
 /// How long nothing may be heard until somebody looks: what a lost announcement costs at most.
 const LOOK_SECONDS: u64 = 5;
 /// The pause before a lost connection is made again.
@@ -24,6 +26,8 @@ const PAUSE_SECONDS: u64 = 1;
 pub(super) struct News {
     heard: Mutex<Option<Moved>>,
     there: Notify,
+    /// Somebody may have asked for something.
+    pub(super) asked: Notify,
 }
 
 impl News {
@@ -48,6 +52,12 @@ impl News {
         self.there.notify_one();
     }
 
+    /// Somebody has to look for everything.
+    fn look(&self) {
+        self.tell(Moved::Perhaps);
+        self.asked.notify_one();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Moved>> {
         // Every change of it is a single step.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,7 +70,7 @@ pub(super) async fn listen(server: Arc<Server>, news: Arc<News>) {
         let Err(error) = listen_once(&server, &news).await;
         tracing::debug!(%error, place = server.place(), "the announcements of other coordinators are not heard");
         tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
-        news.tell(Moved::Perhaps);
+        news.look();
     }
 }
 
@@ -70,20 +80,21 @@ async fn listen_once(server: &Server, news: &News) -> Result<Infallible, sqlx::E
     let connecting = async {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        listener.listen(CHANNEL).await?;
+        listener.listen_all([CHANNEL, INBOX_CHANNEL]).await?;
         Ok::<_, sqlx::Error>(listener)
     };
     let patience = Duration::from_secs(CONNECT_SECONDS_MAX);
     let mut listener = timeout(patience, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
     // Whatever was announced while nobody listened.
-    news.tell(Moved::Perhaps);
+    news.look();
     loop {
         match timeout(Duration::from_secs(LOOK_SECONDS), listener.try_recv()).await {
+            Ok(Ok(Some(announced))) if announced.channel() == INBOX_CHANNEL => news.asked.notify_one(),
             Ok(Ok(Some(announced))) => news.tell(read(&announced)),
             Ok(Ok(None)) => return Err(sqlx::Error::WorkerCrashed),
             Ok(Err(error)) => return Err(error),
             Err(_) => {
-                news.tell(Moved::Perhaps);
+                news.look();
                 // A connection that is only silent is told from one that is dead.
                 let asked = timeout(patience, sqlx::query("SELECT 1").execute(&mut listener)).await;
                 asked.map_err(|_| sqlx::Error::PoolTimedOut)??;

@@ -9,7 +9,7 @@ use stead_model::{ObjectKey, Revision};
 use tokio::sync::MutexGuard;
 
 use super::PostgresEngine;
-use super::connection::{ANSWER_SECONDS_MAX, Server, TURN_SECONDS_MAX};
+use super::connection::{ANSWER_SECONDS_MAX, SESSION_NAME, Server, TURN_SECONDS_MAX};
 use super::migration::supported;
 use crate::columns::{self, CHANGE_COLUMNS, signed};
 use crate::engine::{EngineError, Reading};
@@ -179,6 +179,18 @@ impl Reading for PgReading<'_> {
         self.rows(sqlx::query(sql).bind(signed(revision.0)), columns::step)
     }
 
+    fn changes(&mut self) -> BoxStream<'_, Result<Change, EngineError>> {
+        let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
+                   ORDER BY revision";
+        self.rows(sqlx::query(sql), columns::change)
+    }
+
+    fn entries(&mut self) -> BoxStream<'_, Result<Entry, EngineError>> {
+        let sql = "SELECT revision, leaf_index, kind, namespace, name, sequence, operation, leaf, proof, object FROM stead.entries \
+                   ORDER BY revision, leaf_index";
+        self.rows(sqlx::query(sql), |row| columns::entry(row, 0))
+    }
+
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
     where
         Self: 'a,
@@ -210,6 +222,14 @@ pub(super) async fn meta(engine: &PostgresEngine) -> Result<Meta, EngineError> {
     let sql = "SELECT last_revision, compacted_revision, leader_term, incarnation, batch FROM stead.meta";
     let row = sqlx::query(sql).fetch_one(&engine.readers);
     meta_row(&engine.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
+}
+
+/// Sessions that are called as a coordinator's are. Those of other roles are seen as far as the server shows them.
+pub(super) async fn others(engine: &PostgresEngine) -> Result<u64, EngineError> {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1";
+    let count = sqlx::query_scalar::<_, i64>(sql).bind(SESSION_NAME).fetch_one(&engine.readers);
+    let count = engine.server.within(ANSWER_SECONDS_MAX, READING, count).await?;
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 pub(super) async fn known_changes(
@@ -276,6 +296,38 @@ pub(super) async fn newest_entries(engine: &PostgresEngine, keys: Vec<ObjectKey>
     }
     found.sort_by_key(|(change, entry)| (change.revision, entry.index));
     Ok(found)
+}
+
+pub(super) async fn entries_at(
+    engine: &PostgresEngine,
+    wanted: Vec<(ObjectKey, u64)>,
+) -> Result<Vec<(Change, Entry)>, EngineError> {
+    let sql = "SELECT c.revision, c.id, c.statement, c.signatures, c.receipt, c.receipt_signature, c.author, c.message, c.time, \
+                      e.revision, e.leaf_index, e.kind, e.namespace, e.name, e.sequence, e.operation, e.leaf, e.proof, e.object \
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS wanted (kind, namespace, name, sequence) \
+               JOIN stead.entries AS e ON e.kind = wanted.kind COLLATE \"C\" AND e.namespace = wanted.namespace COLLATE \"C\" \
+                                      AND e.name = wanted.name COLLATE \"C\" AND e.sequence = wanted.sequence \
+               JOIN stead.changes AS c ON c.revision = e.revision";
+    let mut found = Vec::with_capacity(wanted.len());
+    for wanted in wanted.chunks(NAMES_PER_STATEMENT) {
+        let names = Names::of(wanted.iter().map(|(key, _)| key));
+        let sequences: Vec<i64> = wanted.iter().map(|(_, sequence)| signed(*sequence)).collect();
+        let query = sqlx::query(sql).bind(names.kinds).bind(names.namespaces).bind(names.names).bind(sequences);
+        let rows = engine.server.within(ANSWER_SECONDS_MAX, READING, query.fetch_all(&engine.readers)).await?;
+        for row in &rows {
+            found.push((columns::change(row)?, columns::entry(row, CHANGE_COLUMNS)?));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn changes_named(engine: &PostgresEngine, prefix: String, limit: usize) -> Result<Vec<Change>, EngineError> {
+    // Ids are ASCII, so that everything that starts with the prefix sorts between it and it with the last character there is.
+    let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
+               WHERE id >= $1 COLLATE \"C\" AND id < $2 COLLATE \"C\" ORDER BY id LIMIT $3";
+    let after = format!("{prefix}\u{7f}");
+    let rows = sqlx::query(sql).bind(prefix).bind(after).bind(signed(limit as u64)).fetch_all(&engine.readers);
+    engine.server.within(ANSWER_SECONDS_MAX, READING, rows).await?.iter().map(columns::change).collect()
 }
 
 pub(super) async fn history_bytes_floor(engine: &PostgresEngine, bytes_max: u64) -> Result<Revision, EngineError> {

@@ -5,6 +5,10 @@ use stead_peers::{Shutdown, TempPostgres};
 
 use super::*;
 
+async fn open_with(url: &str, steps: &[&'static str]) -> Result<PostgresEngine, OpenError> {
+    PostgresEngine::open_server(Server::parse(url, None, SESSION_NAME)?, steps).await
+}
+
 const LATER_STEPS: [&str; 2] = ["ALTER TABLE stead.roots ADD COLUMN note TEXT", "CREATE TABLE stead.more (thing TEXT)"];
 
 fn steps(later: &[&'static str]) -> Vec<&'static str> {
@@ -27,7 +31,7 @@ async fn an_older_record_is_brought_up_to_date() {
     let url = server.url();
     let engine = PostgresEngine::open(&url).await.unwrap();
     let meta = engine.meta().await.unwrap();
-    let newer = PostgresEngine::open_with(&url, &steps(&LATER_STEPS)).await.unwrap();
+    let newer = open_with(&url, &steps(&LATER_STEPS)).await.unwrap();
     assert_eq!(newer.meta().await.unwrap(), meta, "it is still the same record");
     newer.close().await;
     let version = steps(&LATER_STEPS).len() as i64;
@@ -45,12 +49,12 @@ async fn a_step_that_fails_leaves_the_version_before_it() {
     let server = TempPostgres::start();
     let url = server.url();
     let broken = steps(&[LATER_STEPS[1], "CREATE TABLE stead.half (thing TEXT); INSERT INTO nowhere VALUES (1)"]);
-    let error = PostgresEngine::open_with(&url, &broken).await.unwrap_err();
+    let error = open_with(&url, &broken).await.unwrap_err();
     let before_it = migration::STEPS.len() as i64 + 1;
     assert!(matches!(error, OpenError::Migration { from, .. } if from == before_it), "{error}");
     assert_eq!(scalar(&url, "SELECT version FROM stead.schema_version").await.unwrap(), before_it);
     assert!(scalar(&url, "SELECT count(*) FROM stead.half").await.is_err());
-    PostgresEngine::open_with(&url, &steps(&[LATER_STEPS[1]])).await.unwrap();
+    open_with(&url, &steps(&[LATER_STEPS[1]])).await.unwrap();
 }
 
 #[tokio::test]
@@ -83,6 +87,14 @@ async fn what_is_no_record_is_refused() {
     let error = PostgresEngine::open(&server.url().replace("/stead?", "/nothing?")).await.unwrap_err();
     assert!(matches!(error, OpenError::Database { .. }), "{error}");
     assert!(error.to_string().contains("nothing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused() {
+    let server = TempPostgres::start();
+    server.run_sql("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    let error = PostgresEngine::open(&server.url().replace("/stead?", "/narrow?")).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Encoding { encoding, .. } if encoding == "LATIN1"), "{error}");
 }
 
 #[tokio::test]

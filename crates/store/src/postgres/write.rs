@@ -9,6 +9,7 @@ use stead_model::{ObjectKey, Revision};
 
 use super::PostgresEngine;
 use super::connection::{ANSWER_SECONDS_MAX, Server};
+use super::inbox;
 use super::news::CHANNEL;
 use super::read::{self, Names, PgReading};
 use crate::columns::signed;
@@ -64,6 +65,10 @@ impl Turn for PgTurn<'_> {
         read::known_changes(self.reading.server, &mut self.reading.connection, ids).boxed()
     }
 
+    fn settled(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>> {
+        inbox::settled(self.reading.server, &mut self.reading.connection, ids).boxed()
+    }
+
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
     where
         Self: 'a,
@@ -113,7 +118,7 @@ async fn move_on(server: &Server, connection: &mut PgConnection, batch: &Batch) 
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-fn statements(batch: &Batch) -> Vec<Statement<'_>> {
+pub(super) fn statements(batch: &Batch) -> Vec<Statement<'_>> {
     let mut all = Vec::new();
     object_statements(batch, &mut all);
     for rows in batch.history.chunks(ROWS_PER_STATEMENT) {
@@ -150,6 +155,19 @@ fn statements(batch: &Batch) -> Vec<Statement<'_>> {
                 .bind(list(rows, |root| signed(root.version)))
                 .bind(list(rows, |root| root.document.as_slice()))
                 .bind(list(rows, |root| root.signatures.as_slice())),
+        );
+    }
+    for rows in batch.settled.chunks(ROWS_PER_STATEMENT) {
+        let sql = "UPDATE stead.inbox SET state = settled.state, message = settled.message, revision = settled.revision, body = '', \
+                          settled_at = clock_timestamp() \
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS settled (id, state, message, revision) \
+                   WHERE inbox.id = settled.id";
+        all.push(
+            sqlx::query(sql)
+                .bind(list(rows, |settled| settled.id.as_str()))
+                .bind(list(rows, |settled| settled.state()))
+                .bind(list(rows, |settled| inbox::text(&settled.message)))
+                .bind(list(rows, |settled| settled.revision.map(|revision| signed(revision.0)))),
         );
     }
     all

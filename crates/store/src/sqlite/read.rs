@@ -89,6 +89,18 @@ impl Reading for SqliteReading {
         rows.map(|row| columns::step(&row.map_err(reading)?)).boxed()
     }
 
+    fn changes(&mut self) -> BoxStream<'_, Result<Change, EngineError>> {
+        let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM changes \
+                   ORDER BY revision";
+        sqlx::query(sql).fetch(&mut *self.0).map(|row| columns::change(&row.map_err(reading)?)).boxed()
+    }
+
+    fn entries(&mut self) -> BoxStream<'_, Result<Entry, EngineError>> {
+        let sql = "SELECT revision, leaf_index, kind, namespace, name, sequence, operation, leaf, proof, object FROM entries \
+                   ORDER BY revision, leaf_index";
+        sqlx::query(sql).fetch(&mut *self.0).map(|row| columns::entry(&row.map_err(reading)?, 0)).boxed()
+    }
+
     fn end<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
     where
         Self: 'a,
@@ -170,4 +182,34 @@ pub(super) async fn history_bytes_floor(pool: &SqlitePool, bytes_max: u64) -> Re
                WHERE bytes > ?";
     let row = sqlx::query(sql).bind(signed(bytes_max)).fetch_one(pool).await.map_err(reading)?;
     columns::revision(&row, 0, "history")
+}
+
+pub(super) async fn entries_at(pool: &SqlitePool, wanted: Vec<(ObjectKey, u64)>) -> Result<Vec<(Change, Entry)>, EngineError> {
+    let sql = "SELECT c.revision, c.id, c.statement, c.signatures, c.receipt, c.receipt_signature, c.author, c.message, c.time, \
+                      e.revision, e.leaf_index, e.kind, e.namespace, e.name, e.sequence, e.operation, e.leaf, e.proof, e.object \
+               FROM json_each(?) AS wanted \
+               JOIN entries AS e ON e.kind = wanted.value ->> 0 AND e.namespace = wanted.value ->> 1 \
+                                AND e.name = wanted.value ->> 2 AND e.sequence = wanted.value ->> 3 \
+               JOIN changes AS c ON c.revision = e.revision";
+    let mut found = Vec::with_capacity(wanted.len());
+    for wanted in wanted.chunks(NAMES_PER_STATEMENT) {
+        let rows: Vec<serde_json::Value> = wanted
+            .iter()
+            .map(|(key, sequence)| serde_json::json!([key.kind.to_string(), key.namespace, key.name, signed(*sequence)]))
+            .collect();
+        let rows = sqlx::query(sql).bind(serde_json::Value::Array(rows).to_string()).fetch_all(pool).await.map_err(reading)?;
+        for row in &rows {
+            found.push((columns::change(row)?, columns::entry(row, CHANGE_COLUMNS)?));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn changes_named(pool: &SqlitePool, prefix: String, limit: usize) -> Result<Vec<Change>, EngineError> {
+    // Ids are ASCII, so that everything that starts with the prefix sorts between it and it with the last character there is.
+    let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM changes \
+               WHERE id >= ? AND id < ? ORDER BY id LIMIT ?";
+    let after = format!("{prefix}\u{7f}");
+    let query = sqlx::query(sql).bind(prefix).bind(after).bind(signed(limit as u64));
+    query.fetch_all(pool).await.map_err(reading)?.iter().map(columns::change).collect()
 }

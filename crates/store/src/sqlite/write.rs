@@ -83,6 +83,10 @@ impl Turn for SqliteTurn<'_> {
         known_changes(&self.engine.readers, ids).boxed()
     }
 
+    fn settled(&mut self, _ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
     where
         Self: 'a,
@@ -121,7 +125,7 @@ impl SqliteEngine {
 }
 
 /// Closes a connection after a failure, and takes back what was begun on it.
-async fn give_up(connection: SqliteConnection) {
+pub(super) async fn give_up(connection: SqliteConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "the connection was given up after a failure, and did not close");
     }
@@ -146,11 +150,15 @@ async fn compact(connection: &mut SqliteConnection, through: Revision) -> Result
     execute(connection, FORGETTING, "COMMIT").await
 }
 
-async fn execute(connection: &mut SqliteConnection, doing: &'static str, sql: &'static str) -> Result<(), EngineError> {
+pub(super) async fn execute(
+    connection: &mut SqliteConnection,
+    doing: &'static str,
+    sql: &'static str,
+) -> Result<(), EngineError> {
     sqlx::query(sql).execute(connection).await.map(|_| ()).map_err(failed(doing))
 }
 
-fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> EngineError {
+pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> EngineError {
     move |source| EngineError::Database { doing: doing.into(), source }
 }
 
@@ -175,7 +183,7 @@ async fn move_on(connection: &mut SqliteConnection, batch: &Batch) -> Result<(),
 
 type Statement = (QueryBuilder<Sqlite>, bool);
 
-fn statements(batch: &Batch) -> Vec<Statement> {
+pub(super) fn statements(batch: &Batch) -> Vec<Statement> {
     let mut all = Vec::new();
     object_statements(batch, &mut all);
     insert(

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use stead_model::Revision;
-use stead_store::{CommitError, Expect, Op, Outcome};
+use stead_store::{Anew, CommitError, Expect, Op, Operation, Outcome};
 
-use crate::support::{Record, commit, key, object, on_every_engine, put, time, widget};
+use crate::support::{Record, commit, entry, key, object, on_every_engine, put, signed, time, widget};
 
 async fn the_store_fills_in_what_is_its_own(record: Record) {
     let store = record.open().await;
@@ -22,6 +22,30 @@ async fn the_store_fills_in_what_is_its_own(record: Record) {
     assert_eq!(kept.metadata.creation_timestamp, Some(time(0)));
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert!(kept.status().is_null());
+}
+
+async fn a_transaction_can_depend_on_what_it_does_not_write(record: Record) {
+    let store = record.open().await;
+    put(&store, widget("a", json!({}))).await;
+    let change = signed("01A", vec![entry("b", 1, Operation::Put)], vec![Op::put(widget("b", json!({})))]);
+    store.commit(change).await.unwrap();
+    let check = |name: &str, expect: Expect| Op::Check { key: key(name), expect };
+    let cases = [
+        (check("a", Expect::Revision(Revision(1))), true),
+        (check("a", Expect::Revision(Revision(2))), false),
+        (check("a", Expect::Absent), false),
+        (check("c", Expect::Absent), true),
+        (check("c", Expect::Exists), false),
+        (check("b", Expect::Sequence(1)), true),
+        (check("b", Expect::Sequence(2)), false),
+        (check("a", Expect::Sequence(0)), true),
+    ];
+    for (number, (check, holds)) in cases.into_iter().enumerate() {
+        let shown = format!("{check:?}");
+        let outcome = commit(&store, vec![check, Op::put(widget("d", json!({"number": number})))]).await;
+        assert_eq!(outcome.is_ok(), holds, "{shown}: {outcome:?}");
+        assert!(outcome.is_err() || outcome.unwrap().objects.len() == 1, "a check has no outcome");
+    }
 }
 
 async fn generation_counts_changes_of_spec_only(record: Record) {
@@ -90,6 +114,28 @@ async fn preconditions(record: Record) {
         assert_eq!(got, expected, "{name} {expect:?}");
     }
     assert_eq!(store.revision(), Revision(1), "a preview writes nothing");
+}
+
+async fn a_put_over_what_moved_on_is_made_anew(record: Record) {
+    let store = record.open().await;
+    put(&store, widget("a", json!({"by": "first"}))).await;
+    let over = |name: &'static str, seen: Option<Revision>| Op::PutOver {
+        object: Box::new(widget(name, json!({"over": "what was seen"}))),
+        seen,
+        anew: Anew::new(move |present| {
+            let found = present.map_or(json!("nothing"), |present| present.spec().clone());
+            widget(name, json!({"over": found}))
+        }),
+    };
+    let spec = |name: &str| object(&store, name).unwrap().spec()["over"].clone();
+    commit(&store, vec![over("a", Some(Revision(1)))]).await.unwrap();
+    assert_eq!(spec("a"), "what was seen");
+    commit(&store, vec![over("a", Some(Revision(1)))]).await.unwrap();
+    assert_eq!(spec("a"), json!({"over": "what was seen"}));
+    commit(&store, vec![over("b", Some(Revision(1))), over("c", None)]).await.unwrap();
+    assert_eq!((spec("b"), spec("c")), (json!("nothing"), json!("what was seen")));
+    commit(&store, vec![over("c", None)]).await.unwrap();
+    assert_eq!(spec("c"), json!({"over": "what was seen"}));
 }
 
 async fn a_transaction_happens_whole_or_not_at_all_and_alone(record: Record) {
@@ -170,9 +216,11 @@ async fn everything_is_there_after_a_restart(record: Record) {
 
 on_every_engine! {
     the_store_fills_in_what_is_its_own,
+    a_transaction_can_depend_on_what_it_does_not_write,
     generation_counts_changes_of_spec_only,
     a_write_that_changes_nothing_takes_no_revision,
     preconditions,
+    a_put_over_what_moved_on_is_made_anew,
     a_transaction_happens_whole_or_not_at_all_and_alone,
     finalizers_hold_an_object_until_the_last_is_gone,
     a_name_made_anew_has_a_new_uid,

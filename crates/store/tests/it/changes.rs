@@ -37,6 +37,25 @@ async fn a_change_is_kept_with_its_receipt_and_entries(record: Record) {
     assert_eq!(ids(store.changes(Some(Revision(3)), 10).await.unwrap()), ["01A"]);
 }
 
+async fn what_was_signed_before_is_found(record: Record) {
+    let store = record.open().await;
+    let put = |name: &str| vec![Op::put(widget(name, json!({})))];
+    store.commit(signed("01AX", vec![entry("a", 1, Operation::Put)], put("a"))).await.unwrap();
+    store.commit(signed("01AY", vec![entry("a", 2, Operation::Put), entry("b", 1, Operation::Put)], put("b"))).await.unwrap();
+    store.commit(signed("01B", vec![entry("a", 3, Operation::Delete)], vec![Op::delete(key("a"))])).await.unwrap();
+    let wanted = vec![(key("a"), 1), (key("a"), 3), (key("b"), 1), (key("a"), 9), (key("c"), 1)];
+    let mut found: Vec<_> = store.entries_at(wanted).await.unwrap();
+    found.sort_by_key(|(_, entry)| (entry.key.clone(), entry.sequence));
+    let seen: Vec<_> =
+        found.iter().map(|(change, entry)| (change.id.as_str(), entry.key.name.as_str(), entry.sequence)).collect();
+    assert_eq!(seen, [("01AX", "a", 1), ("01B", "a", 3), ("01AY", "b", 1)]);
+    for (prefix, limit, expected) in [("01A", 9, 2), ("01A", 1, 1), ("01AX", 9, 1), ("01", 9, 3), ("02", 9, 0), ("01AXX", 9, 0)] {
+        let found = store.changes_named(prefix, limit).await.unwrap();
+        assert_eq!(found.len(), expected, "{prefix}");
+        assert!(found.iter().all(|change| change.id.starts_with(prefix)), "{prefix}");
+    }
+}
+
 async fn sequences_go_up_by_one_and_outlive_deletion(record: Record) {
     let store = record.open().await;
     let put_a = || vec![Op::put(widget("a", json!({})))];
@@ -138,6 +157,7 @@ async fn compaction_leaves_changes_and_tombstones_alone(record: Record) {
 
 on_every_engine! {
     a_change_is_kept_with_its_receipt_and_entries,
+    what_was_signed_before_is_found,
     sequences_go_up_by_one_and_outlive_deletion,
     of_two_changes_for_one_sequence_one_wins,
     a_change_is_committed_once,

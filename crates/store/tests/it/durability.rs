@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::json;
 use stead_model::Revision;
-use stead_store::{ChangeReference, Op, Operation, SqliteEngine, Store, WatchScope};
+use stead_store::{ChangeReference, Engine, Op, Operation, PostgresEngine, SqliteEngine, Store, WatchScope};
 
-use crate::support::{Record, entry, key, signed, widget};
+use crate::support::{Record, entry, key, on_every_engine, signed, widget};
 
 const CUTS: usize = 30;
 const CHANGES: u64 = 40;
@@ -22,11 +23,15 @@ const WRITERS: u64 = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by acknowledged_writes_survive_sigkill, in a process of its own"]
 async fn writes_until_killed() {
-    let (Ok(path), Ok(round)) = (std::env::var(RECORD_VARIABLE), std::env::var(ROUND_VARIABLE)) else {
+    let (Ok(place), Ok(round)) = (std::env::var(RECORD_VARIABLE), std::env::var(ROUND_VARIABLE)) else {
         panic!("{RECORD_VARIABLE} and {ROUND_VARIABLE} are set by the test that runs this one");
     };
-    let engine = SqliteEngine::open(Path::new(&path)).await.unwrap();
-    let store = Store::open(engine, stead_store::Options::default()).await.unwrap();
+    let engine: Arc<dyn Engine> = if place.starts_with("postgres://") {
+        Arc::new(PostgresEngine::open(&place).await.unwrap())
+    } else {
+        Arc::new(SqliteEngine::open(Path::new(&place)).await.unwrap())
+    };
+    let store = Store::open_on(engine, stead_store::Options::default()).await.unwrap();
     let writers = (0..WRITERS).map(|writer| {
         let (store, round) = (store.clone(), round.clone());
         tokio::spawn(async move {
@@ -49,7 +54,7 @@ async fn writes_until_killed() {
 fn spawn_child(record: &Record, round: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["durability::writes_until_killed", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .env(RECORD_VARIABLE, record.path())
+        .env(RECORD_VARIABLE, record.place())
         .env(ROUND_VARIABLE, round.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -78,9 +83,7 @@ fn acknowledged_before_kill(record: &Record, round: u64, kill_after: usize) -> V
     acknowledged
 }
 
-#[tokio::test]
-async fn acknowledged_writes_survive_sigkill() {
-    let record = Record::sqlite();
+async fn acknowledged_writes_survive_sigkill(record: Record) {
     let mut last = Revision(0);
     for round in 0..KILLS {
         let mut random = [0_u8; 1];
@@ -107,6 +110,8 @@ async fn acknowledged_writes_survive_sigkill() {
         store.close().await;
     }
 }
+
+on_every_engine! { acknowledged_writes_survive_sigkill }
 
 fn random_below(limit: usize) -> usize {
     let mut random = [0_u8; 8];

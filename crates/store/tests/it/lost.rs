@@ -3,8 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use stead_model::Revision;
-use stead_store::{CommitError, Op, Store, WatchScope};
+use stead_store::{Batch, CommitError, CommitFailure, Engine, Op, PostgresEngine, Store, WatchScope};
 
 use crate::coordinators::{assert_truthful, contents, follow};
 use crate::support::proxy::{LOSES_ANSWER, LOSES_ANSWER_AND_ALL, LOSES_COMMIT, Proxy, SOUND};
@@ -35,19 +37,32 @@ async fn a_lost_commit_is_refused_and_a_lost_answer_is_an_acknowledgement() {
     assert_eq!(followed.into_keys().collect::<Vec<_>>(), ["a", "c", "d"]);
 }
 
+/// Waits until somebody waits for the turn.
+async fn somebody_waits(record: &Record) {
+    let mut shell = PgConnection::connect(record.url()).await.unwrap();
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut shell).await.unwrap() == 0 {}
+}
+
 #[tokio::test]
 async fn another_coordinators_batch_does_not_pass_for_the_lost_one() {
     let record = Record::postgres();
     let proxy = proxy(&record);
-    let (store, other) = (record.open_through(&proxy).await, record.open().await);
-    for (mode, committed) in [(LOSES_COMMIT, false), (LOSES_ANSWER, true)] {
+    let engine = PostgresEngine::open(&proxy.url(record.url())).await.unwrap();
+    let other = record.open().await;
+    for (base, mode, committed) in [(0, LOSES_COMMIT, false), (1, LOSES_ANSWER, true)] {
+        let turn = engine.turn().await.unwrap();
+        // The other's batch follows at once: it has the very revision of the lost one, or the next.
+        let writer = other.clone();
+        let following = tokio::spawn(async move { try_create(&writer, &format!("b{mode}")).await.unwrap() });
+        somebody_waits(&record).await;
         proxy.set(mode);
-        let (name, others) = (format!("a{mode}"), format!("b{mode}"));
-        // The other's batch follows before the fate of the first is asked for, or takes the very revision.
-        let (lost, put) = tokio::join!(try_create(&store, &name), try_create(&other, &others));
-        assert_eq!(lost.is_ok(), committed, "{lost:?}");
-        put.unwrap();
-        assert_eq!(contents(&record.open().await.snapshot()).contains_key(&name), committed);
+        let batch = Batch { base: Revision(base), last: Revision(base + 1), token: format!("t{mode}"), ..Batch::default() };
+        assert!(matches!(turn.commit(&batch).await, Err(CommitFailure::Unsure(_))));
+        assert_eq!(following.await.unwrap(), Revision(if committed { base + 2 } else { base + 1 }));
+        let mut turn = engine.turn().await.unwrap();
+        assert_eq!(turn.reading().await.unwrap().holds(&batch.mark()).await.unwrap(), Some(committed));
+        turn.end().await;
     }
 }
 

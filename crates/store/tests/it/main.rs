@@ -7,6 +7,7 @@ mod behaviour;
 mod changes;
 mod concurrency;
 mod coordinators;
+mod copying;
 mod durability;
 mod failure;
 mod list;

@@ -60,11 +60,25 @@ impl Record {
         Store::open(engine, Options::default()).await.unwrap()
     }
 
+    /// How another process is told where it is.
+    pub(crate) fn place(&self) -> String {
+        if self.url.is_empty() { self.path().display().to_string() } else { self.url.clone() }
+    }
+
     pub(crate) async fn engine(&self) -> Arc<dyn Engine> {
         if self.url.is_empty() {
             Arc::new(SqliteEngine::open(&self.path()).await.unwrap())
         } else {
             Arc::new(PostgresEngine::open(&self.url).await.unwrap())
+        }
+    }
+
+    /// As a command opens it that is no coordinator.
+    pub(crate) async fn engine_offline(&self) -> Arc<dyn Engine> {
+        if self.url.is_empty() {
+            self.engine().await
+        } else {
+            Arc::new(PostgresEngine::open_offline(&self.url, None).await.unwrap())
         }
     }
 

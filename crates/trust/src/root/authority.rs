@@ -1,6 +1,7 @@
 //! Who may write what: the one place that says yes or no, for a coordinator and for a machine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use stead_model::{FACT_LABEL_PREFIX, Object, ObjectKey, Selector};
 
@@ -64,6 +65,12 @@ pub enum Unauthorised {
     AuthorMissing {
         /// The fingerprint.
         author: String,
+    },
+    /// Written by a coordinator, where a person must.
+    #[error("{signer} wrote the statement as a coordinator; a proposal is written by a person")]
+    NotAPersons {
+        /// The fingerprint.
+        signer: String,
     },
     /// Written by a key that is no coordinator's.
     #[error("{signer} is no online key of the trust root")]
@@ -162,6 +169,43 @@ pub(crate) fn by_role(root: &Root, signers: &BTreeSet<PublicKey>, write: &Write<
         let signers = signers.iter().map(PublicKey::fingerprint).collect::<Vec<_>>().join(", ");
         Unauthorised::NoRole { signers, roles: covering(root, write) }
     }))
+}
+
+/// How many keys of a role have signed, and how many must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signatures {
+    /// The role.
+    pub role: String,
+    /// How many of its keys have signed.
+    pub had: u32,
+    /// How many must.
+    pub needed: u32,
+}
+
+impl Signatures {
+    /// Whether they are enough.
+    pub fn suffice(&self) -> bool {
+        self.had >= self.needed
+    }
+}
+
+impl fmt::Display for Signatures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} of {}", self.role, self.had, self.needed)
+    }
+}
+
+/// The signatures of the role that lacks the fewest for a write. An error where no role covers it.
+pub(crate) fn missing(root: &Root, signers: &BTreeSet<PublicKey>, write: &Write<'_>) -> Result<Signatures, Unauthorised> {
+    let of = |role: &Role| {
+        let had = role.keys.iter().filter(|key| signers.contains(*key)).count();
+        Signatures { role: role.name.clone(), had: u32::try_from(had).unwrap_or(u32::MAX), needed: role.threshold }
+    };
+    let covering_roles = root.roles.iter().filter(|role| role.covers(write)).map(of);
+    covering_roles.min_by_key(|signatures| signatures.needed.saturating_sub(signatures.had)).ok_or_else(|| {
+        let signers = signers.iter().map(PublicKey::fingerprint).collect::<Vec<_>>().join(", ");
+        Unauthorised::NoRole { signers, roles: covering(root, write) }
+    })
 }
 
 fn covering(root: &Root, write: &Write<'_>) -> String {

@@ -54,9 +54,11 @@ fn name_of(error: &AdmissionError) -> &'static str {
             Unauthorised::NotOnline { .. } => "not online",
             Unauthorised::OwnersKind { .. } => "owners' kind",
             Unauthorised::Enrolment(_) => "enrolment",
+            Unauthorised::NotAPersons { .. } => "not a person's",
         },
         AdmissionError::SequenceAhead { .. } => "sequence ahead",
         AdmissionError::NeedsSigning { .. } => "needs signing",
+        AdmissionError::Author { .. } => "author",
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use super::harness::{Fleet, PATIENCE, file};
 
 /// Both kubectls: the oldest that is supported, and a current one.
-fn kubectls() -> [(&'static str, PathBuf); 2] {
+pub(super) fn kubectls() -> [(&'static str, PathBuf); 2] {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
     [("STEAD_KUBECTL_120", "kubectl-1.20"), ("STEAD_KUBECTL_132", "kubectl-1.32")].map(|(variable, folder)| {
         let path = std::env::var_os(variable).map_or_else(|| tools.join(folder).join("usr/bin/kubectl"), PathBuf::from);
@@ -15,20 +15,25 @@ fn kubectls() -> [(&'static str, PathBuf); 2] {
     })
 }
 
-struct Kubectl<'a> {
+pub(super) struct Kubectl<'a> {
     name: &'static str,
     program: PathBuf,
     fleet: &'a Fleet,
 }
 
-impl Kubectl<'_> {
+impl<'a> Kubectl<'a> {
+    /// The current one, with what `stead login` wrote.
+    pub(super) fn newest(fleet: &'a Fleet) -> Self {
+        let [_, (name, program)] = kubectls();
+        Self { name, program, fleet }
+    }
     fn output(&self, words: &[&str]) -> Output {
         // Its only configuration is what `stead login` wrote.
         self.fleet.home.command(&self.program).args(words).stdin(Stdio::null()).output().unwrap()
     }
 
     #[track_caller]
-    fn run(&self, words: &[&str], parts: &[&str]) {
+    pub(super) fn run(&self, words: &[&str], parts: &[&str]) {
         let output = self.output(words);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{} {words:?}: {out}{err}", self.name);
@@ -38,7 +43,7 @@ impl Kubectl<'_> {
     }
 
     #[track_caller]
-    fn fails(&self, words: &[&str], parts: &[&str]) {
+    pub(super) fn fails(&self, words: &[&str], parts: &[&str]) {
         let output = self.output(words);
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{} {words:?} succeeded", self.name);

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use stead_model::{ObjectKey, Revision};
-use stead_store::{Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Meta, Moved, Reading, Turn};
+use stead_store::{
+    Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled, Turn,
+};
 
 pub(crate) const SOUND: u8 = 0;
 pub(crate) const FAILS_BEFORE_COMMIT: u8 = 1;
@@ -39,6 +41,10 @@ impl Turn for FlakyTurn<'_> {
 
     fn known_changes(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, Revision)>, EngineError>> {
         self.inner.known_changes(ids)
+    }
+
+    fn settled(&mut self, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, EngineError>> {
+        self.inner.settled(ids)
     }
 
     fn commit<'a>(self: Box<Self>, batch: &'a Batch) -> BoxFuture<'a, Result<(), CommitFailure>>
@@ -113,12 +119,36 @@ impl Engine for Flaky {
         self.inner.newest_entries(keys)
     }
 
+    fn entries_at(&self, wanted: Vec<(ObjectKey, u64)>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
+        self.inner.entries_at(wanted)
+    }
+
+    fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
+        self.inner.changes_named(prefix, limit)
+    }
+
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
         self.inner.history_bytes_floor(bytes_max)
     }
 
     fn compact(&self, through: Revision) -> BoxFuture<'_, Result<(), EngineError>> {
         self.inner.compact(through)
+    }
+
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>, EngineError>> {
+        self.inner.asked()
+    }
+
+    fn settle<'a>(&'a self, settled: &'a Settled) -> BoxFuture<'a, Result<(), EngineError>> {
+        self.inner.settle(settled)
+    }
+
+    fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>> {
+        self.inner.others()
+    }
+
+    fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
+        self.inner.import()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -1,0 +1,85 @@
+//! Two coordinators on one PostgreSQL: both serve, one leads, and when one of them is killed machines and owner go on with the other.
+
+use serde_json::Value;
+use stead_peers::TempPostgres;
+
+use super::harness::{Fleet, file, until};
+use super::process::Process;
+use crate::stead::Home;
+
+fn words<'a>(state: &'a str, url: &'a str) -> [&'a str; 5] {
+    ["coordinator", "--state-dir", state, "--store", url]
+}
+
+/// The second coordinator, on ports that the system chooses.
+fn start_second(fleet: &Fleet, url: &str) -> Process {
+    let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
+    command.args(words("second", url)).args(["--trust-root", "trust/root.json"]);
+    for flag in ["--listen", "--listen-machines", "--listen-relay"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command.env("STEAD_LOG_LEVEL", "info").stderr(fleet.log_file("second"));
+    let mut second = Process::spawn(&mut command);
+    assert!(second.line("ready ").is_some(), "{}", fleet.log("second"));
+    second
+}
+
+fn leader(fleet: &Fleet) -> (String, i64) {
+    let lease: Value =
+        serde_json::from_str(&fleet.stead(&["get", "lease/leader", "-n", "stead-system", "-o", "json"]).ok()).unwrap();
+    (lease["spec"]["holderIdentity"].as_str().unwrap().to_owned(), lease["spec"]["leaseTransitions"].as_i64().unwrap())
+}
+
+/// Which coordinators the machines are connected to.
+fn coordinators_of(fleet: &Fleet) -> Vec<String> {
+    fleet.list("machines").iter().filter_map(|machine| machine["status"]["coordinator"].as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn when_one_is_killed_everybody_goes_on_with_the_other() {
+    let server = TempPostgres::start();
+    let (home, url) = (Home::new(), server.url());
+    home.keygen(".ssh/id_ed25519", "");
+    let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
+    home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    let mut fleet = Fleet::on_root(home, &words("coordinator", &url));
+    // Tickets of either let machines in at both.
+    std::fs::copy(fleet.home.path("coordinator/join.pass"), fleet.home.path("second/join.pass")).unwrap();
+    let mut second = start_second(&fleet, &url);
+
+    let login = ["login", "--server", &fleet.server(), "--ca-file", "coordinator/tls/authority.crt"];
+    let said = until("the coordinators know of one another", || {
+        let said = fleet.stead(&login).ok();
+        said.contains("Other coordinators").then_some(said)
+    });
+    assert!(said.contains("https://127.0.0.1:"), "{said}");
+    let status = fleet.stead(&["status"]).ok();
+    assert_eq!(status.matches(" there ").count(), 2, "{status}");
+
+    for name in ["m1", "m2", "m3", "m4"] {
+        fleet.join(name);
+    }
+    fleet.apply_and_wait("web", file("/motd", "one"));
+    let (first_leader, term) = leader(&fleet);
+    // A plan comes from every machine, whichever coordinator it is connected to.
+    let shown = fleet.stead(&["diff", "-f", &fleet.manifest("web", file("/motd", "two"))]);
+    assert_eq!(shown.stdout.matches("1 step").count(), 4, "{shown:?}\n{:?}", coordinators_of(&fleet));
+
+    fleet.coordinator.as_mut().unwrap().kill();
+    fleet.apply_and_wait("web", file("/motd", "two"));
+    for name in ["m1", "m2", "m3", "m4"] {
+        assert_eq!(fleet.file(name, "/motd").as_deref(), Some("two"));
+    }
+    let (second_leader, later) = leader(&fleet);
+    assert!(second_leader != first_leader && later > term, "{second_leader} {later}, after {first_leader} {term}");
+    until("every machine is with the other coordinator", || {
+        coordinators_of(&fleet).iter().all(|coordinator| *coordinator == second_leader).then_some(())
+    });
+
+    // And back: the first one comes again, and the other is stopped in good order, which hands the lead over at once.
+    fleet.start_coordinator_with(&words("coordinator", &url));
+    until("the first is there again", || (fleet.stead(&["status"]).ok().matches(" there ").count() == 2).then_some(()));
+    assert!(second.stop().success());
+    fleet.apply_and_wait("web", file("/motd", "three"));
+    assert_eq!(leader(&fleet).0, first_leader);
+}
