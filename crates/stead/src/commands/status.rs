@@ -44,9 +44,13 @@ pub(super) struct Coordinator {
 
 /// The coordinators that a coordinator knows of.
 pub(super) async fn coordinators(client: &Client) -> Result<Vec<Coordinator>, Failure> {
-    let mut status: Value = client.get("/stead/v1/status").await?;
-    let found = serde_json::from_value(status["coordinators"].take());
-    found.map_err(|error| Failure::internal(format!("the coordinator's answer cannot be read: {error}")))
+    /// The part of the answer that is asked for.
+    #[derive(Deserialize)]
+    struct Answer {
+        coordinators: Vec<Coordinator>,
+    }
+    let answer: Answer = client.get("/stead/v1/status").await?;
+    Ok(answer.coordinators)
 }
 
 #[derive(Deserialize)]
