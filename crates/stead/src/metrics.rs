@@ -18,17 +18,25 @@ const PREFIX: &str = "stead";
 pub(crate) struct Metrics {
     registry: Registry,
     refresh: Vec<Box<dyn Fn() + Send + Sync>>,
+    port: Arc<MetricsPort>,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        Self { registry: Registry::default(), refresh: Vec::new() }
+        let mut metrics = Self { registry: Registry::default(), refresh: Vec::new(), port: Arc::default() };
+        metrics.add(metrics.port(), |_| {});
+        metrics
     }
 
     /// Takes in a group; `refresh` brings it up to date before it is read.
     pub(crate) fn add<G: MetricsGroup + 'static>(&mut self, group: Arc<G>, refresh: impl Fn(&G) + Send + Sync + 'static) {
         self.registry.sub_registry_with_prefix(PREFIX).register(Arc::clone(&group) as Arc<dyn MetricsGroup>);
         self.refresh.push(Box::new(move || refresh(&group)));
+    }
+
+    /// What is counted of the port for metrics itself.
+    pub(crate) fn port(&self) -> Arc<MetricsPort> {
+        Arc::clone(&self.port)
     }
 
     /// Everything, as text.
@@ -47,6 +55,20 @@ impl fmt::Debug for Metrics {
 /// A count as a gauge takes it; no count of ours comes near the difference.
 pub(crate) fn set(gauge: &Gauge, number: impl TryInto<i64>) {
     gauge.set(number.try_into().unwrap_or(i64::MAX));
+}
+
+/// The port for metrics itself.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "metrics_port")]
+pub(crate) struct MetricsPort {
+    /// Connections that the port for metrics took.
+    pub(crate) connections: Counter,
+    /// Connections that the port for metrics refused, because there were too many at once.
+    pub(crate) refused_full: Counter,
+    /// Connections to the port for metrics cut off because their bytes were no HTTP, or their head was too long.
+    pub(crate) refused_malformed: Counter,
+    /// Connections to the port for metrics cut off because they took too long.
+    pub(crate) refused_too_slow: Counter,
 }
 
 /// The program itself.

@@ -1,6 +1,6 @@
 //! What the API asks of the running coordinator: tickets, the plans of machines, and how it is doing.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use futures::future::{BoxFuture, join_all};
@@ -12,8 +12,8 @@ use stead_control::Control;
 use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile};
 use stead_wire::{CoordinatorHandle, PeerAddress, Ticket};
 
-use crate::metrics::Metrics;
 use crate::metrics::coordinator::{self, Sources};
+use crate::metrics::{Metrics, MetricsPort};
 
 /// Machines that are asked for a plan at once: a person reads the answer.
 const PLAN_MACHINES_MAX: usize = 200;
@@ -70,6 +70,11 @@ impl Desk {
         let metrics = coordinator::metrics(&sources, api);
         // There is one API, and this is called once.
         let _ = self.gauges.set(Gauges { sources, api: api.clone(), metrics });
+    }
+
+    /// What is counted of the port for metrics.
+    pub(crate) fn metrics_port(&self) -> Arc<MetricsPort> {
+        self.gauges.get().map_or_else(Arc::default, |gauges| gauges.metrics.port())
     }
 
     fn ticket_text(&self) -> String {

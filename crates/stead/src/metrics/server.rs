@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::MetricsPort;
 use crate::failure::{Failure, FailureKind};
 
 /// Connections at once: a pair of Prometheus servers, and a person who looks.
@@ -58,7 +59,7 @@ impl MetricsServer {
     }
 
     /// Serves until it is dropped.
-    pub(crate) async fn run(self, source: Source) {
+    pub(crate) async fn run(self, source: Source, counted: Arc<MetricsPort>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         // Dropped with this future, and with it every connection.
         let mut connections = tokio::task::JoinSet::new();
@@ -66,8 +67,12 @@ impl MetricsServer {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                        connections.spawn(connection(stream, Arc::clone(&source), place));
+                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                            counted.refused_full.inc();
+                            continue;
+                        };
+                        counted.connections.inc();
+                        connections.spawn(connection(stream, Arc::clone(&source), Arc::clone(&counted), place));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the port for metrics could not take a connection");
@@ -81,14 +86,14 @@ impl MetricsServer {
 }
 
 /// Serves an optional port; without one it waits for ever.
-pub(crate) async fn run_optional(server: Option<MetricsServer>, source: Source) {
+pub(crate) async fn run_optional(server: Option<MetricsServer>, counted: Arc<MetricsPort>, source: Source) {
     match server {
-        Some(server) => server.run(source).await,
+        Some(server) => server.run(source, counted).await,
         None => std::future::pending().await,
     }
 }
 
-async fn connection(stream: TcpStream, source: Source, _place: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, source: Source, counted: Arc<MetricsPort>, _place: OwnedSemaphorePermit) {
     let service = service_fn(move |request| {
         let answer = answer(&request, &source);
         async move { Ok::<_, Infallible>(answer) }
@@ -99,7 +104,15 @@ async fn connection(stream: TcpStream, source: Source, _place: OwnedSemaphorePer
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     // A client that misbehaves loses its connection, and nobody else anything.
-    let _ = tokio::time::timeout(Duration::from_secs(CONNECTION_SECONDS_MAX), served).await;
+    match tokio::time::timeout(Duration::from_secs(CONNECTION_SECONDS_MAX), served).await {
+        Ok(Err(error)) if error.is_parse() => {
+            counted.refused_malformed.inc();
+        }
+        Ok(Err(error)) if error.is_timeout() => {
+            counted.refused_too_slow.inc();
+        }
+        _ => {}
+    }
 }
 
 fn answer(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {

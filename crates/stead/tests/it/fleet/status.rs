@@ -49,5 +49,7 @@ fn refusals_of_every_port_are_counted_and_shown() {
     assert_eq!(value(&text, "stead_relay_refused_total{reason=\"NotForRelay\"}"), Some(1.0));
     assert_eq!(value(&text, "stead_fleet_machines_ready"), Some(1.0));
     assert!(value(&text, "stead_api_requests_total{class=\"read\",code=\"200\"}") > Some(0.0));
+    say(&address, b"this is no HTTP\r\n\r\n");
+    assert_eq!(value(&metrics(&address), "stead_metrics_port_refused_malformed_total"), Some(1.0));
     assert!(say(&address, b"GET /secret HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 404"));
 }
