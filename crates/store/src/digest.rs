@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use stead_model::{ObjectKey, Revision};
 
 use crate::engine::{Engine, EngineError, Reading};
-use crate::rows::{Change, Entry, HistoryRow, Meta, RootDocument, Sequence};
+use crate::rows::{Change, Entry, HistoryRow, Meta, Restored, RootDocument, Sequence};
 use crate::stored::Stored;
 
 /// Rows that are held at once while a record is read through.
@@ -135,13 +135,20 @@ async fn of_roots(reading: &mut dyn Reading) -> Result<TableDigest, EngineError>
 }
 
 fn of_meta(meta: &Meta) -> TableDigest {
-    let Meta { incarnation, last, compacted, leader_term, batch } = meta;
+    let Meta { incarnation, last, compacted, leader_term, batch, restored } = meta;
     let mut hasher = Hasher::default();
     hasher.field(incarnation.as_bytes());
     for number in [last.0, compacted.0, *leader_term] {
         hasher.number(number);
     }
     hasher.field(batch.as_bytes());
+    match restored {
+        Some(Restored { at, revision }) => {
+            hasher.field(at.to_string().as_bytes());
+            hasher.number(revision.0);
+        }
+        None => hasher.absent(),
+    }
     hasher.table("meta", 1)
 }
 

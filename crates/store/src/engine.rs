@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 
 use crate::rows::{Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled};
@@ -62,6 +63,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Begins to fill an empty record with another's rows.
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>>;
+
+    /// Makes it another record than the one that it was restored from, or that lost its newest batches: with a new incarnation, so that
+    /// machines take all of it; with revisions that nobody has seen, and no history, so that whoever watched lists again; under a
+    /// term that nobody has led. What was in it stays. Does nothing where the incarnation is another already, so that it is
+    /// done once, whoever tries. Gives back the record as it then is.
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>>;
 
     /// Lets go of the database, and of the lock that keeps other coordinators off where there is one.
     fn close(&self) -> BoxFuture<'_, ()>;

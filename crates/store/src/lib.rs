@@ -70,7 +70,8 @@ pub use postgres::PostgresEngine;
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
 pub use ring::EventKind;
 pub use rows::{
-    Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, RootDocument, Sequence, Settled,
+    Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Restored, RootDocument, Sequence,
+    Settled,
 };
 pub use sqlite::SqliteEngine;
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};

@@ -4,6 +4,7 @@
 //! committed, so that batches follow each other without gaps whatever the number of coordinators; what was committed is announced
 //! with one notification a batch, out of the same transaction.
 
+mod anew;
 mod connection;
 mod import;
 mod inbox;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use sqlx::postgres::{PgConnection, PgPool};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
@@ -165,6 +167,10 @@ impl Engine for PostgresEngine {
 
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         async { Ok(Box::new(PgImport::begin(self).await?) as Box<dyn Import>) }.boxed()
+    }
+
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>> {
+        anew::begin(self, incarnation, at).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -21,6 +21,25 @@ pub struct Meta {
     pub leader_term: u64,
     /// The token of the newest batch; empty where there was none yet.
     pub batch: String,
+    /// How it came to begin anew, if it ever did.
+    pub restored: Option<Restored>,
+}
+
+/// How far the revisions move on when a record begins anew: a million a second for twelve days. No revision that was ever handed out
+/// comes again, so that whoever watched from one is told to list again, and there is room for 8,000 such steps below 2^53, the
+/// largest number that JSON can be trusted with.
+pub(crate) const ANEW_REVISIONS: u64 = 1 << 40;
+/// How far the leader's term moves on with them: more than the terms that can have begun in what the record has lost. Lease counts
+/// them in 32 bits.
+pub(crate) const ANEW_TERMS: u64 = 1_000;
+
+/// What a record remembers of having been put back from a backup, or of having lost its newest batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// When it began anew.
+    pub at: Timestamp,
+    /// The newest revision it then had.
+    pub revision: Revision,
 }
 
 impl Meta {

@@ -1,5 +1,6 @@
 //! The record in one SQLite file, with its write-ahead log: the engine of a coordinator that stands alone.
 
+mod anew;
 mod import;
 mod lock;
 mod migration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 use stead_model::{ObjectKey, Revision};
@@ -180,6 +182,10 @@ impl Engine for SqliteEngine {
 
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         async { Ok(Box::new(SqliteImport::begin(self).await?) as Box<dyn Import>) }.boxed()
+    }
+
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>> {
+        anew::begin(self, incarnation, at).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

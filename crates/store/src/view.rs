@@ -9,7 +9,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use stead_model::{GroupKind, ObjectKey, Revision};
 
-use crate::rows::{Mark, Meta, RootDocument, Sequence};
+use crate::rows::{Mark, Meta, Restored, RootDocument, Sequence};
 use crate::stored::Stored;
 pub(crate) use filter::Filter;
 use kind::KindView;
@@ -23,6 +23,7 @@ pub(crate) struct View {
     pub(crate) leader_term: u64,
     /// The token of the batch that led to it.
     pub(crate) batch: Arc<str>,
+    pub(crate) restored: Option<Restored>,
     /// Goes up when the record is loaded anew and does not go on where it was: what was told before is no longer to be relied on.
     pub(crate) epoch: u64,
     kinds: OrdMap<GroupKind, KindView>,
@@ -38,6 +39,7 @@ impl Default for View {
             incarnation: "".into(),
             leader_term: 0,
             batch: "".into(),
+            restored: None,
             epoch: 0,
             kinds: OrdMap::new(),
             roots: OrdMap::new(),
@@ -50,7 +52,15 @@ impl View {
     /// Nothing yet, of the record as a whole is.
     pub(crate) fn of(meta: &Meta, epoch: u64) -> Self {
         let (incarnation, batch) = (meta.incarnation.as_str().into(), meta.batch.as_str().into());
-        Self { revision: meta.last, incarnation, leader_term: meta.leader_term, batch, epoch, ..Self::default() }
+        Self {
+            revision: meta.last,
+            incarnation,
+            leader_term: meta.leader_term,
+            batch,
+            restored: meta.restored,
+            epoch,
+            ..Self::default()
+        }
     }
 
     /// The same, of the record as it is as a whole now; what is in it is brought up by the caller.
@@ -58,6 +68,7 @@ impl View {
         self.revision = meta.last;
         self.leader_term = meta.leader_term;
         self.batch = meta.batch.as_str().into();
+        self.restored = meta.restored;
     }
 
     /// The batch that led to it.
@@ -119,6 +130,11 @@ impl Snapshot {
     /// How often a coordinator has taken the lead of the record: who writes as the leader names the term in [`crate::Transaction::fence`].
     pub fn leader_term(&self) -> u64 {
         self.0.leader_term
+    }
+
+    /// Whether the record was put back from a backup, or had lost its newest batches.
+    pub fn restored(&self) -> Option<Restored> {
+        self.0.restored
     }
 
     /// One object.

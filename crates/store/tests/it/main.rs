@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets what it did not expect has failed")]
 
+mod anew;
 mod away;
 mod behaviour;
 mod changes;

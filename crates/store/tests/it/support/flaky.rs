@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 use stead_store::{
     Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled, Turn,
@@ -149,6 +150,10 @@ impl Engine for Flaky {
 
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         self.inner.import()
+    }
+
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>> {
+        self.inner.begin_anew(incarnation, at)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
