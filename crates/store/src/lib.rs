@@ -73,7 +73,9 @@ pub use rows::{
     Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Restored, RootDocument, Sequence,
     Settled,
 };
-pub use sqlite::{ReplaceError, Replacement, SnapshotError, SqliteEngine, SqliteFile, seal, snapshot_engine, snapshot_file};
+pub use sqlite::{
+    ReplaceError, Replacement, SnapshotError, SqliteEngine, SqliteFile, schema_version, seal, snapshot_engine, snapshot_file,
+};
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{

@@ -40,6 +40,11 @@ const READERS_MAX: u32 = 4;
 const BUSY: Duration = Duration::from_secs(5);
 /// Pages in the log before it is written back: 32 MiB, so that a busy writer does it about once a second.
 const CHECKPOINT_PAGES: u32 = 8_192;
+/// The version of the schema that this version of Stead reads and writes, in SQLite.
+pub fn schema_version() -> i64 {
+    migration::supported()
+}
+
 /// Only the coordinator's user may read the record.
 const FILE_MODE: u32 = 0o600;
 

@@ -100,6 +100,7 @@ pub async fn snapshot_file(from: &Path, to: &Path) -> Result<(), OpenError> {
     match found {
         0 => return Err(OpenError::Foreign { record }),
         _ if found > supported => return Err(OpenError::Newer { record, found, supported }),
+        _ if found < supported => return Err(OpenError::Older { record, found, supported }),
         _ => {}
     }
     let failed = |source| OpenError::File { record: to.display().to_string(), source };

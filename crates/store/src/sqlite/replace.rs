@@ -86,6 +86,15 @@ impl Replacement {
         Ok(replaces.then_some(aside))
     }
 
+    /// Leaves everything as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] where what there is of the new record cannot be removed.
+    pub fn give_up(self) -> Result<(), ReplaceError> {
+        self.remove_new().map_err(failed(&self.new, "removed"))
+    }
+
     async fn take_step(&self, step: Step, state: &mut State, aside: &Path) -> Result<(), ReplaceError> {
         match step {
             Step::Seal => seal(&self.new).await?,
