@@ -1,6 +1,7 @@
 //! The record in one SQLite file, with its write-ahead log: the engine of a coordinator that stands alone.
 
 mod anew;
+mod forward;
 mod import;
 mod lock;
 mod migration;
@@ -24,7 +25,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
 use import::SqliteImport;
 use lock::FileLock;
 use read::SqliteReading;
@@ -156,6 +157,14 @@ impl Engine for SqliteEngine {
 
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
         read::newest_entries(&self.readers, keys).boxed()
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        async {
+            self.ensure_open()?;
+            forward::steps(&self.readers, wanted).await
+        }
+        .boxed()
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

@@ -6,7 +6,8 @@ use sqlx::{Connection, Executor};
 use crate::open_error::OpenError;
 
 /// Step n leads from schema version n to n + 1.
-pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(super) const STEPS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
 
 /// Brings a database up to date, each step in a transaction of its own.
 pub(super) async fn run(connection: &mut SqliteConnection, record: &str, steps: &[&'static str]) -> Result<(), OpenError> {

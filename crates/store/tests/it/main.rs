@@ -16,3 +16,4 @@ mod lost;
 mod property;
 mod support;
 mod watch;
+mod watch_history;
