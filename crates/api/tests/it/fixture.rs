@@ -167,9 +167,20 @@ impl Fixture {
 
     /// Puts very many such leases straight into the record.
     pub(crate) async fn import_leases(&self, names: impl IntoIterator<Item = String>) {
-        let ops: Vec<Op> = names.into_iter().map(|name| Op::create(lease_of(&name))).collect();
-        for part in ops.chunks(OPERATIONS_PER_TRANSACTION_MAX) {
-            self.admission.store().commit(Transaction::unsigned(Timestamp::now(), part.to_vec())).await.unwrap();
+        let example = [lease_of("even-0"), lease_of("odd-1")];
+        let mut ops = names.into_iter().map(|name| {
+            let odd = name.bytes().last().is_some_and(|digit| digit % 2 == 1);
+            let mut lease = example[usize::from(odd)].clone();
+            lease.fields.insert("spec".to_owned(), json!({"holderIdentity": name}));
+            lease.metadata.name = name;
+            Op::create(lease)
+        });
+        loop {
+            let part: Vec<Op> = ops.by_ref().take(OPERATIONS_PER_TRANSACTION_MAX).collect();
+            if part.is_empty() {
+                return;
+            }
+            self.admission.store().commit(Transaction::unsigned(Timestamp::now(), part)).await.unwrap();
         }
     }
 
