@@ -152,7 +152,8 @@ fn token_expired(token: &PageToken, why: &str) -> ApiError {
     ApiError::expired(message).continue_with(PageToken { revision: Revision(0), cursor: token.cursor.clone() }.to_text())
 }
 
-fn too_new(revision: u64, current: Revision) -> ApiError {
+/// A revision that this coordinator has yet to hear of.
+pub(super) fn too_new(revision: u64, current: Revision) -> ApiError {
     let message = format!("Too large resource version: {revision}, current: {current}");
     let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version", "field": ""});
     ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message).with_raw_causes(vec![cause]).retry_after(1)

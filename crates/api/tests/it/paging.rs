@@ -84,11 +84,11 @@ async fn what_cannot_be_continued_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_objects_come_once_each_while_they_are_written() {
-    const OBJECTS: usize = 12_000;
+async fn a_hundred_thousand_objects_come_once_each_while_they_are_written() {
+    const OBJECTS: usize = 100_000;
     const WRITERS: usize = 4;
     let fixture = Arc::new(Fixture::start(Wish::default()).await);
-    fixture.write_leases((0..OBJECTS).map(|number| format!("l{number:05}"))).await;
+    fixture.import_leases((0..OBJECTS).map(|number| format!("l{number:05}"))).await;
     let done = Arc::new(AtomicBool::new(false));
     let writers = (0..WRITERS).map(|writer| {
         let (fixture, done) = (Arc::clone(&fixture), Arc::clone(&done));
