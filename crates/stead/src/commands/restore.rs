@@ -101,7 +101,7 @@ impl Restoring<'_> {
                 .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", folder.display())))?;
         }
         let replacement = Replacement::begin(record).map_err(opening)?;
-        let suffix = backup::moment_in_name(self.now);
+        let suffix = self.free_suffix(&replacement);
         if replacement.replaces() {
             self.ask(&format!("The record {} will be {}.", record.display(), replacement.aside(&suffix).display()))?;
         }
@@ -121,6 +121,14 @@ impl Restoring<'_> {
                 .hint("The record is as it was. See that nothing has it open (a backup, the sqlite3 shell), and begin again.")
         })?;
         Ok(Restored { meta, place: record.display().to_string(), aside: aside.map(|aside| aside.display().to_string()) })
+    }
+
+    /// The moment, and a number where that is taken: two may follow each other within a second.
+    fn free_suffix(&self, replacement: &Replacement) -> String {
+        let moment = backup::moment_in_name(self.now);
+        let numbered = (2_u32..).map(|number| format!("{moment}-{number}"));
+        let mut names = std::iter::once(moment.clone()).chain(numbered);
+        names.find(|name| replacement.aside(name).symlink_metadata().is_err()).unwrap_or(moment)
     }
 
     async fn into_database(&self, url: &Url, password: Option<&str>) -> Result<Restored, Failure> {
