@@ -128,7 +128,7 @@ impl Manifest {
     /// As it is printed for programs, and written.
     pub(crate) fn to_value(&self) -> serde_json::Result<Value> {
         let mut value = serde_json::to_value(self)?;
-        let checksum = checksum(&value).map_err(|reason| <serde_json::Error as serde::ser::Error>::custom(reason))?;
+        let checksum = checksum(&value).map_err(<serde_json::Error as serde::ser::Error>::custom)?;
         if let Value::Object(members) = &mut value {
             members.insert(CHECKSUM.to_owned(), checksum.to_string().into());
         }

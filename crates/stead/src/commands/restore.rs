@@ -42,9 +42,9 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
     introduce(context, &found, moment, now);
     let restoring = Restoring { context, found: &found, options: &options, now };
     let restored = match Place::of(&context.settings)? {
-        Place::Sqlite(path) => restoring.into_file(&path).await?,
+        Place::Sqlite(path) => restoring.in_file(&path).await?,
         Place::Postgres { url, password } => {
-            restoring.into_database(&url, password.as_ref().map(|password| password.as_str())).await?
+            restoring.in_database(&url, password.as_ref().map(|password| password.as_str())).await?
         }
     };
     let keys = restoring.keys()?;
@@ -95,7 +95,7 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    async fn into_file(&self, record: &Path) -> Result<Restored, Failure> {
+    async fn in_file(&self, record: &Path) -> Result<Restored, Failure> {
         if let Some(folder) = record.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             make_private_dir(folder)
                 .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", folder.display())))?;
@@ -131,7 +131,7 @@ impl Restoring<'_> {
         names.find(|name| replacement.aside(name).symlink_metadata().is_err()).unwrap_or(moment)
     }
 
-    async fn into_database(&self, url: &Url, password: Option<&str>) -> Result<Restored, Failure> {
+    async fn in_database(&self, url: &Url, password: Option<&str>) -> Result<Restored, Failure> {
         let place = PostgresPlace::open(url.as_str(), password).await.map_err(opening)?;
         let wrong = |error: PlaceError| not_put(error, url);
         let shown = without_password(url.as_str());

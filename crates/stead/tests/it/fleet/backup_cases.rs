@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use stead_model::{Digest, canonical};
 
 use super::backups::{back_up, path_of, stead};
 use super::harness::{Fleet, file};
@@ -82,6 +83,83 @@ fn whatever_is_done_to_a_backup_is_found_and_named_and_nothing_is_restored_from_
     let passed_over = stead(&fleet, &["restore", "--from", "damaged/0", "--yes"]).fails(3);
     assert!(passed_over.contains("is passed over") && passed_over.contains("no whole backup"), "{passed_over}");
     stead(&fleet, &["backup", "verify"]).ok();
+    fleet.start_coordinator();
+    assert_eq!(fleet.get("profile/web")["spec"]["files"][0]["content"], "one");
+}
+
+/// Changes the record of a copy of a backup, and makes the manifest fit it again, as far as it can be known without Stead.
+fn forge(fleet: &Fleet, backup: &Value, name: &str, sql: &str, edit: impl FnOnce(&mut Value)) -> String {
+    let folder = format!("forged/stead-backup-{name}");
+    std::fs::create_dir_all(fleet.home.path("forged")).unwrap();
+    fleet.home.run("cp", &["-a", path_of(backup), &folder]);
+    let path = fleet.home.path(&folder);
+    fleet.home.run("sqlite3", &[path.join("record.db").to_str().unwrap(), sql]);
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(path.join("backup.json")).unwrap()).unwrap();
+    let bytes = std::fs::read(path.join("record.db")).unwrap();
+    manifest["files"][0]["bytes"] = bytes.len().into();
+    manifest["files"][0]["sha256"] = Digest::of(&bytes).to_string().into();
+    edit(&mut manifest);
+    manifest.as_object_mut().unwrap().remove("checksum");
+    let checksum = Digest::of(&canonical::to_vec(&manifest).unwrap()).to_string();
+    manifest["checksum"] = checksum.into();
+    std::fs::write(path.join("backup.json"), serde_json::to_string_pretty(&manifest).unwrap() + "\n").unwrap();
+    folder
+}
+
+#[test]
+fn a_record_that_is_not_the_one_that_was_backed_up_is_found_behind_a_manifest_that_fits() {
+    let fleet = Fleet::found();
+    fleet.apply("web", file("/motd", "one"));
+    let backup = back_up(&fleet, &[]);
+    let page = "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET rootpage = 3 WHERE name = 'entries_by_object'";
+    let index = "PRAGMA writable_schema = 1; DELETE FROM sqlite_schema WHERE name = 'entries_by_object'";
+    let cases: [(&str, &str, &str); 5] = [
+        ("object", "UPDATE objects SET json = replace(json, 'one', 'two') WHERE name = 'web'", "the table objects has"),
+        ("gone", "DELETE FROM entries WHERE name = 'web'", "the table entries has"),
+        ("revision", "UPDATE meta SET last_revision = last_revision + 1", "and backup.json says"),
+        ("page", page, "malformed"),
+        ("index", index, "SQLite finds it damaged"),
+    ];
+    for (name, sql, said) in cases {
+        let folder = forge(&fleet, &backup, name, sql, |_| {});
+        let found = stead(&fleet, &["backup", "verify", &folder]).fails(4);
+        assert!(found.contains(said), "{name}: {said:?} is not in {found}");
+    }
+    // Whoever can write the digests, too, cannot sign for the owners.
+    let alter = "UPDATE roots SET document = CAST(replace(CAST(document AS TEXT), '\"threshold\":1', '\"threshold\":0') AS BLOB)";
+    let digest = |fleet: &Fleet, folder: &str, manifest: &mut Value| {
+        let path = format!("{folder}/copy.db");
+        fleet.home.run("cp", &[&format!("{folder}/record.db"), &path]);
+        let digest: Value =
+            serde_json::from_str(&fleet.stead(&["store", "digest", "-o", "json", "--store", &path]).ok()).unwrap();
+        manifest["digest"] = digest["digest"].clone();
+        for (number, table) in digest["tables"].as_array().unwrap().iter().enumerate() {
+            manifest["tables"][number]["sha256"] = format!("sha256:{}", table["sha256"].as_str().unwrap()).into();
+        }
+    };
+    let folder = forge(&fleet, &backup, "root", alter, |manifest| digest(&fleet, "forged/stead-backup-root", manifest));
+    let found = stead(&fleet, &["backup", "verify", &folder]).fails(4);
+    assert!(found.contains("the trust root"), "{found}");
+}
+
+/// Taken by a Stead of before, and by one of after.
+#[test]
+fn a_backup_of_an_older_schema_is_brought_up_to_date_and_one_of_a_newer_is_refused() {
+    let mut fleet = Fleet::found();
+    fleet.apply("web", file("/motd", "one"));
+    let backup = back_up(&fleet, &[]);
+    let older = "ALTER TABLE meta DROP COLUMN restored_at; ALTER TABLE meta DROP COLUMN restored_revision; \
+                 UPDATE schema_version SET version = 2";
+    let older = forge(&fleet, &backup, "older", older, |manifest| manifest["schemaVersion"] = 2.into());
+    let verified = stead(&fleet, &["backup", "verify", &older]).ok();
+    assert!(verified.contains("not compared: the schema has gone on since"), "{verified}");
+    let newer = "UPDATE schema_version SET version = 999";
+    let newer = forge(&fleet, &backup, "newer", newer, |manifest| manifest["schemaVersion"] = 999.into());
+    let refused = stead(&fleet, &["backup", "verify", &newer]).fails(4);
+    assert!(refused.contains("run the newer version"), "{refused}");
+    fleet.apply("web", file("/motd", "two"));
+    fleet.coordinator.as_mut().unwrap().stop();
+    stead(&fleet, &["restore", "--from", &older, "--yes"]).ok();
     fleet.start_coordinator();
     assert_eq!(fleet.get("profile/web")["spec"]["files"][0]["content"], "one");
 }
