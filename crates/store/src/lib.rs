@@ -63,12 +63,12 @@ mod view;
 mod watch;
 mod writer;
 
-pub use copy::{CopyError, CopyProgress, copy};
-pub use digest::{RecordDigest, TableDigest, digest};
+pub use copy::{CopyError, CopyProgress, copy, copy_reading};
+pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_AT_ONCE_MAX};
 pub use open_error::OpenError;
-pub use postgres::PostgresEngine;
+pub use postgres::{PlaceError, PostgresEngine, PostgresPlace, Standing};
 pub use retained::{
     RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,
 };
@@ -77,7 +77,9 @@ pub use rows::{
     Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Place, Restored, RootDocument,
     Sequence, Settled, Step, Steps, StepsWanted,
 };
-pub use sqlite::SqliteEngine;
+pub use sqlite::{
+    ReplaceError, Replacement, SnapshotError, SqliteEngine, SqliteFile, schema_version, seal, snapshot_engine, snapshot_file,
+};
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{
