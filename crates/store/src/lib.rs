@@ -69,7 +69,9 @@ pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Tur
 pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_AT_ONCE_MAX};
 pub use open_error::OpenError;
 pub use postgres::{PlaceError, PostgresEngine, PostgresPlace, Standing};
-pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
+pub use retained::{
+    RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,
+};
 pub use ring::EventKind;
 pub use rows::{
     Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Place, Restored, RootDocument,

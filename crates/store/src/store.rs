@@ -208,6 +208,18 @@ impl Store {
         self.retained().get(revision, &current.0, now)
     }
 
+    /// The record as it was at an older revision, as far as memory has what happened since; with all that, it takes tenths of a second.
+    /// Its objects are those of then; sequences, roots and the leader's term are those of now.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotExpired`] where memory does not reach back so far.
+    pub fn rewound(&self, revision: Revision) -> Result<Snapshot, SnapshotExpired> {
+        let published = Arc::clone(&self.inner.published.borrow());
+        let expired = SnapshotExpired { revision, current: published.view.revision };
+        published.view.rewound(&published.ring, revision).map(|view| Snapshot(Arc::new(view))).ok_or(expired)
+    }
+
     fn retained(&self) -> std::sync::MutexGuard<'_, Retained> {
         // Every change of it is a single step, so that a thread which panicked has left nothing half done.
         self.inner.retained.lock().unwrap_or_else(PoisonError::into_inner)

@@ -53,6 +53,7 @@ const ANSWERS: &[(&str, &str)] = &[
     ("OBJECT_BYTES_MAX", "413 `RequestEntityTooLarge`"),
     ("TRANSACTION_BYTES_MAX", "413 `RequestEntityTooLarge`"),
     ("RETAINED_SNAPSHOTS_MAX", "410 `Expired`, with a token for the rest"),
+    ("REWOUND_SNAPSHOTS_MAX", "410 `Expired`, with a token for the rest"),
     ("RETAINED_SECONDS_MAX", "410 `Expired`, with a token for the rest"),
     ("RETAINED_REPLACED_BYTES_MAX", "410 `Expired`, with a token for the rest"),
     ("HISTORY_PAGE_STEPS_MAX", "the watch is told the rest from the next page"),

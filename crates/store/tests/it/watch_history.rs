@@ -8,9 +8,9 @@ use proptest::test_runner::TestRunner;
 use serde_json::json;
 use stead_model::{Object, Revision};
 use stead_peers::Shutdown;
-use stead_store::{Op, Options, Retention, Store, Stored, WatchError, WatchGroup, WatchScope, Watcher};
+use stead_store::{List, Op, Options, Retention, Snapshot, Store, Stored, WatchError, WatchGroup, WatchScope, Watcher};
 
-use crate::support::{Record, commit, key, labelled, on_every_engine, put, widget};
+use crate::support::{Record, commit, key, labelled, on_every_engine, put, widget, widget_kind};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const SITES: [&str; 3] = ["graz", "linz", "wien"];
@@ -103,6 +103,7 @@ async fn run(record: &Record, case: Case) {
         ..Options::default()
     };
     let store = record.open_with(options()).await;
+    let mut states = vec![(Revision(0), contents(&store.snapshot()))];
     let mut live: Vec<(WatchScope, Watcher, Vec<Told>)> =
         scopes().into_iter().map(|scope| (scope.clone(), store.watch(Revision(0), scope), Vec::new())).collect();
     for steps in &case.transactions {
@@ -112,6 +113,7 @@ async fn run(record: &Record, case: Case) {
         });
         // A deletion of what is not there is refused; that is not what is looked at here.
         let _ = commit(&store, ops.collect()).await;
+        states.push((store.revision(), contents(&store.snapshot())));
         for (_, watcher, seen) in &mut live {
             while let Some(group) = watcher.try_next().unwrap() {
                 assert!(group.shared, "it was there when it happened");
@@ -122,6 +124,7 @@ async fn run(record: &Record, case: Case) {
     let last = store.revision();
     let compacted = store.compact(Retention { revisions_max: case.kept, bytes_max: u64::MAX }).await.unwrap();
     assert_from_every_revision(&store, &live, compacted, last).await;
+    assert_rewinds(&store, &states);
     store.close().await;
     // Memory begins anew with what the database has.
     let store = record.open_with(options()).await;
@@ -146,6 +149,38 @@ async fn assert_from_every_revision(
             }
         }
     }
+}
+
+/// The objects by every index there is of them.
+fn contents(snapshot: &Snapshot) -> Vec<Vec<String>> {
+    let listed = |namespace: Option<&str>, selector: &str| -> Vec<String> {
+        let selector = selector.parse().unwrap();
+        let page =
+            snapshot.list(&List { kind: widget_kind(), namespace, selector: &selector, fields: None, after: None, limit: 0 });
+        let first =
+            snapshot.list(&List { kind: widget_kind(), namespace, selector: &selector, fields: None, after: None, limit: 1 });
+        let counted = [format!("{} in all", first.objects.len() as u64 + first.remaining.unwrap())];
+        page.objects.iter().map(|stored| String::from_utf8(stored.json().to_vec()).unwrap()).chain(counted).collect()
+    };
+    let labels = SITES.map(|site| format!("site={site}"));
+    let selectors = labels.iter().map(String::as_str).chain(["", "site!=graz"]);
+    selectors.flat_map(|selector| [None, Some(""), Some("tenant")].map(|namespace| listed(namespace, selector))).collect()
+}
+
+/// As far as memory reaches back, the record is shown as it was.
+fn assert_rewinds(store: &Store, states: &[(Revision, Vec<Vec<String>>)]) {
+    let mut reached = 0;
+    for (revision, expected) in states {
+        match store.rewound(*revision) {
+            Ok(snapshot) => {
+                assert_eq!((snapshot.revision(), &contents(&snapshot)), (*revision, expected));
+                reached += 1;
+            }
+            Err(_) => assert_eq!(reached, 0, "{revision}"),
+        }
+    }
+    assert!(reached > 0);
+    assert!(store.rewound(Revision(store.revision().0 + 1)).is_err());
 }
 
 fn block_on(run: impl Future<Output = ()>) {
@@ -318,6 +353,22 @@ on_every_engine! {
     4:
     watches_look_back_while_others_write_and_forget,
     a_record_that_begins_anew_is_another,
+}
+
+/// A page that one coordinator began is shown by another, as it was then.
+#[tokio::test]
+async fn another_coordinator_shows_the_record_as_it_was() {
+    let record = Record::postgres();
+    let (first, second) = (record.open().await, record.open().await);
+    let mut states = Vec::new();
+    for round in 0..30 {
+        commit(&first, vec![put_op(NAMES[round % 3], SITES[round % 2], (round % 4) as u8, round % 5 == 0)]).await.unwrap();
+        states.push((first.revision(), contents(&first.snapshot())));
+    }
+    second.past(Revision(first.revision().0 - 1)).await.unwrap();
+    for (revision, expected) in states {
+        assert_eq!(contents(&second.rewound(revision).unwrap()), expected, "{revision}");
+    }
 }
 
 /// The database goes away in the middle of it, and comes back.
