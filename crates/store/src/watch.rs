@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stead_model::{GroupKind, Revision, Selector};
 use tokio::sync::watch;
 
-use crate::ring::{Event, EventKind, Ring};
+use crate::ring::{Event, EventGroup, EventKind, Ring};
 use crate::stored::Stored;
 use crate::view::{Filter, View};
 
@@ -92,13 +92,22 @@ pub struct Watcher {
     epoch: u64,
     scope: WatchScope,
     filter: Filter,
+    /// What happened at the cursor is told again, where it is several events.
+    again: bool,
 }
 
 impl Watcher {
     pub(crate) fn new(published: watch::Receiver<Arc<Published>>, after: Revision, scope: WatchScope) -> Self {
         let filter = Filter::new(&scope.selector);
         let epoch = published.borrow().view.epoch;
-        Self { published, cursor: after, epoch, scope, filter }
+        Self { published, cursor: after, epoch, scope, filter, again: false }
+    }
+
+    /// For a listener that takes events one by one, and has perhaps taken only the first of those of the revision that it comes back
+    /// from: where there are several, they are told again.
+    #[must_use]
+    pub fn telling_again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// Everything in the scope up to this revision has been told: what a bookmark says.
@@ -130,15 +139,28 @@ impl Watcher {
         if self.cursor < published.ring.floor || self.epoch != published.view.epoch {
             return Err(WatchError::Gone { revision: self.cursor, oldest: published.ring.floor });
         }
+        // Another coordinator may have told of a revision that has yet to come here.
+        if self.again && published.view.revision >= self.cursor {
+            self.again = false;
+            let group = published.ring.at(self.cursor).and_then(|group| self.wanted(group));
+            if let Some(group) = group.filter(|group| group.events.len() > 1) {
+                return Ok(Some(group));
+            }
+        }
         for group in published.ring.after(self.cursor) {
             self.cursor = group.revision;
-            let events: Vec<WatchEvent> = group.events.iter().filter_map(|event| self.told(event)).collect();
-            if !events.is_empty() {
-                return Ok(Some(WatchGroup { revision: group.revision, events }));
+            if let Some(group) = self.wanted(group) {
+                return Ok(Some(group));
             }
         }
         self.cursor = self.cursor.max(published.view.revision);
         Ok(None)
+    }
+
+    /// What of a group is in the scope, if anything.
+    fn wanted(&self, group: &EventGroup) -> Option<WatchGroup> {
+        let events: Vec<WatchEvent> = group.events.iter().filter_map(|event| self.told(event)).collect();
+        (!events.is_empty()).then_some(WatchGroup { revision: group.revision, events })
     }
 
     fn told(&self, event: &Event) -> Option<WatchEvent> {

@@ -54,6 +54,27 @@ async fn events_are_the_same_live_and_after_a_restart(record: Record) {
     assert_eq!(everything(&mut store.watch(Revision(5), WatchScope::default())), expected[5..]);
 }
 
+/// Whoever comes back has perhaps taken one of several events of a revision, and not the others.
+async fn what_may_have_been_told_by_half_is_told_again(record: Record) {
+    let store = record.open().await;
+    a_life(&store).await;
+    let from = |revision: u64, scope| everything(&mut store.watch(Revision(revision), scope).telling_again());
+    let all = everything(&mut store.watch(Revision(0), WatchScope::default()));
+    let of_b = WatchScope { fields: Some(std::sync::Arc::new(|stored| stored.name() == "b")), ..WatchScope::default() };
+    assert_eq!(from(4, WatchScope::default()), all[4..], "one event is not told by half");
+    assert_eq!(from(6, WatchScope::default()), all[5..]);
+    assert_eq!(from(6, of_b), all[6..], "one event in the scope");
+    assert_eq!(from(7, WatchScope::default()), all[6..]);
+    // It has yet to happen here: another coordinator has told of it.
+    let mut ahead = store.watch(Revision(8), WatchScope::default()).telling_again();
+    let mut once = store.watch(Revision(8), WatchScope::default());
+    assert_eq!((everything(&mut ahead), everything(&mut once)), (Vec::new(), Vec::new()));
+    commit(&store, vec![Op::put(widget("c", json!({}))), Op::put(widget("d", json!({})))]).await.unwrap();
+    put(&store, widget("e", json!({}))).await;
+    let revisions = |watcher: &mut Watcher| everything(watcher).iter().map(|(revision, _)| *revision).collect::<Vec<_>>();
+    assert_eq!((revisions(&mut ahead), revisions(&mut once)), (vec![8, 9], vec![9]));
+}
+
 async fn selectors_turn_changes_into_comings_and_goings(record: Record) {
     use EventKind::{Added, Deleted, Modified};
     let store = record.open().await;
@@ -135,4 +156,5 @@ on_every_engine! {
     a_watcher_that_falls_behind_is_told_so_and_never_skips,
     the_ring_is_bounded_by_bytes_too,
     a_revision_without_events_moves_bookmarks,
+    what_may_have_been_told_by_half_is_told_again,
 }
