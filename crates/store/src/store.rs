@@ -178,6 +178,18 @@ impl Store {
         self.inner.published.borrow().view.revision
     }
 
+    /// Waits until snapshots show all that was committed before this was called, whoever committed it: for a verdict that must not
+    /// rest on what another coordinator has changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Engine`] where the database cannot be asked; [`CommitError::Closed`].
+    pub async fn catch_up(&self) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.requests.send(Request::CatchUp(reply)).await.map_err(|_| CommitError::Closed)?;
+        answer.await.map_err(|_| CommitError::Closed)?.map_err(CommitError::Engine)
+    }
+
     /// Waits until the record is past a revision, whatever happened at it; gives back the newest. May be dropped while it waits.
     ///
     /// # Errors

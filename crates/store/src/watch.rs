@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::engine::EngineError;
 use crate::history::History;
-use crate::ring::{Event, EventKind, Ring};
+use crate::ring::{Event, EventGroup, EventKind, Ring};
 use crate::rows::{Place, Steps, StepsWanted};
 use crate::stored::Stored;
 use crate::view::{Filter, View};
@@ -120,6 +120,8 @@ pub struct Watcher {
     epoch: u64,
     scope: WatchScope,
     filter: Filter,
+    /// What happened at the cursor is told again, where it is several events.
+    again: bool,
 }
 
 impl Watcher {
@@ -131,7 +133,14 @@ impl Watcher {
     ) -> Self {
         let filter = Filter::new(&scope.selector);
         let epoch = published.borrow().view.epoch;
-        Self { published, history, cursor: after, ahead: None, epoch, scope, filter }
+        Self { published, history, cursor: after, ahead: None, epoch, scope, filter, again: false }
+    }
+
+    /// For a listener that takes events one by one, and has perhaps taken only the first of those of the revision that it comes back
+    /// from: where there are several, they are told again.
+    #[must_use]
+    pub fn telling_again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// Everything in the scope up to this revision has been told: what a bookmark says.
@@ -177,8 +186,13 @@ impl Watcher {
         self.epoch == published.view.epoch
             && match &self.ahead {
                 Some(ahead) => ahead.groups.is_empty(),
-                None => self.cursor < published.ring.floor,
+                None => self.begins_before(published.ring.floor),
             }
+    }
+
+    /// Whether the next to be told is no longer in memory.
+    fn begins_before(&self, floor: Revision) -> bool {
+        self.cursor < floor || (self.again && self.cursor == floor && floor > Revision(0))
     }
 
     /// Reads a page of what memory no longer has, for [`Self::try_next`] to tell, when it is this watch's turn. Does nothing where the
@@ -188,31 +202,37 @@ impl Watcher {
     ///
     /// [`WatchError::Gone`] where it is no longer kept; [`WatchError::Unread`]; [`WatchError::Closed`].
     pub async fn read_on(&mut self) -> Result<(), WatchError> {
-        if !self.is_behind() {
-            return Ok(());
-        }
-        let wanted = {
-            let published = Arc::clone(&self.published.borrow());
-            let (view, ring) = (&published.view, &published.ring);
-            StepsWanted {
-                incarnation: view.incarnation.to_string(),
-                mark: view.mark(),
-                after: self.ahead.as_ref().map_or(Place::after(self.cursor), |ahead| ahead.place),
-                // From there on memory has them.
-                through: ring.floor,
-                steps_max: self.history.limits.steps_max,
-                bytes_max: self.history.limits.bytes_max,
+        while self.is_behind() {
+            let wanted = self.steps_wanted();
+            let steps = self.history.page(&wanted).await.map_err(|error| match error {
+                EngineError::Closed => WatchError::Closed,
+                error => WatchError::Unread { revision: self.cursor, reason: error.to_string().into(), away: error.is_away() },
+            })?;
+            if steps.reaches(&wanted) {
+                self.take(steps, &wanted);
+                return Ok(());
             }
-        };
-        let steps = self.history.page(&wanted).await.map_err(|error| match error {
-            EngineError::Closed => WatchError::Closed,
-            error => WatchError::Unread { revision: self.cursor, reason: error.to_string().into(), away: error.is_away() },
-        })?;
-        if !steps.reaches(&wanted) {
-            return Err(self.gone(steps.meta.compacted.max(wanted.through)));
+            // What happened at the cursor itself may be gone, and what happened after it still be there.
+            if !std::mem::take(&mut self.again) {
+                return Err(self.gone(steps.meta.compacted.max(wanted.through)));
+            }
         }
-        self.take(steps, &wanted);
         Ok(())
+    }
+
+    fn steps_wanted(&self) -> StepsWanted {
+        let published = Arc::clone(&self.published.borrow());
+        let (view, ring) = (&published.view, &published.ring);
+        let from = if self.again { Revision(self.cursor.0.saturating_sub(1)) } else { self.cursor };
+        StepsWanted {
+            incarnation: view.incarnation.to_string(),
+            mark: view.mark(),
+            after: self.ahead.as_ref().map_or(Place::after(from), |ahead| ahead.place),
+            // From there on memory has them.
+            through: ring.floor,
+            steps_max: self.history.limits.steps_max,
+            bytes_max: self.history.limits.bytes_max,
+        }
     }
 
     fn gone(&self, oldest: Revision) -> WatchError {
@@ -230,6 +250,11 @@ impl Watcher {
                 Some(group) => group.events.extend(told),
                 None => groups.extend(told.map(|told| WatchGroup { revision, events: vec![told], shared: false })),
             }
+        }
+        let at_cursor = |group: &WatchGroup| group.revision == self.cursor && group.events.len() == 1;
+        if std::mem::take(&mut self.again) && place.whole() >= self.cursor && groups.front().is_some_and(at_cursor) {
+            // It was told whole.
+            groups.pop_front();
         }
         self.ahead = Some(ReadAhead { groups, place });
         self.settle_ahead();
@@ -266,18 +291,31 @@ impl Watcher {
         if let Some(group) = self.told_ahead() {
             return Ok(Some(group));
         }
-        if self.ahead.is_some() || self.cursor < published.ring.floor {
+        if self.ahead.is_some() || self.begins_before(published.ring.floor) {
             return Ok(None);
+        }
+        // Another coordinator may have told of a revision that has yet to come here.
+        if self.again && published.view.revision >= self.cursor {
+            self.again = false;
+            let group = published.ring.at(self.cursor).and_then(|group| self.wanted(group));
+            if let Some(group) = group.filter(|group| group.events.len() > 1) {
+                return Ok(Some(group));
+            }
         }
         for group in published.ring.after(self.cursor) {
             self.cursor = group.revision;
-            let events: Vec<WatchEvent> = group.events.iter().filter_map(|event| self.told(event)).collect();
-            if !events.is_empty() {
-                return Ok(Some(WatchGroup { revision: group.revision, events, shared: true }));
+            if let Some(group) = self.wanted(group) {
+                return Ok(Some(group));
             }
         }
         self.cursor = self.cursor.max(published.view.revision);
         Ok(None)
+    }
+
+    /// What of a group is in the scope, if anything.
+    fn wanted(&self, group: &EventGroup) -> Option<WatchGroup> {
+        let events: Vec<WatchEvent> = group.events.iter().filter_map(|event| self.told(event)).collect();
+        (!events.is_empty()).then_some(WatchGroup { revision: group.revision, events, shared: true })
     }
 
     fn told(&self, event: &Event) -> Option<WatchEvent> {
