@@ -31,9 +31,11 @@ pub(crate) fn measure<const COUNT: usize>(what: &str, path: &Path) -> Result<[f6
     <[f64; COUNT]>::try_from(values).map_err(|_| BenchError::Answer { program: what.to_owned(), answer })
 }
 
-/// This process's resident memory, in KiB.
-pub(crate) fn resident_kib() -> Result<f64, BenchError> {
-    let path = Path::new("/proc/self/status");
+/// This process's status.
+pub(crate) const OWN_STATUS: &str = "/proc/self/status";
+
+/// A process's resident memory, in KiB, out of its status.
+pub(crate) fn resident_kib(path: &Path) -> Result<f64, BenchError> {
     let text = std::fs::read_to_string(path).map_err(|source| BenchError::File { path: path.to_path_buf(), source })?;
     text.lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))

@@ -84,11 +84,21 @@ impl Ground {
 
     /// Starts the coordinator on its state directory, and waits until it says that it is ready.
     pub(crate) async fn coordinator(&self) -> Result<Coordinator, BenchError> {
+        self.coordinator_with(&[]).await
+    }
+
+    /// The same with its record in a database.
+    pub(crate) async fn coordinator_on(&self, store: &str) -> Result<Coordinator, BenchError> {
+        self.coordinator_with(&["--store", store]).await
+    }
+
+    async fn coordinator_with(&self, words: &[&str]) -> Result<Coordinator, BenchError> {
         let local = "127.0.0.1:0";
         let (state, root) = (self.word("coordinator"), self.word("trust/root.json"));
         let mut command = self.command();
         command.args(["coordinator", "--state-dir", &state, "--trust-root", &root, "--listen", local, "--listen-plain", local]);
         command.args(["--listen-machines", local, "--listen-relay", local]);
+        command.args(words);
         let mut child = command.stdout(Stdio::piped()).stderr(self.log("coordinator.log")?).spawn().map_err(failed)?;
         let output = child.stdout.take().ok_or_else(|| BenchError::step("starting a coordinator")("it has no output"))?;
         let mut lines = BufReader::new(output).lines();

@@ -10,6 +10,7 @@ mod applied;
 mod author;
 mod binary;
 mod child;
+mod etcd;
 mod failure;
 mod ground;
 mod http;

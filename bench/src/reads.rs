@@ -4,9 +4,10 @@ use crate::failure::BenchError;
 use crate::ground::{Ground, MACHINES_PATH};
 use crate::http::Http;
 use crate::load::paced;
-use crate::sample::Samples;
-use crate::{process, record};
+use crate::sample::{Peer, Samples};
+use crate::{etcd, process, record};
 use serde_json::Value;
+use std::time::Instant;
 
 /// Requests a second.
 const PER_SECOND: u32 = 500;
@@ -21,7 +22,10 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 /// What shows that the answer is one.
 const TABLE_MARK: &[u8] = b"\"columnDefinitions\"";
 
-/// The time of a page, and of a count.
+/// Lists of everything that are measured, after one that is not.
+const ROUNDS: usize = 3;
+
+/// The time of a page, of a count, and of everything.
 pub(crate) fn lists() -> Result<Vec<Samples>, BenchError> {
     process::runtime()?.block_on(async {
         let ground = Ground::found().await?;
@@ -51,8 +55,34 @@ pub(crate) fn lists() -> Result<Vec<Samples>, BenchError> {
             }
         };
         let counts = paced(PER_SECOND, WARMUP, REQUESTS, counting).await?;
+        let mut everything = Samples { warmup: 1, ..Samples::default() };
+        for round in 0..=ROUNDS {
+            let seconds = list_everything(&http).await?;
+            if round > 0 {
+                everything.values.push(seconds);
+            }
+        }
         coordinator.kill().await?;
         let samples = |values| Samples { values, warmup: WARMUP, percentile: 99, ..Samples::default() };
-        Ok(vec![samples(pages), samples(counts)])
+        let seconds = record::list_etcd(&record::fill_etcd().await?).await?;
+        everything.peer = Some(Peer { name: etcd::NAME, value: seconds });
+        Ok(vec![samples(pages), samples(counts), everything])
     })
+}
+
+/// Seconds for all pages, one after the other, as a client's library reads them.
+async fn list_everything(http: &Http) -> Result<f64, BenchError> {
+    let (start, mut objects, mut token) = (Instant::now(), 0, String::new());
+    loop {
+        let page = http.json(&format!("{MACHINES_PATH}?limit={PAGE}&continue={token}"), "application/json").await?;
+        objects += page.get("items").and_then(Value::as_array).map_or(0, Vec::len);
+        token = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if token.is_empty() {
+            break;
+        }
+    }
+    if objects == record::OBJECTS {
+        return Ok(start.elapsed().as_secs_f64());
+    }
+    Err(BenchError::step("listing everything")(format!("{objects} objects came, {} should", record::OBJECTS)))
 }

@@ -1,8 +1,10 @@
 //! The record: loading it from SQLite and from PostgreSQL into the view, and the memory that takes.
 
 use crate::child;
+use crate::etcd::{self, Etcd};
 use crate::failure::BenchError;
-use crate::sample::Samples;
+use crate::sample::{Peer, Samples};
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -22,13 +24,54 @@ const OBJECT_BYTES: usize = 1_536;
 pub(crate) const SITES: usize = 200;
 /// Loads that are measured, after one that is not.
 const ROUNDS: usize = 5;
+/// Objects on their way into etcd at once.
+const PUTS_UNDERWAY: usize = 256;
+/// Where they are there, as an API server names them.
+const ETCD_PREFIX: &str = "/registry/stead.dev/machines/";
 
 /// Fills a record, then loads it in fresh processes.
 pub(crate) fn load() -> Result<Vec<Samples>, BenchError> {
     let folder = tempfile::tempdir().map_err(|source| BenchError::File { path: std::env::temp_dir(), source })?;
     let path = folder.path().join("record.db");
-    crate::process::runtime()?.block_on(fill(&path))?;
-    rounds(&path)
+    let runtime = crate::process::runtime()?;
+    runtime.block_on(fill(&path))?;
+    let mut samples = rounds(&path)?;
+    let (seconds, mib) = runtime.block_on(async {
+        let etcd = fill_etcd().await?;
+        let seconds = list_etcd(&etcd).await?;
+        Ok::<_, BenchError>((seconds, etcd.resident_mib()?))
+    })?;
+    for (samples, value) in samples.iter_mut().zip([seconds, mib]) {
+        samples.peer = Some(Peer { name: etcd::NAME, value });
+    }
+    Ok(samples)
+}
+
+/// etcd with the same objects.
+pub(crate) async fn fill_etcd() -> Result<Etcd, BenchError> {
+    let etcd = Etcd::start().await?;
+    let connection = etcd.connect().await?;
+    let puts = futures::stream::iter(0..OBJECTS).map(Ok).try_for_each_concurrent(PUTS_UNDERWAY, |number| {
+        let (connection, object) = (&connection, object(number));
+        async move {
+            let json = serde_json::to_vec(&object).map_err(BenchError::step("writing an object"))?;
+            connection.put(&format!("{ETCD_PREFIX}{}", object.metadata.name), &json).await
+        }
+    });
+    puts.await?;
+    Ok(etcd)
+}
+
+/// Seconds until all of them are read, with one request: what an API server on etcd does before it can answer.
+pub(crate) async fn list_etcd(etcd: &Etcd) -> Result<f64, BenchError> {
+    let connection = etcd.connect().await?;
+    let start = Instant::now();
+    let (values, bytes) = connection.list(ETCD_PREFIX).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    if values == OBJECTS && bytes / values >= OBJECT_BYTES - 100 {
+        return Ok(seconds);
+    }
+    Err(BenchError::Answer { program: etcd::NAME.to_owned(), answer: format!("{values} objects, {bytes} bytes") })
 }
 
 /// The same out of PostgreSQL, from a server of its own; seconds only.
@@ -61,7 +104,7 @@ pub(crate) fn load_once(path: &Path) -> Result<Vec<f64>, BenchError> {
         let snapshot = store.snapshot();
         let loaded: usize = snapshot.kinds().iter().map(|(_, count)| count).sum();
         let bytes = snapshot.get(&object(0).key()).map_or(0, |stored| stored.json().len());
-        let resident_mib = child::resident_kib()? / 1024.0;
+        let resident_mib = child::resident_kib(Path::new(child::OWN_STATUS))? / 1024.0;
         store.close().await;
         if loaded == OBJECTS && bytes >= OBJECT_BYTES {
             return Ok(vec![seconds, resident_mib]);

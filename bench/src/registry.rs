@@ -134,6 +134,15 @@ pub(crate) const BENCHES: &[Bench] = &[
         run: writes::changes,
     },
     Bench {
+        budgets: &[budget(
+            "write_postgres_p99_ms",
+            "ms",
+            Limit::AtMost(20.0),
+            "the same 200 a second with the record in PostgreSQL, over a Unix socket, its log on a disk",
+        )],
+        run: writes::changes_postgres,
+    },
+    Bench {
         budgets: &[
             budget(
                 "list_page_500_p99_ms",
@@ -146,6 +155,12 @@ pub(crate) const BENCHES: &[Bench] = &[
                 "ms",
                 Limit::AtMost(25.0),
                 "limit=1 with a label selector that selects 500 of 100,000, remainingItemCount checked, 500 requests a second",
+            ),
+            budget(
+                "list_everything_100k_seconds",
+                "s",
+                Limit::AtMost(10.0),
+                "all 100,000 as JSON, page after page of 500; of etcd with one request",
             ),
         ],
         run: reads::lists,

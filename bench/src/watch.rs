@@ -1,16 +1,19 @@
 //! One write, and a thousand who watch.
 
 use crate::author::profile;
+use crate::etcd::{self, Etcd};
 use crate::failure::BenchError;
 use crate::ground::Ground;
 use crate::http::{Http, Watch};
 use crate::process;
-use crate::sample::Samples;
+use crate::sample::{Peer, Samples};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Watchers.
 const WATCHERS: usize = 1_000;
+/// Connections that etcd's watchers share; each of ours has its own.
+const CONNECTIONS: usize = 10;
 /// Writes that are measured, after some that are not.
 const WRITES: usize = 20;
 /// Those before them.
@@ -40,21 +43,68 @@ pub(crate) fn thousand() -> Result<Vec<Samples>, BenchError> {
             tokio::time::sleep(PAUSE).await;
             let start = Instant::now();
             http.submit(body).await?;
-            let mut last = start;
-            for _ in 0..WATCHERS {
-                let seen: Result<Instant, BenchError> = tokio::time::timeout(SEEN_LIMIT, told.recv())
-                    .await
-                    .map_err(BenchError::step("waiting for a watcher"))?
-                    .ok_or_else(|| BenchError::step("waiting for a watcher")("all of them ended"))?;
-                last = last.max(seen?);
-            }
+            let took = all_have_seen(&mut told, start).await?;
             if round >= WARMUP {
-                samples.values.push(last.duration_since(start).as_secs_f64() * 1e3);
+                samples.values.push(took);
             }
         }
         coordinator.kill().await?;
+        samples.peer = Some(Peer { name: etcd::NAME, value: thousand_of_etcd().await? });
         Ok(vec![samples])
     })
+}
+
+/// The same with etcd: milliseconds, the worst of all rounds.
+async fn thousand_of_etcd() -> Result<f64, BenchError> {
+    const PREFIX: &str = "/registry/stead.dev/profiles/";
+    let etcd = Etcd::start().await?;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(etcd.connect().await?);
+    }
+    for connection in connections.iter().cycle().take(WATCHERS) {
+        let (mut events, tell) = (connection.watch(PREFIX).await?, tell.clone());
+        tokio::spawn(async move {
+            loop {
+                let word = events.next().await.map(|()| Instant::now());
+                let ended = word.is_err();
+                if tell.send(word).is_err() || ended {
+                    return;
+                }
+            }
+        });
+    }
+    let (writer, mut samples) = (etcd.connect().await?, Samples { percentile: 99, ..Samples::default() });
+    for round in 0..WARMUP + WRITES {
+        let name = format!("seen-{round}");
+        let object =
+            serde_json::to_vec(&profile(&name, "none", "some words\n")).map_err(BenchError::step("writing an object"))?;
+        tokio::time::sleep(PAUSE).await;
+        let start = Instant::now();
+        writer.put(&format!("{PREFIX}{name}"), &object).await?;
+        let took = all_have_seen(&mut told, start).await?;
+        if round >= WARMUP {
+            samples.values.push(took);
+        }
+    }
+    Ok(samples.value())
+}
+
+/// Milliseconds from the start until the last watcher has seen it.
+async fn all_have_seen(
+    told: &mut mpsc::UnboundedReceiver<Result<Instant, BenchError>>,
+    start: Instant,
+) -> Result<f64, BenchError> {
+    let mut last = start;
+    for _ in 0..WATCHERS {
+        let seen: Result<Instant, BenchError> = tokio::time::timeout(SEEN_LIMIT, told.recv())
+            .await
+            .map_err(BenchError::step("waiting for a watcher"))?
+            .ok_or_else(|| BenchError::step("waiting for a watcher")("all of them ended"))?;
+        last = last.max(seen?);
+    }
+    Ok(last.duration_since(start).as_secs_f64() * 1e3)
 }
 
 /// Says when each new object was seen; what the coordinator counts on them afterwards is left out.

@@ -1,13 +1,15 @@
 //! Signed Changes over HTTP: at a steady rate, and as fast as they go.
 
 use crate::author::{Author, profile};
+use crate::etcd::{self, Etcd};
 use crate::failure::BenchError;
 use crate::ground::Ground;
 use crate::http::Http;
 use crate::load::paced;
 use crate::process;
-use crate::sample::Samples;
+use crate::sample::{Peer, Samples};
 use std::time::Instant;
+use stead_peers::TempPostgres;
 
 /// Changes a second where the time of each is measured.
 const PER_SECOND: u32 = 200;
@@ -29,14 +31,7 @@ pub(crate) fn changes() -> Result<Vec<Samples>, BenchError> {
         let coordinator = ground.coordinator().await?;
         let author = ground.author(&coordinator)?;
         let http = Http::log_in(coordinator.value("plain")?, &author).await?;
-
-        let bodies = bodies(&author, "steady", STEADY_WARMUP + STEADY)?;
-        let write = |number: usize| {
-            let (http, body) = (http.clone(), bodies.get(number).cloned().unwrap_or_default());
-            async move { http.submit(body).await }
-        };
-        let values = paced(PER_SECOND, STEADY_WARMUP, STEADY, write).await?;
-        let steady = Samples { values, warmup: STEADY_WARMUP, percentile: 99, ..Samples::default() };
+        let mut steady = steady(&author, &http).await?;
 
         let mut rates = Samples { warmup: 1, ..Samples::default() };
         for round in 0..=ROUNDS {
@@ -46,8 +41,68 @@ pub(crate) fn changes() -> Result<Vec<Samples>, BenchError> {
             }
         }
         coordinator.kill().await?;
+        let (milliseconds, rate) = etcd_puts().await?;
+        steady.peer = Some(Peer { name: etcd::NAME, value: milliseconds });
+        rates.peer = Some(Peer { name: etcd::NAME, value: rate });
         Ok(vec![steady, rates])
     })
+}
+
+/// The same steady writes with the record in PostgreSQL, whose log is on a disk.
+pub(crate) fn changes_postgres() -> Result<Vec<Samples>, BenchError> {
+    let server = TempPostgres::start_durable();
+    process::runtime()?.block_on(async {
+        let ground = Ground::found().await?;
+        let coordinator = ground.coordinator_on(&server.url()).await?;
+        let author = ground.author(&coordinator)?;
+        let http = Http::log_in(coordinator.value("plain")?, &author).await?;
+        let samples = steady(&author, &http).await?;
+        coordinator.kill().await?;
+        Ok(vec![samples])
+    })
+}
+
+/// Changes at the steady rate.
+async fn steady(author: &Author, http: &Http) -> Result<Samples, BenchError> {
+    let bodies = bodies(author, "steady", STEADY_WARMUP + STEADY)?;
+    let write = |number: usize| {
+        let (http, body) = (http.clone(), bodies.get(number).cloned().unwrap_or_default());
+        async move { http.submit(body).await }
+    };
+    let values = paced(PER_SECOND, STEADY_WARMUP, STEADY, write).await?;
+    Ok(Samples { values, warmup: STEADY_WARMUP, percentile: 99, ..Samples::default() })
+}
+
+/// The same objects into etcd, unsigned and unchecked: the p99 of the steady rate in milliseconds, and puts a second of all clients.
+async fn etcd_puts() -> Result<(f64, f64), BenchError> {
+    let etcd = Etcd::start().await?;
+    let connection = etcd.connect().await?;
+    let object =
+        |name: &str| serde_json::to_vec(&profile(name, "none", "some words\n")).map_err(BenchError::step("writing an object"));
+    let put = |number: usize| {
+        let (connection, name) = (connection.clone(), format!("steady-{number}"));
+        let object = object(&name);
+        async move { connection.put(&name, &object?).await }
+    };
+    let values = paced(PER_SECOND, STEADY_WARMUP, STEADY, put).await?;
+    let steady = Samples { values, percentile: 99, ..Samples::default() };
+
+    let start = Instant::now();
+    let mut running = Vec::with_capacity(CLIENTS);
+    for client in 0..CLIENTS {
+        let (connection, object) = (etcd.connect().await?, object("put")?);
+        running.push(tokio::spawn(async move {
+            for number in 0..CHANGES_PER_CLIENT * ROUNDS {
+                connection.put(&format!("put-{client}-{number}"), &object).await?;
+            }
+            Ok::<_, BenchError>(())
+        }));
+    }
+    for one in running {
+        one.await.map_err(BenchError::step("waiting for a client"))??;
+    }
+    let rate = (CLIENTS * CHANGES_PER_CLIENT * ROUNDS) as f64 / start.elapsed().as_secs_f64();
+    Ok((steady.value(), rate))
 }
 
 /// Changes a second of all clients together.

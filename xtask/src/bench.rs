@@ -2,11 +2,12 @@
 
 use crate::command;
 use crate::failure::{Failure, Outcome};
-use crate::workspace;
+use crate::{tools, workspace};
 use std::os::unix::process::CommandExt;
 
 /// One JSON object a line on standard output; everything else goes to standard error.
 pub(crate) fn bench(words: &[&str]) -> Outcome {
+    tools::install_for_bench()?;
     command::run(command::cargo().args(["build", "--release", "--package", "stead", "--package", "stead-bench"]))?;
     let folder = workspace::target().join("release");
     let mut bench = command::program(folder.join("stead-bench"));

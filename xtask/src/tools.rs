@@ -79,6 +79,11 @@ pub(crate) fn install_for_demo() -> Outcome {
     apt::install(&[apt::OPENSSH_CLIENT])
 }
 
+/// Installs the peers that `bench` measures beside the product.
+pub(crate) fn install_for_bench() -> Outcome {
+    apt::install(&[apt::OPENSSH_CLIENT, apt::POSTGRESQL, apt::ETCD_SERVER])
+}
+
 /// A cargo subcommand by its own path, so that no older one on PATH is taken.
 pub(crate) fn subcommand(path: &PathBuf, name: &str) -> Command {
     let mut command = command::program(path);

@@ -18,7 +18,7 @@ use stead_admission::Admission;
 use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, ObjectKey, Profile, Revision};
 use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchScope};
 use stead_trust::MachineKey;
-use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict};
+use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict, relay_token, relay_token_mark};
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
@@ -26,7 +26,7 @@ pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
 use crate::delivery::{machine_kind, profile_kind};
 use crate::fleet::Fleet;
 use crate::metrics::ControlMetrics;
-use crate::presence::{Presence, Seen};
+use crate::presence::{Presence, Seen, is_known_mark};
 use news::News;
 use sessions::Sessions;
 use states::BundleCache;
@@ -50,7 +50,8 @@ pub(crate) struct Shared {
     pub(crate) untold: Mutex<BTreeSet<PeerKey>>,
     /// Held while a machine enrols, so that one key cannot enrol twice at once.
     pub(crate) enrolling: tokio::sync::Mutex<()>,
-    pub(crate) pass: Vec<u8>,
+    /// What the relay token of this coordinator's tickets is known by.
+    pub(crate) token_mark: String,
     /// This coordinator's key, as leases and machines' statuses name it.
     pub(crate) me: String,
     /// The term under which this coordinator leads; none while another one may.
@@ -76,6 +77,14 @@ impl Shared {
     pub(crate) fn is_present(&self, coordinator: &str, now: Timestamp) -> bool {
         let coordinators = self.coordinators.read().unwrap_or_else(PoisonError::into_inner);
         coordinators.iter().any(|seen| seen.presence.address.key.to_string() == coordinator && seen.is_present(now))
+    }
+
+    /// Whether a relay token goes with a pass of this coordinator's, or of another one's that is there or was lately. Tokens are
+    /// compared by their marks, so that the time it takes tells nothing of them.
+    pub(crate) fn knows_token(&self, token: &str) -> bool {
+        let mark = relay_token_mark(token);
+        let coordinators = self.coordinators.read().unwrap_or_else(PoisonError::into_inner);
+        mark == self.token_mark || is_known_mark(&mark, &coordinators, self.now())
     }
 
     pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -113,7 +122,7 @@ pub struct Control {
 
 impl Control {
     /// Takes in the record as it is. `pass` is what tickets carry.
-    pub fn new(admission: Admission, pass: Vec<u8>) -> Self {
+    pub fn new(admission: Admission, pass: &[u8]) -> Self {
         let incarnation = incarnation_number(&admission.store().incarnation());
         // A key that is no machine's can be no coordinator's either; it is told apart by its fingerprint all the same.
         let me = MachineKey::try_from(admission.online_key())
@@ -130,7 +139,7 @@ impl Control {
             statuses: Mutex::default(),
             untold: Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
-            pass,
+            token_mark: relay_token_mark(&relay_token(pass)),
             me,
             leads: watch::Sender::new(None),
             coordinators: RwLock::default(),
@@ -153,9 +162,10 @@ impl Control {
         Gate::new(Arc::clone(&self.shared))
     }
 
-    /// Whether a key may use the relay: a member's.
-    pub fn is_member(&self, peer: &PeerKey) -> bool {
-        self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
+    /// Who may use the relay: members by their key, and whoever has a ticket by the token that goes with its pass.
+    pub fn may_use_relay(&self, peer: &PeerKey, token: Option<&str>) -> bool {
+        token.is_some_and(|token| self.shared.knows_token(token))
+            || self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
     }
 
     /// Takes in the whole record, and says as of which revision. What follows has to be watched from there.
@@ -237,18 +247,18 @@ impl Control {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
                 let next = tokio::select! {
-                    next = watcher.next() => next,
+                    next = watcher.next_at_hand() => next,
                     _ = leads.changed() => {
                         self.take_over(wire).await;
                         continue;
                     }
                 };
                 let group = match next {
-                    Ok(group) => group,
+                    Ok(Some(group)) => group,
                     Err(WatchError::Closed) => return,
-                    Err(error) => {
-                        // Nothing is lost: the picture is made anew from the whole record.
-                        tracing::warn!(%error, "the coordinator fell behind its own record and reads it again");
+                    Ok(None) | Err(_) => {
+                        // Nothing is lost: the picture is made anew from the whole record, which is there in memory.
+                        tracing::warn!(after = %watcher.revision(), "the coordinator fell behind its own record and reads it again");
                         after = self.load();
                         self.answer_all(wire).await;
                         states::send_to_all(&self.shared, wire).await;

@@ -32,6 +32,10 @@ pub struct Presence {
     /// The certificate of the authority that its API proves itself with, in PEM.
     #[serde(default)]
     pub authority: String,
+    /// What the relay token of its tickets is known by ([`stead_wire::relay_token_mark`]), so that a ticket of one coordinator is good
+    /// at each.
+    #[serde(default)]
+    pub token_mark: String,
 }
 
 /// A coordinator, as its lease has it.
@@ -99,6 +103,12 @@ pub fn addresses(own: &PeerAddress, seen: &[Seen], now: Timestamp) -> Vec<PeerAd
     addresses
 }
 
+/// Whether a coordinator gives out tickets whose token is known by this.
+pub fn is_known_mark(mark: &str, seen: &[Seen], now: Timestamp) -> bool {
+    let remembered = |seen: &&Seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS;
+    !mark.is_empty() && seen.iter().filter(remembered).any(|seen| seen.presence.token_mark == mark)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +119,12 @@ mod tests {
 
     fn presence(byte: u8) -> Presence {
         let address = PeerAddress { key: PeerKey([byte; 32]), addresses: Vec::new(), relay: None };
-        Presence { address, api: vec![format!("https://c{byte}:6443")], authority: "PEM".to_owned() }
+        Presence {
+            address,
+            api: vec![format!("https://c{byte}:6443")],
+            authority: "PEM".to_owned(),
+            token_mark: format!("mark-{byte}"),
+        }
     }
 
     #[test]
@@ -135,5 +150,12 @@ mod tests {
         let told = addresses(&presence(4).address, &all, now);
         let keys: Vec<u8> = told.iter().map(|address| address.key.0[0]).collect();
         assert_eq!(keys, [2, 4, 1], "present ones by key, then gone ones; forgotten ones not at all; oneself in any case");
+        let known: Vec<u8> = (0..5).filter(|byte| is_known_mark(&format!("mark-{byte}"), &all, now)).collect();
+        assert_eq!(known, [1, 2], "a ticket outlives its coordinator by a day");
+        assert!(!is_known_mark(
+            "",
+            &[Seen { presence: Presence { token_mark: String::new(), ..presence(1) }, renewed: now }],
+            now
+        ));
     }
 }

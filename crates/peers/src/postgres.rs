@@ -37,6 +37,8 @@ pub struct TempPostgres {
     binaries: PathBuf,
     server: Option<Child>,
     log: Arc<Mutex<String>>,
+    /// Whether what is committed reaches the disk.
+    durable: bool,
 }
 
 impl TempPostgres {
@@ -46,13 +48,26 @@ impl TempPostgres {
     ///
     /// Where PostgreSQL is not installed: `cargo xtask tools` does that.
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// The same, but what is committed is on its disk, as of a server that is in earnest: for measurements.
+    ///
+    /// # Panics
+    ///
+    /// As [`TempPostgres::start`].
+    pub fn start_durable() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(durable: bool) -> Self {
         let binaries = binaries();
         let folder = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         run(Command::new("cp").arg("-r").arg(template(&binaries)).arg(folder.path().join("data")));
         give_to_server(&folder.path().join("data"));
         give_to_server_alone(folder.path());
-        let mut postgres = Self { folder, binaries, server: None, log: Arc::default() };
+        let mut postgres = Self { folder, binaries, server: None, log: Arc::default(), durable };
         postgres.start_again();
         postgres
     }
@@ -67,7 +82,8 @@ impl TempPostgres {
         let mut command = as_server(&self.binaries.join("postgres"));
         command.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
         // What is killed here is a process, not the machine: nothing has to reach the disk for it.
-        for setting in ["listen_addresses=", "fsync=off", "shared_buffers=32MB", "unix_socket_permissions=0700"] {
+        let fsync = if self.durable { "fsync=on" } else { "fsync=off" };
+        for setting in ["listen_addresses=", fsync, "shared_buffers=32MB", "unix_socket_permissions=0700"] {
             command.args(["-c", setting]);
         }
         command.arg("-c").arg(format!("max_connections={CONNECTIONS_MAX}")).env("LC_ALL", "C").env("TZ", "UTC");

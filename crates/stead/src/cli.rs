@@ -1,9 +1,11 @@
 //! The command line: one tree, from which the parser, the help, the manual pages and the completions come.
 
+mod backup;
 mod change;
 mod history;
 mod objects;
 mod proposal;
+mod restore;
 mod store;
 mod trust;
 
@@ -13,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use self::backup::{BackupArgs, BackupCommand, BackupListArgs, BackupTakeArgs, BackupVerifyArgs};
 pub(crate) use self::change::{
     ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, Conditions, DeleteArgs, DenyArgs, DiffArgs, Files,
 };
@@ -20,6 +23,7 @@ pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
+pub(crate) use self::restore::{RestoreArgs, RestoreOptions};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
@@ -94,7 +98,9 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Wait until something is true of objects
     #[command(
-        long_about = "Wait until something is true of objects.\n\nExamples:\n  stead wait machine/web-1 --for condition=Converged\n  \
+        long_about = "Wait until something is true of objects. What goes wrong meanwhile is said once, on standard error: the units \
+                            of machines that fail, also those of a profile's machines; and who waits in vain is told what was in the way.\n\n\
+                            Examples:\n  stead wait machine/web-1 --for condition=Converged\n  \
                             stead wait machines -l role=web --for condition=Ready --timeout 10m\n  \
                             stead wait profile/old --for delete\n  stead wait enrollment/0123456789abcdef --for status.phase=Approved"
     )]
@@ -170,6 +176,24 @@ pub(crate) enum Command {
     /// The record's database: move it to another, prove that two are the same
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Take a backup of the record while coordinators run; list backups, prove that they are good
+    #[command(
+        long_about = "Take a backup of the record, while coordinators run and write: a folder of its own with the whole record in one file, \
+                            from which `stead restore` makes it again in SQLite or in PostgreSQL, and a manifest that says what is in \
+                            it. It is checked before it takes its name, so that half a backup is never taken for a whole \
+                            one.\n\nExamples:\n  stead backup --to /mnt/backups --keep 14\n  stead backup --to /mnt/backups --store \
+                            postgres://stead@db.example.org/fleet\n  stead backup list /mnt/backups\n  stead backup verify /mnt/backups"
+    )]
+    Backup(BackupArgs),
+    /// Make the record again from a backup, while no coordinator runs
+    #[command(
+        long_about = "Make the record again from a backup, while no coordinator runs. What was there is moved aside, never destroyed. The \
+                            record begins anew: whoever watched lists again, and machines give back what owners signed after the \
+                            backup.\n\nExamples:\n  stead restore --from /mnt/backups                     the newest one\n  stead restore \
+                            --from /mnt/backups --at 2h            as it was two hours ago\n  stead restore --from \
+                            /mnt/backups/stead-backup-20260131T120000Z-4711 --store postgres://stead@db.example.org/fleet"
+    )]
+    Restore(RestoreArgs),
     /// The settings of this command line
     #[command(subcommand)]
     Config(ConfigCommand),

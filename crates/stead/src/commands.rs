@@ -2,6 +2,7 @@
 
 mod apply;
 mod approve;
+mod backup;
 pub(crate) mod change_export;
 mod completion;
 pub(crate) mod condition;
@@ -19,6 +20,8 @@ mod man;
 mod plan;
 mod plugin;
 mod propose;
+mod question;
+mod restore;
 mod show;
 mod sign;
 mod status;
@@ -146,6 +149,8 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
         Command::Store(command) => store::run(context, command).await,
+        Command::Backup(args) => backup::run(context, args).await,
+        Command::Restore(args) => restore::run(context, args).await,
         Command::Config(ConfigCommand::Show { origin }) => config_show::run(context, origin),
         // Done before the settings were read.
         Command::Completion(_) | Command::Man(_) | Command::Version | Command::Plugin(_) => Ok(ExitCode::Success),

@@ -20,7 +20,7 @@ use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
     Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
-    RelayLimits, Transport as _, relay_token,
+    RelayLimits, Transport as _, relay_token, relay_token_mark,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -120,9 +120,9 @@ async fn serve(
     let seed = key.seed().ok_or_else(|| Failure::internal("the coordinator's key has no seed"))?;
     let admission = open_admission(args, state_dir, store, key).await?;
     let pass = secrets::load_or_create(&state_dir.join("join.pass")).map_err(|error| Failure::of(FailureKind::Config, error))?;
-    let control = Control::new(admission.clone(), pass.to_vec());
+    let control = Control::new(admission.clone(), &pass);
 
-    let relay = start_relay(args, &control, &pass).await?;
+    let relay = start_relay(args, &control).await?;
     let relays: Vec<RelayAddress> = relay.iter().map(|relay| own_relay(relay, &pass)).collect();
     let config = IrohConfig { secret_key: *seed, bind: vec![args.listen_machines], relay_only: false, relays };
     let transport = IrohTransport::bind(config).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
@@ -147,7 +147,8 @@ async fn serve(
         None => None,
     };
     let api_urls = public_api(args, &server, &address);
-    let presence = Presence { address, api: api_urls, authority: keys.authority().to_owned() };
+    let token_mark = relay_token_mark(&relay_token(&pass));
+    let presence = Presence { address, api: api_urls, authority: keys.authority().to_owned(), token_mark };
     let metrics = match args.listen_metrics {
         Some(address) => Some(MetricsServer::bind(address).await?),
         None => None,
@@ -273,14 +274,12 @@ async fn found_namespaces(admission: &Admission) -> Result<(), Failure> {
     }
 }
 
-async fn start_relay(args: &CoordinatorArgs, control: &Control, pass: &[u8]) -> Result<Option<Relay>, Failure> {
+async fn start_relay(args: &CoordinatorArgs, control: &Control) -> Result<Option<Relay>, Failure> {
     if args.no_relay {
         return Ok(None);
     }
-    let (control, token) = (control.clone(), relay_token(pass));
-    // Members by their key; whoever has a ticket by its pass.
-    let access: RelayAccess =
-        Arc::new(move |peer: &PeerKey, shown: Option<&str>| shown == Some(token.as_str()) || control.is_member(peer));
+    let control = control.clone();
+    let access: RelayAccess = Arc::new(move |peer: &PeerKey, shown: Option<&str>| control.may_use_relay(peer, shown));
     let relay = Relay::spawn(args.listen_relay, access, RelayLimits::default())
         .await
         .map_err(|error| Failure::of(FailureKind::Config, error))?;

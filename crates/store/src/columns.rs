@@ -10,9 +10,11 @@ use sqlx::sqlite::SqliteRow;
 use stead_model::{ObjectKey, Revision};
 
 use crate::engine::EngineError;
-use crate::rows::{Change, Entry, HistoryRow, Operation, RootDocument, Sequence, kind_from_column};
+use crate::rows::{Change, Entry, HistoryRow, Meta, Operation, Restored, RootDocument, Sequence, Step, kind_from_column};
 use crate::stored::Stored;
 
+/// How many columns the record as a whole has.
+pub(crate) const META_COLUMNS: usize = 7;
 /// How many columns a Change has.
 pub(crate) const CHANGE_COLUMNS: usize = 9;
 
@@ -114,6 +116,26 @@ pub(crate) fn sequence(row: &impl Columns) -> Result<(ObjectKey, Sequence), Engi
     Ok((key(row, 0, TABLE)?, sequence))
 }
 
+/// The record as a whole, from `last_revision, compacted_revision, leader_term, incarnation, batch, restored_at, restored_revision`.
+pub(crate) fn meta(row: &impl Columns) -> Result<Meta, EngineError> {
+    const TABLE: &str = "meta";
+    let restored = match row.text(5).map_err(reading)? {
+        Some(at) => {
+            let malformed = |_| EngineError::Malformed { table: TABLE, value: at.to_owned(), expected: "a time (RFC 3339)" };
+            Some(Restored { at: at.parse().map_err(malformed)?, revision: revision(row, 6, TABLE)? })
+        }
+        None => None,
+    };
+    Ok(Meta {
+        last: revision(row, 0, TABLE)?,
+        compacted: revision(row, 1, TABLE)?,
+        leader_term: unsigned(row, 2, TABLE)?,
+        incarnation: text(row, 3, TABLE)?.to_owned(),
+        batch: text(row, 4, TABLE)?.to_owned(),
+        restored,
+    })
+}
+
 /// A version of the trust root, from `version, document, signatures`.
 pub(crate) fn root(row: &impl Columns) -> Result<RootDocument, EngineError> {
     const TABLE: &str = "roots";
@@ -140,6 +162,20 @@ pub(crate) fn step(row: &impl Columns) -> Result<HistoryRow, EngineError> {
         key,
         before,
     })
+}
+
+/// A step with the object after it, from the columns of [`step`] and `after_uid, after_revision, after`.
+pub(crate) fn forward(row: &impl Columns) -> Result<Step, EngineError> {
+    const TABLE: &str = "history";
+    let step = step(row)?;
+    let after = match row.text(11).map_err(reading)? {
+        Some(after) => {
+            let (uid, revision) = (text(row, 9, TABLE)?, revision(row, 10, TABLE)?);
+            Some(Arc::new(Stored::from_json(&step.key, uid, revision, json(after))?))
+        }
+        None => None,
+    };
+    Ok(Step { step, after })
 }
 
 /// A Change, from `revision, id, statement, signatures, receipt, receipt_signature, author, message, time`.

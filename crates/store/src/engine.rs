@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 
-use crate::rows::{Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled};
+use crate::rows::{
+    Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled, Steps, StepsWanted,
+};
 use crate::stored::{MalformedObject, Stored};
 
 /// A database that holds the record. Who writes takes a turn, and has the record to itself until the turn ends; reads run beside it.
@@ -44,6 +47,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Changes whose id starts like this, by id, at most so many.
     fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>>;
 
+    /// A page of the steps after a place, oldest first, each with the object after it. All of it is of one moment.
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>>;
+
     /// The newest revision whose steps, with those of all before it, must go to leave at most so many bytes of history.
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>>;
 
@@ -62,6 +68,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Begins to fill an empty record with another's rows.
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>>;
+
+    /// Makes it another record than the one that it was restored from, or that lost its newest batches: with a new incarnation, so that
+    /// machines take all of it; with revisions that nobody has seen, and no history, so that whoever watched lists again; under a
+    /// term that nobody has led. What was in it stays. Does nothing where the incarnation is another already, so that it is
+    /// done once, whoever tries. Gives back the record as it then is.
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>>;
 
     /// Lets go of the database, and of the lock that keeps other coordinators off where there is one.
     fn close(&self) -> BoxFuture<'_, ()>;

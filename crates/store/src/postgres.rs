@@ -4,11 +4,14 @@
 //! committed, so that batches follow each other without gaps whatever the number of coordinators; what was committed is announced
 //! with one notification a batch, out of the same transaction.
 
+mod anew;
 mod connection;
+mod forward;
 mod import;
 mod inbox;
 mod migration;
 mod news;
+mod place;
 mod read;
 mod write;
 
@@ -17,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use sqlx::postgres::{PgConnection, PgPool};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
@@ -24,10 +28,11 @@ use tokio::task::AbortHandle;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
 use connection::{SESSION_NAME, Server};
 use import::PgImport;
 use news::News;
+pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
 use write::PgTurn;
 
@@ -78,13 +83,28 @@ impl PostgresEngine {
         Self::open_server(Server::parse(url, password, OFFLINE_SESSION_NAME)?, migration::STEPS).await
     }
 
+    /// The same for something that only reads, while coordinators are at work: it leaves the schema as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`], and [`OpenError::Older`].
+    pub async fn open_reading(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
+        let server = Server::parse(url, password, OFFLINE_SESSION_NAME)?;
+        migration::ensure_current(&server).await?;
+        Ok(Self::on(server))
+    }
+
     async fn open_server(server: Server, steps: &[&'static str]) -> Result<Self, OpenError> {
         migration::run(&server, steps).await?;
+        Ok(Self::on(server))
+    }
+
+    fn on(server: Server) -> Self {
         let server = Arc::new(server);
         let news = Arc::new(News::default());
         let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
         let (readers, session) = (server.readers(), Mutex::new(None));
-        Ok(Self { server, readers, session, news, listening, closed: AtomicBool::new(false) })
+        Self { server, readers, session, news, listening, closed: AtomicBool::new(false) }
     }
 
     fn ensure_open(&self) -> Result<(), EngineError> {
@@ -139,6 +159,10 @@ impl Engine for PostgresEngine {
         read::changes_named(self, prefix, limit).boxed()
     }
 
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        forward::steps(self, wanted).boxed()
+    }
+
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
         read::history_bytes_floor(self, bytes_max).boxed()
     }
@@ -165,6 +189,10 @@ impl Engine for PostgresEngine {
 
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         async { Ok(Box::new(PgImport::begin(self).await?) as Box<dyn Import>) }.boxed()
+    }
+
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>> {
+        anew::begin(self, incarnation, at).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

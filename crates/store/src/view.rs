@@ -4,12 +4,14 @@ mod filter;
 mod kind;
 mod list;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use stead_model::{GroupKind, ObjectKey, Revision};
 
-use crate::rows::{Mark, Meta, RootDocument, Sequence};
+use crate::ring::Ring;
+use crate::rows::{Mark, Meta, Restored, RootDocument, Sequence};
 use crate::stored::Stored;
 pub(crate) use filter::Filter;
 use kind::KindView;
@@ -23,12 +25,15 @@ pub(crate) struct View {
     pub(crate) leader_term: u64,
     /// The token of the batch that led to it.
     pub(crate) batch: Arc<str>,
+    pub(crate) restored: Option<Restored>,
     /// Goes up when the record is loaded anew and does not go on where it was: what was told before is no longer to be relied on.
     pub(crate) epoch: u64,
     kinds: OrdMap<GroupKind, KindView>,
     roots: OrdMap<u64, Arc<RootDocument>>,
     /// Bytes of objects that writes have replaced or removed since the start: what older snapshots may be holding on to.
     pub(crate) replaced_bytes: u64,
+    /// Whether it was made out of a newer one, and shares less with it than one that was there.
+    pub(crate) rewound: bool,
 }
 
 impl Default for View {
@@ -38,10 +43,12 @@ impl Default for View {
             incarnation: "".into(),
             leader_term: 0,
             batch: "".into(),
+            restored: None,
             epoch: 0,
             kinds: OrdMap::new(),
             roots: OrdMap::new(),
             replaced_bytes: 0,
+            rewound: false,
         }
     }
 }
@@ -50,7 +57,15 @@ impl View {
     /// Nothing yet, of the record as a whole is.
     pub(crate) fn of(meta: &Meta, epoch: u64) -> Self {
         let (incarnation, batch) = (meta.incarnation.as_str().into(), meta.batch.as_str().into());
-        Self { revision: meta.last, incarnation, leader_term: meta.leader_term, batch, epoch, ..Self::default() }
+        Self {
+            revision: meta.last,
+            incarnation,
+            leader_term: meta.leader_term,
+            batch,
+            restored: meta.restored,
+            epoch,
+            ..Self::default()
+        }
     }
 
     /// The same, of the record as it is as a whole now; what is in it is brought up by the caller.
@@ -58,6 +73,7 @@ impl View {
         self.revision = meta.last;
         self.leader_term = meta.leader_term;
         self.batch = meta.batch.as_str().into();
+        self.restored = meta.restored;
     }
 
     /// The batch that led to it.
@@ -87,6 +103,34 @@ impl View {
         let removed = self.kinds.get_mut(&key.kind)?.remove(&key.namespace, &key.name)?;
         self.replaced_bytes = self.replaced_bytes.saturating_add(removed.json().len() as u64);
         Some(removed)
+    }
+
+    /// The objects as they were at an older revision, as far as memory has what happened since. All else of it is as it is now.
+    pub(crate) fn rewound(&self, ring: &Ring, revision: Revision) -> Option<Self> {
+        if revision < ring.floor || revision > self.revision {
+            return None;
+        }
+        let mut view = Self { revision, rewound: true, ..self.clone() };
+        let (mut seen, mut bytes) = (BTreeSet::new(), 0_u64);
+        // Of each object, the first thing that happened to it since then knows what it was.
+        for event in ring.after(revision).flat_map(|group| &group.events) {
+            let key = event.object.key();
+            if seen.contains(&key) {
+                continue;
+            }
+            match &event.previous {
+                Some(before) => {
+                    bytes = bytes.saturating_add(before.json().len() as u64);
+                    view.kinds.entry(key.kind.clone()).or_default().put_back(Arc::clone(before));
+                }
+                None => {
+                    view.kinds.get_mut(&key.kind).and_then(|kind| kind.remove(&key.namespace, &key.name));
+                }
+            }
+            seen.insert(key);
+        }
+        view.replaced_bytes = self.replaced_bytes.saturating_sub(bytes);
+        Some(view)
     }
 
     pub(crate) fn sequence(&self, key: &ObjectKey) -> Option<Sequence> {
@@ -119,6 +163,11 @@ impl Snapshot {
     /// How often a coordinator has taken the lead of the record: who writes as the leader names the term in [`crate::Transaction::fence`].
     pub fn leader_term(&self) -> u64 {
         self.0.leader_term
+    }
+
+    /// Whether the record was put back from a backup, or had lost its newest batches.
+    pub fn restored(&self) -> Option<Restored> {
+        self.0.restored
     }
 
     /// One object.

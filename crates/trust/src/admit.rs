@@ -190,8 +190,29 @@ pub fn admit(
     let tree = check_tree(submission, &statement)?;
 
     let author = Author { authorship: &statement.statement.authorship, signers: &statement.signers };
-    let (mut entries, mut taken) = (Vec::with_capacity(submission.entries.len()), Vec::new());
-    let mut keys = BTreeSet::new();
+    let mut entries = Vec::with_capacity(submission.entries.len());
+    let taken = check_entries(
+        submission,
+        current,
+        now,
+        |write| authorise(root, &author, write),
+        |key, leaf, object, authority| {
+            entries.push(AdmittedEntry { key, leaf, object, authority });
+        },
+    )?;
+    if taken.is_empty() { Ok(Admitted { statement, entries, tree }) } else { Err(AdmissionError::NeedsSigning { taken }) }
+}
+
+/// Reads every entry and holds it against the record: each object once, by whoever may write it as `judge` has it, and no sequence ahead.
+/// Those that pass are handed on; what is given back are the sequences that were taken meanwhile.
+pub(crate) fn check_entries<T>(
+    submission: &Submission,
+    current: &dyn Fn(&ObjectKey) -> Current,
+    now: Timestamp,
+    judge: impl Fn(&Write<'_>) -> Result<T, Unauthorised>,
+    mut passed: impl FnMut(ObjectKey, Leaf, Option<Object>, T),
+) -> Result<Vec<Taken>, AdmissionError> {
+    let (mut keys, mut taken) = (BTreeSet::new(), Vec::new());
     for (index, entry) in submission.entries.iter().enumerate() {
         let (leaf, object) = read_entry(index, entry)?;
         let key = leaf.key();
@@ -208,17 +229,16 @@ pub fn admit(
             facts: &Labels::new(),
             admitted: Some(now),
         };
-        let authority =
-            authorise(root, &author, &write).map_err(|source| AdmissionError::Unauthorised { key: key.clone(), source })?;
+        let verdict = judge(&write).map_err(|source| AdmissionError::Unauthorised { key: key.clone(), source })?;
         if leaf.sequence > held.sequence.saturating_add(1) {
             return Err(AdmissionError::SequenceAhead { key, expected: held.sequence.saturating_add(1), found: leaf.sequence });
         }
         if leaf.sequence <= held.sequence {
             taken.push(Taken { key: key.clone(), sequence: leaf.sequence, current: held });
         }
-        entries.push(AdmittedEntry { key, leaf, object, authority });
+        passed(key, leaf, object, verdict);
     }
-    if taken.is_empty() { Ok(Admitted { statement, entries, tree }) } else { Err(AdmissionError::NeedsSigning { taken }) }
+    Ok(taken)
 }
 
 pub(crate) fn check_statement(roots: &RootChain, verified: &VerifiedStatement, now: Timestamp) -> Result<(), AdmissionError> {
@@ -261,7 +281,7 @@ pub(crate) fn check_tree(submission: &Submission, verified: &VerifiedStatement) 
     Ok(tree)
 }
 
-pub(crate) fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, Option<Object>), AdmissionError> {
+fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, Option<Object>), AdmissionError> {
     let leaf = Leaf::from_bytes(&entry.leaf).map_err(|source| AdmissionError::Leaf { index, source })?;
     if !leaf.commits_to(entry.object.as_deref()) {
         let what = format!("{} is not the object that was signed", leaf.key());
@@ -273,7 +293,7 @@ pub(crate) fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, 
 }
 
 /// A role with a selector reaches a Machine by its labels as they are and as they would be; of other kinds each machine judges.
-pub(crate) fn reach<'a>(key: &ObjectKey, held: &'a Current, object: Option<&'a Object>) -> Reach<'a> {
+fn reach<'a>(key: &ObjectKey, held: &'a Current, object: Option<&'a Object>) -> Reach<'a> {
     if key.kind != GroupKind::new("stead.dev", "Machine") {
         return Reach::Elsewhere;
     }

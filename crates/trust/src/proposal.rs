@@ -1,12 +1,12 @@
 //! The verdict on a Change that waits for signatures: what it has, what it lacks, and whether it can still be admitted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use stead_model::ObjectKey;
 
-use crate::admit::{AdmissionError, Current, Taken, check_statement, check_tree, reach, read_entry};
-use crate::root::authority::{Labels, Signatures, Unauthorised, Write, missing};
+use crate::admit::{AdmissionError, Current, Taken, check_entries, check_statement, check_tree};
+use crate::root::authority::{Signatures, Unauthorised, missing};
 use crate::root::chain::RootChain;
 use crate::statement::{Authorship, Submission, VerifiedStatement};
 
@@ -58,35 +58,17 @@ pub fn assess(
     };
     check_tree(submission, &statement)?;
     check_author(&statement)?;
-    let mut by_role: BTreeMap<String, Signatures> = BTreeMap::new();
-    let (mut objects, mut seen, mut taken) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for (index, entry) in submission.entries.iter().enumerate() {
-        let (leaf, object) = read_entry(index, entry)?;
-        let key = leaf.key();
-        if !seen.insert(key.clone()) {
-            return Err(AdmissionError::Twice { key });
-        }
-        let held = current(&key);
-        let write = Write {
-            key: &key,
-            op: leaf.op,
-            sequence: leaf.sequence,
-            object: object.as_ref(),
-            reach: reach(&key, &held, object.as_ref()),
-            facts: &Labels::new(),
-            admitted: Some(now),
-        };
-        let signatures = missing(root, &statement.signers, &write);
-        let signatures = signatures.map_err(|source| AdmissionError::Unauthorised { key: key.clone(), source })?;
-        by_role.insert(signatures.role.clone(), signatures);
-        if leaf.sequence > held.sequence.saturating_add(1) {
-            return Err(AdmissionError::SequenceAhead { key, expected: held.sequence.saturating_add(1), found: leaf.sequence });
-        }
-        if leaf.sequence <= held.sequence {
-            taken.push(Taken { key: key.clone(), sequence: leaf.sequence, current: held });
-        }
-        objects.push(key);
-    }
+    let (mut by_role, mut objects) = (BTreeMap::new(), Vec::new());
+    let taken = check_entries(
+        submission,
+        current,
+        now,
+        |write| missing(root, &statement.signers, write),
+        |key, _, _, signatures| {
+            by_role.insert(signatures.role.clone(), signatures);
+            objects.push(key);
+        },
+    )?;
     let signatures: Vec<Signatures> = by_role.into_values().collect();
     let standing = match (taken.is_empty(), expired, signatures.iter().all(Signatures::suffice)) {
         (false, ..) => Standing::NeedsSigning { taken },

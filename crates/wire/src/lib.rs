@@ -99,6 +99,7 @@ pub use relay::{
 pub use stream::{FrameReceiver, FrameSender, Step, StreamError};
 pub use ticket::{
     TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_COORDINATORS_MAX, TICKET_PREFIX, Ticket, TicketError, relay_token,
+    relay_token_mark,
 };
 pub use transport::{
     BindError, Connection, Incoming, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, MemoryConnection, MemoryNetwork,

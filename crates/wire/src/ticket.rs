@@ -142,6 +142,14 @@ pub fn relay_token(pass: &[u8]) -> String {
     hex::encode(hash.finalize())
 }
 
+/// What a relay token is known by: coordinators tell each other of their passes by it, and nobody gets in with it.
+pub fn relay_token_mark(token: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"stead.dev/relay-token-mark/v1\0");
+    hash.update(token);
+    hex::encode(hash.finalize())
+}
+
 fn check_of(contents: &[u8]) -> [u8; CHECK_BYTES] {
     let mut check = [0; CHECK_BYTES];
     for (place, byte) in check.iter_mut().zip(Sha256::digest(contents)) {

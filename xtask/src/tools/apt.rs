@@ -24,6 +24,8 @@ pub(super) const POSTGRESQL: Package = Package {
     name: "postgresql",
     probe: "ls /usr/lib/postgresql/*/bin/initdb && id -u postgres && command -v psql && command -v setpriv",
 };
+/// What a Kubernetes API otherwise stands on, for measurements beside it.
+pub(super) const ETCD_SERVER: Package = Package { name: "etcd-server", probe: "command -v etcd" };
 /// Python's virtual environments, for the `kubernetes` client.
 pub(super) const PYTHON3_VENV: Package = Package { name: "python3-venv", probe: "/usr/bin/python3 -c 'import ensurepip, venv'" };
 
@@ -73,7 +75,7 @@ fn as_root(name: &str) -> Outcome<Command> {
     } else {
         return Err(Failure::Machine(format!(
             "{name} needs root, and sudo is not here or asks for a password: run this as root, or install \
-             openssh-client, sqlite3, postgresql, python3-venv, npm and ca-certificates first"
+             openssh-client, sqlite3, postgresql, etcd-server, python3-venv, npm and ca-certificates first"
         )));
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", name]);

@@ -24,19 +24,12 @@ const READING: &str = "reading";
 /// What every session begins with, whatever the server's defaults are. A reading may take its time: it streams, and each row is
 /// waited for by itself.
 const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
-     SELECT last_revision, compacted_revision, leader_term, incarnation, batch, \
+     SELECT last_revision, compacted_revision, leader_term, incarnation, batch, restored_at, restored_revision, \
             (SELECT version FROM stead.schema_version) FROM stead.meta";
 
-pub(super) fn meta_row(row: &PgRow) -> Result<Meta, EngineError> {
-    const TABLE: &str = "meta";
-    Ok(Meta {
-        last: columns::revision(row, 0, TABLE)?,
-        compacted: columns::revision(row, 1, TABLE)?,
-        leader_term: columns::unsigned(row, 2, TABLE)?,
-        incarnation: columns::text(row, 3, TABLE)?.to_owned(),
-        batch: columns::text(row, 4, TABLE)?.to_owned(),
-    })
-}
+/// The record as a whole.
+pub(super) const SELECT_META: &str =
+    "SELECT last_revision, compacted_revision, leader_term, incarnation, batch, restored_at, restored_revision FROM stead.meta";
 
 /// Begins a transaction whose last statement reads `meta` and the schema's version.
 pub(super) async fn begin(
@@ -50,12 +43,12 @@ pub(super) async fn begin(
     let rows = server.within(patience, doing, sqlx::raw_sql(sql).fetch_all(connection)).await?;
     let malformed = || EngineError::Malformed { table: "meta", value: "no row".to_owned(), expected: "one row" };
     let row = rows.first().ok_or_else(malformed)?;
-    let found = columns::unsigned(row, 5, "schema_version")?;
+    let found = columns::unsigned(row, columns::META_COLUMNS, "schema_version")?;
     let found = i64::try_from(found).unwrap_or(i64::MAX);
     if found > supported() {
         return Err(EngineError::Newer { found, supported: supported() });
     }
-    meta_row(row)
+    columns::meta(row)
 }
 
 /// A transaction on the engine's session, which goes back to it when the transaction has ended well.
@@ -125,9 +118,8 @@ fn each_within<'a>(
 impl Reading for PgReading<'_> {
     fn meta(&mut self) -> BoxFuture<'_, Result<Meta, EngineError>> {
         async {
-            let sql = "SELECT last_revision, compacted_revision, leader_term, incarnation, batch FROM stead.meta";
-            let row = sqlx::query(sql).fetch_one(&mut self.connection);
-            meta_row(&self.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
+            let row = sqlx::query(SELECT_META).fetch_one(&mut self.connection);
+            columns::meta(&self.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
         }
         .boxed()
     }
@@ -219,9 +211,8 @@ impl Names {
 }
 
 pub(super) async fn meta(engine: &PostgresEngine) -> Result<Meta, EngineError> {
-    let sql = "SELECT last_revision, compacted_revision, leader_term, incarnation, batch FROM stead.meta";
-    let row = sqlx::query(sql).fetch_one(&engine.readers);
-    meta_row(&engine.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
+    let row = sqlx::query(SELECT_META).fetch_one(&engine.readers);
+    columns::meta(&engine.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
 }
 
 /// Sessions that are called as a coordinator's are. Those of other roles are seen as far as the server shows them.

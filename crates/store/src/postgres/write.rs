@@ -12,7 +12,7 @@ use super::connection::{ANSWER_SECONDS_MAX, Server};
 use super::inbox;
 use super::news::CHANNEL;
 use super::read::{self, Names, PgReading};
-use crate::columns::signed;
+use crate::columns::{self, signed};
 use crate::engine::{CommitFailure, EngineError, Reading, Turn};
 use crate::rows::{Batch, Meta};
 use crate::stored::Stored;
@@ -25,8 +25,8 @@ const COMMITTING: &str = "committing a batch";
 const FORGETTING: &str = "forgetting old history";
 
 /// The lock on the row is held until the transaction ends, on the server too, whatever becomes of the connection.
-const BEGIN_TURN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SELECT last_revision, compacted_revision, leader_term, incarnation, batch, \
+pub(super) const BEGIN_TURN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+     SELECT last_revision, compacted_revision, leader_term, incarnation, batch, restored_at, restored_revision, \
             (SELECT version FROM stead.schema_version) FROM stead.meta FOR UPDATE";
 
 /// A transaction that holds the writers' lock.
@@ -111,9 +111,9 @@ async fn move_on(server: &Server, connection: &mut PgConnection, batch: &Batch) 
     if server.within(ANSWER_SECONDS_MAX, COMMITTING, moving).await?.is_some() {
         return Ok(());
     }
-    let sql = "SELECT last_revision, compacted_revision, leader_term, incarnation, batch FROM stead.meta";
-    let found = server.within(ANSWER_SECONDS_MAX, COMMITTING, sqlx::query(sql).fetch_one(connection)).await?;
-    Err(batch.not_at(&read::meta_row(&found)?))
+    let found = sqlx::query(read::SELECT_META).fetch_one(connection);
+    let found = server.within(ANSWER_SECONDS_MAX, COMMITTING, found).await?;
+    Err(batch.not_at(&columns::meta(&found)?))
 }
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;

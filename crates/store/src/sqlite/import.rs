@@ -51,13 +51,16 @@ impl<'e> SqliteImport<'e> {
     }
 
     async fn describe(&mut self, meta: &Meta) -> Result<(), EngineError> {
-        let sql = "UPDATE meta SET incarnation = ?, last_revision = ?, compacted_revision = ?, leader_term = ?, batch = ?";
+        let sql = "UPDATE meta SET incarnation = ?, last_revision = ?, compacted_revision = ?, leader_term = ?, batch = ?, \
+                   restored_at = ?, restored_revision = ?";
         let query = sqlx::query(sql)
             .bind(&meta.incarnation)
             .bind(signed(meta.last.0))
             .bind(signed(meta.compacted.0))
             .bind(signed(meta.leader_term))
-            .bind(&meta.batch);
+            .bind(&meta.batch)
+            .bind(meta.restored.map(|restored| restored.at.to_string()))
+            .bind(meta.restored.map(|restored| signed(restored.revision.0)));
         query.execute(&mut self.connection).await.map_err(failed(FILLING))?;
         execute(&mut self.connection, FILLING, "COMMIT").await
     }

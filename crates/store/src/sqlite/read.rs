@@ -26,18 +26,17 @@ impl SqliteReading {
     pub(super) async fn begin(pool: &SqlitePool) -> Result<Self, EngineError> {
         Ok(Self(pool.begin().await.map_err(reading)?))
     }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.0
+    }
 }
 
 pub(super) async fn meta(connection: &mut SqliteConnection) -> Result<Meta, EngineError> {
-    let sql = "SELECT last_revision, compacted_revision, incarnation, leader_term, batch FROM meta";
+    let sql =
+        "SELECT last_revision, compacted_revision, leader_term, incarnation, batch, restored_at, restored_revision FROM meta";
     let row = sqlx::query(sql).fetch_one(connection).await.map_err(reading)?;
-    Ok(Meta {
-        incarnation: row.try_get(2).map_err(reading)?,
-        last: columns::revision(&row, 0, "meta")?,
-        compacted: columns::revision(&row, 1, "meta")?,
-        leader_term: columns::unsigned(&row, 3, "meta")?,
-        batch: row.try_get(4).map_err(reading)?,
-    })
+    columns::meta(&row)
 }
 
 impl Reading for SqliteReading {

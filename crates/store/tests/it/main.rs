@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets what it did not expect has failed")]
 
+mod anew;
 mod away;
 mod behaviour;
 mod changes;
@@ -13,5 +14,7 @@ mod failure;
 mod list;
 mod lost;
 mod property;
+mod snapshots;
 mod support;
 mod watch;
+mod watch_history;

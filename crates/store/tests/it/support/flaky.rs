@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 use stead_store::{
-    Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled, Turn,
+    Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled,
+    Steps, StepsWanted, Turn,
 };
 
 pub(crate) const SOUND: u8 = 0;
@@ -127,6 +129,10 @@ impl Engine for Flaky {
         self.inner.changes_named(prefix, limit)
     }
 
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        self.inner.steps(wanted)
+    }
+
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
         self.inner.history_bytes_floor(bytes_max)
     }
@@ -149,6 +155,10 @@ impl Engine for Flaky {
 
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         self.inner.import()
+    }
+
+    fn begin_anew<'a>(&'a self, incarnation: &'a str, at: Timestamp) -> BoxFuture<'a, Result<Meta, EngineError>> {
+        self.inner.begin_anew(incarnation, at)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
