@@ -140,7 +140,7 @@ impl Watcher {
     /// from: where there are several, they are told again.
     #[must_use]
     pub fn telling_again(self) -> Self {
-        Self { again: true, ..self }
+        Self { again: self.cursor > Revision(0), ..self }
     }
 
     /// Everything in the scope up to this revision has been told: what a bookmark says.
@@ -186,13 +186,13 @@ impl Watcher {
         self.epoch == published.view.epoch
             && match &self.ahead {
                 Some(ahead) => ahead.groups.is_empty(),
-                None => self.begins_before(published.ring.floor),
+                None => self.is_before(&published.ring),
             }
     }
 
-    /// Whether the next to be told is no longer in memory.
-    fn begins_before(&self, floor: Revision) -> bool {
-        self.cursor < floor || (self.again && self.cursor == floor && floor > Revision(0))
+    /// Whether memory does not have what is to be told next.
+    fn is_before(&self, ring: &Ring) -> bool {
+        self.cursor < ring.floor || self.again && self.cursor == ring.floor
     }
 
     /// Reads a page of what memory no longer has, for [`Self::try_next`] to tell, when it is this watch's turn. Does nothing where the
@@ -202,45 +202,44 @@ impl Watcher {
     ///
     /// [`WatchError::Gone`] where it is no longer kept; [`WatchError::Unread`]; [`WatchError::Closed`].
     pub async fn read_on(&mut self) -> Result<(), WatchError> {
-        while self.is_behind() {
-            let wanted = self.steps_wanted();
-            let steps = self.history.page(&wanted).await.map_err(|error| match error {
-                EngineError::Closed => WatchError::Closed,
-                error => WatchError::Unread { revision: self.cursor, reason: error.to_string().into(), away: error.is_away() },
-            })?;
-            if steps.reaches(&wanted) {
-                self.take(steps, &wanted);
-                return Ok(());
+        if !self.is_behind() {
+            return Ok(());
+        }
+        let again = self.again.then_some(self.cursor);
+        let start = again.map_or(self.cursor, |again| Revision(again.0.saturating_sub(1)));
+        let wanted = {
+            let published = Arc::clone(&self.published.borrow());
+            let (view, ring) = (&published.view, &published.ring);
+            StepsWanted {
+                incarnation: view.incarnation.to_string(),
+                mark: view.mark(),
+                after: self.ahead.as_ref().map_or(Place::after(start), |ahead| ahead.place),
+                // From there on memory has them.
+                through: ring.floor,
+                steps_max: self.history.limits.steps_max,
+                bytes_max: self.history.limits.bytes_max,
             }
-            // What happened at the cursor itself may be gone, and what happened after it still be there.
-            if !std::mem::take(&mut self.again) {
-                return Err(self.gone(steps.meta.compacted.max(wanted.through)));
-            }
+        };
+        let steps = self.history.page(&wanted).await.map_err(|error| match error {
+            EngineError::Closed => WatchError::Closed,
+            error => WatchError::Unread { revision: self.cursor, reason: error.to_string().into(), away: error.is_away() },
+        })?;
+        self.again = false;
+        match (steps.reaches(&wanted), again) {
+            (true, _) => self.take(steps, &wanted, again),
+            (false, None) => return Err(self.gone(steps.meta.compacted.max(wanted.through))),
+            // What happened at this very revision is forgotten; what came after it need not be.
+            (false, Some(_)) => {}
         }
         Ok(())
-    }
-
-    fn steps_wanted(&self) -> StepsWanted {
-        let published = Arc::clone(&self.published.borrow());
-        let (view, ring) = (&published.view, &published.ring);
-        let from = if self.again { Revision(self.cursor.0.saturating_sub(1)) } else { self.cursor };
-        StepsWanted {
-            incarnation: view.incarnation.to_string(),
-            mark: view.mark(),
-            after: self.ahead.as_ref().map_or(Place::after(from), |ahead| ahead.place),
-            // From there on memory has them.
-            through: ring.floor,
-            steps_max: self.history.limits.steps_max,
-            bytes_max: self.history.limits.bytes_max,
-        }
     }
 
     fn gone(&self, oldest: Revision) -> WatchError {
         WatchError::Gone { revision: self.cursor, oldest }
     }
 
-    /// Makes events of steps.
-    fn take(&mut self, page: Steps, wanted: &StepsWanted) {
+    /// Makes events of steps. Of the revision that is told again, they are left out where there is one only.
+    fn take(&mut self, page: Steps, wanted: &StepsWanted, again: Option<Revision>) {
         let (place, steps) = page.divide(wanted);
         let mut groups: VecDeque<WatchGroup> = VecDeque::new();
         for step in steps {
@@ -251,11 +250,9 @@ impl Watcher {
                 None => groups.extend(told.map(|told| WatchGroup { revision, events: vec![told], shared: false })),
             }
         }
-        let at_cursor = |group: &WatchGroup| group.revision == self.cursor && group.events.len() == 1;
-        if std::mem::take(&mut self.again) && place.whole() >= self.cursor && groups.front().is_some_and(at_cursor) {
-            // It was told whole.
-            groups.pop_front();
-        }
+        let told_whole =
+            |group: &WatchGroup| Some(group.revision) == again && group.events.len() == 1 && place.whole() >= group.revision;
+        groups.pop_front_if(|group| told_whole(group));
         self.ahead = Some(ReadAhead { groups, place });
         self.settle_ahead();
     }
@@ -291,7 +288,7 @@ impl Watcher {
         if let Some(group) = self.told_ahead() {
             return Ok(Some(group));
         }
-        if self.ahead.is_some() || self.begins_before(published.ring.floor) {
+        if self.ahead.is_some() || self.is_before(&published.ring) {
             return Ok(None);
         }
         // Another coordinator may have told of a revision that has yet to come here.
