@@ -128,7 +128,7 @@ impl Manifest {
     /// As it is printed for programs, and written.
     pub(crate) fn to_value(&self) -> serde_json::Result<Value> {
         let mut value = serde_json::to_value(self)?;
-        let checksum = checksum(&value).map_err(|reason| <serde_json::Error as serde::ser::Error>::custom(reason))?;
+        let checksum = checksum(&value).map_err(<serde_json::Error as serde::ser::Error>::custom)?;
         if let Value::Object(members) = &mut value {
             members.insert(CHECKSUM.to_owned(), checksum.to_string().into());
         }
@@ -162,6 +162,10 @@ impl Manifest {
         let mut value: Value = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
         if let Some(found) = value.get("format").and_then(Value::as_str).filter(|found| *found != FORMAT) {
             return Err(Flaw::Format { found: found.to_owned() });
+        }
+        // Not one byte of it is any other than it was written.
+        if crate::output::json(&value).is_ok_and(|text| text.as_bytes() != bytes) {
+            return Err(wrong("it was written in another way".to_owned()));
         }
         let said = match &mut value {
             Value::Object(members) => members.remove(CHECKSUM),
@@ -262,19 +266,24 @@ mod tests {
     #[test]
     fn there_and_back_and_no_word_of_it_changes_unnoticed() {
         let value = manifest().to_value().unwrap();
-        let text = serde_json::to_string_pretty(&value).unwrap();
+        let text = crate::output::json(&value).unwrap();
         assert_eq!(Manifest::parse(text.as_bytes()).unwrap(), manifest());
         let members = value.as_object().unwrap().len();
         for name in value.as_object().unwrap().keys() {
             let mut edited = value.clone();
             edited[name] = "sha256:0000000000000000000000000000000000000000000000000000000000000000".into();
-            assert!(Manifest::parse(edited.to_string().as_bytes()).is_err(), "{name}");
+            assert!(Manifest::parse(crate::output::json(&edited).unwrap().as_bytes()).is_err(), "{name}");
             edited.as_object_mut().unwrap().remove(name);
             assert_eq!(edited.as_object().unwrap().len(), members - 1);
-            assert!(Manifest::parse(edited.to_string().as_bytes()).is_err(), "{name} removed");
+            assert!(Manifest::parse(crate::output::json(&edited).unwrap().as_bytes()).is_err(), "{name} removed");
         }
-        for cut in [0, 1, text.len() / 2, text.len() - 1] {
-            assert!(Manifest::parse(&text.as_bytes()[..cut]).is_err());
+        for place in 0..text.len() {
+            assert!(Manifest::parse(&text.as_bytes()[..place]).is_err(), "cut at {place}");
+            for bit in 0..8 {
+                let mut flipped = text.as_bytes().to_vec();
+                flipped[place] ^= 1 << bit;
+                assert!(Manifest::parse(&flipped).is_err(), "bit {bit} of byte {place}");
+            }
         }
     }
 

@@ -42,9 +42,9 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
     introduce(context, &found, moment, now);
     let restoring = Restoring { context, found: &found, options: &options, now };
     let restored = match Place::of(&context.settings)? {
-        Place::Sqlite(path) => restoring.into_file(&path).await?,
+        Place::Sqlite(path) => restoring.in_file(&path).await?,
         Place::Postgres { url, password } => {
-            restoring.into_database(&url, password.as_ref().map(|password| password.as_str())).await?
+            restoring.in_database(&url, password.as_ref().map(|password| password.as_str())).await?
         }
     };
     let keys = restoring.keys()?;
@@ -95,13 +95,13 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    async fn into_file(&self, record: &Path) -> Result<Restored, Failure> {
+    async fn in_file(&self, record: &Path) -> Result<Restored, Failure> {
         if let Some(folder) = record.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             make_private_dir(folder)
                 .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", folder.display())))?;
         }
         let replacement = Replacement::begin(record).map_err(opening)?;
-        let suffix = backup::moment_in_name(self.now);
+        let suffix = self.free_suffix(&replacement);
         if replacement.replaces() {
             self.ask(&format!("The record {} will be {}.", record.display(), replacement.aside(&suffix).display()))?;
         }
@@ -123,7 +123,15 @@ impl Restoring<'_> {
         Ok(Restored { meta, place: record.display().to_string(), aside: aside.map(|aside| aside.display().to_string()) })
     }
 
-    async fn into_database(&self, url: &Url, password: Option<&str>) -> Result<Restored, Failure> {
+    /// The moment, and a number where that is taken: two may follow each other within a second.
+    fn free_suffix(&self, replacement: &Replacement) -> String {
+        let moment = backup::moment_in_name(self.now);
+        let numbered = (2_u32..).map(|number| format!("{moment}-{number}"));
+        let mut names = std::iter::once(moment.clone()).chain(numbered);
+        names.find(|name| replacement.aside(name).symlink_metadata().is_err()).unwrap_or(moment)
+    }
+
+    async fn in_database(&self, url: &Url, password: Option<&str>) -> Result<Restored, Failure> {
         let place = PostgresPlace::open(url.as_str(), password).await.map_err(opening)?;
         let wrong = |error: PlaceError| not_put(error, url);
         let shown = without_password(url.as_str());
