@@ -133,7 +133,7 @@ impl Store {
         };
         tokio::spawn(writer.run(queue));
         let retained = Mutex::new(Retained::default());
-        let page = PageLimits { steps_max: options.history_page_steps_max, bytes_max: options.history_page_bytes_max };
+        let page = PageLimits::new(options.history_page_steps_max, options.history_page_bytes_max);
         let history = Arc::new(History::new(Arc::clone(&engine), page));
         let inner = Inner { engine, history, requests, published, retained, new_uid };
         Ok(Self { inner: Arc::new(inner) })

@@ -30,4 +30,5 @@ mod rotation;
 mod status;
 mod traces;
 mod undo;
+mod waiting;
 mod withdrawal;
