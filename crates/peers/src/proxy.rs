@@ -104,7 +104,7 @@ async fn pass(mut client: UnixStream, target: PathBuf, passage: watch::Sender<Pa
             _ = changes.changed() => {}
             count = client.read(&mut asked) => {
                 let Ok(count @ 1..) = count else { return };
-                let sent = &asked[..count];
+                let sent = asked.get(..count).unwrap_or(&asked);
                 let commits = sent.windows(COMMIT.len()).any(|window| window == COMMIT);
                 let now = *passage.borrow();
                 if commits && now == Passage::LosesCommit {
@@ -125,7 +125,7 @@ async fn pass(mut client: UnixStream, target: PathBuf, passage: watch::Sender<Pa
             }
             count = server.read(&mut answered) => {
                 let Ok(count @ 1..) = count else { return };
-                let Some(sent) = within(&bytes_left, &answered[..count]) else { return };
+                let Some(sent) = within(&bytes_left, answered.get(..count).unwrap_or(&answered)) else { return };
                 if client.write_all(sent).await.is_err() {
                     return;
                 }
