@@ -6,4 +6,4 @@
 
 mod postgres;
 
-pub use postgres::{Shutdown, TempPostgres};
+pub use postgres::{ServerPlace, Shutdown, TempPostgres};

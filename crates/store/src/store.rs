@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
 use crate::load::{RingLimits, load};
+use crate::postgres::Replication;
 use crate::retained::{Retained, SnapshotExpired};
 use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
@@ -283,6 +284,11 @@ impl Store {
     /// [`EngineError`] where the database cannot be read; the request is found again later.
     pub async fn asked(&self) -> Result<Vec<Asked>, EngineError> {
         self.inner.engine.asked().await
+    }
+
+    /// How the record is copied to standbys, as was last seen; none where the engine has no such thing.
+    pub fn replication(&self) -> Option<Replication> {
+        self.inner.engine.replication()
     }
 
     /// Notes what became of a request, unless that is noted already.

@@ -22,7 +22,7 @@ const OPENING: &str = "opening the record";
 
 /// Brings a database up to date, each step in a transaction of its own.
 pub(super) async fn run(server: &Server, steps: &[&'static str]) -> Result<(), OpenError> {
-    let mut connection = server.connect(OPENING).await.map_err(|error| refused(server, error))?;
+    let mut connection = server.connect(OPENING).await.map_err(|error| refused(server, error))?.connection;
     let outcome = bring_up_to_date(server, &mut connection, steps).await;
     // The lock goes with the session.
     connection::hang_up(connection).await;

@@ -14,5 +14,6 @@ mod failure;
 mod list;
 mod lost;
 mod property;
+mod standby;
 mod support;
 mod watch;
