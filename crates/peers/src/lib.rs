@@ -7,5 +7,5 @@
 mod postgres;
 mod proxy;
 
-pub use postgres::{Shutdown, TempPostgres};
+pub use postgres::{ServerPlace, Shutdown, TempPostgres};
 pub use proxy::{Passage, PostgresProxy};

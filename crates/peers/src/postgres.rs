@@ -17,7 +17,7 @@ const SERVER_USER: &str = "postgres";
 /// The superuser of the database, and the database.
 const NAME: &str = "stead";
 /// What the server says when it takes connections.
-const READY: &str = "database system is ready to accept connections";
+const READY: &str = "database system is ready to accept";
 /// Enough for three coordinators and a test that looks over their shoulders.
 const CONNECTIONS_MAX: u32 = 60;
 
@@ -28,6 +28,8 @@ pub enum Shutdown {
     Fast,
     /// As a crash would: nothing is written back, and the next start recovers from the log.
     Immediate,
+    /// As the loss of its machine would: every process of it ends at once.
+    Killed,
 }
 
 /// A running server. Ends with its value, and with the thread that started it, whatever becomes of the process.
@@ -114,13 +116,12 @@ impl TempPostgres {
     ///
     /// Where it does not run.
     pub fn stop(&mut self, shutdown: Shutdown) {
-        let mut server = self.server.take().unwrap();
-        let signal = match shutdown {
-            Shutdown::Fast => Signal::INT,
-            Shutdown::Immediate => Signal::QUIT,
-        };
-        kill_process(pid(&server), signal).unwrap();
-        server.wait().unwrap();
+        match shutdown {
+            Shutdown::Fast => kill_process(pid(self.server.as_ref().unwrap()), Signal::INT).unwrap(),
+            Shutdown::Immediate => kill_process(pid(self.server.as_ref().unwrap()), Signal::QUIT).unwrap(),
+            Shutdown::Killed => self.signal_all(Signal::KILL),
+        }
+        self.server.take().unwrap().wait().unwrap();
     }
 
     /// Stops every process of the server where it is, as those of a machine that is paused.
@@ -143,13 +144,68 @@ impl TempPostgres {
 
     /// The server's first process and its children: it makes no grandchildren.
     fn signal_all(&self, signal: Signal) {
-        let server = self.server.as_ref().unwrap();
-        kill_process(pid(server), signal).unwrap();
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap();
-        for child in children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().unwrap())) {
+        let children = self.children();
+        kill_process(pid(self.server.as_ref().unwrap()), signal).unwrap();
+        for child in children {
             // One that has just ended needs no signal.
             let _ = kill_process(child, signal);
         }
+    }
+
+    fn children(&self) -> Vec<Pid> {
+        let server = self.server.as_ref().unwrap();
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap();
+        children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().unwrap())).collect()
+    }
+
+    /// Stops the processes that send its log to standbys where they are: what is committed from now on is on this server alone.
+    ///
+    /// # Panics
+    ///
+    /// Where there are none.
+    pub fn pause_senders(&self) {
+        let sends = |child: &Pid| {
+            let line = fs::read_to_string(format!("/proc/{}/cmdline", child.as_raw_nonzero())).unwrap_or_default();
+            line.contains("walsender")
+        };
+        let senders: Vec<Pid> = self.children().into_iter().filter(sends).collect();
+        assert!(!senders.is_empty(), "nobody streams from this server");
+        for sender in senders {
+            kill_process(sender, Signal::STOP).unwrap();
+        }
+    }
+
+    /// A standby of this server, which streams from it under the name, and from a slot of the name.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be made.
+    pub fn standby(&self, name: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        give_to_server_alone(folder.path());
+        let mut copy = as_server(&self.binaries.join("pg_basebackup"));
+        copy.arg("-D").arg(folder.path().join("data")).args([
+            "-R",
+            "-X",
+            "stream",
+            "-C",
+            "-S",
+            name,
+            "--checkpoint=fast",
+            "--no-sync",
+        ]);
+        let primary = self.folder.path().display();
+        run(copy.arg("-d").arg(format!("host={primary} user={NAME} application_name={name}")));
+        let (binaries, durable) = (self.binaries.clone(), self.durable);
+        let mut standby = Self { folder, binaries, durable, server: None, log: Arc::default() };
+        standby.start_again();
+        standby
+    }
+
+    /// The folder of its data.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Where to connect to.
@@ -215,6 +271,46 @@ impl TempPostgres {
 
     fn note(&self, line: &str) {
         note(&self.log, line);
+    }
+}
+
+/// A folder for a server that somebody else sets up and starts; what runs there ends with it.
+#[derive(Debug)]
+pub struct ServerPlace {
+    folder: TempDir,
+    binaries: PathBuf,
+}
+
+impl ServerPlace {
+    /// An empty folder that is the server's user's.
+    ///
+    /// # Panics
+    ///
+    /// Where PostgreSQL is not installed.
+    pub fn empty() -> Self {
+        let binaries = binaries();
+        let folder = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        give_to_server_alone(folder.path());
+        Self { folder, binaries }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of the server's data, which is not there yet.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+impl Drop for ServerPlace {
+    fn drop(&mut self) {
+        // Where nothing runs there is nothing to stop.
+        let mut stop = as_server(&self.binaries.join("pg_ctl"));
+        let _ = stop.args(["stop", "-m", "immediate", "-w", "-D"]).arg(self.data_folder()).output();
     }
 }
 

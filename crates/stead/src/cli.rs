@@ -6,6 +6,7 @@ mod history;
 mod objects;
 mod proposal;
 mod restore;
+mod standby;
 mod store;
 mod trust;
 
@@ -24,6 +25,7 @@ pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
 pub(crate) use self::restore::{RestoreArgs, RestoreOptions};
+pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
@@ -176,6 +178,9 @@ pub(crate) enum Command {
     /// The record's database: move it to another, prove that two are the same
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Standbys of the record's PostgreSQL server: set one up, watch them, promote one
+    #[command(subcommand)]
+    Standby(StandbyCommand),
     /// Take a backup of the record while coordinators run; list backups, prove that they are good
     #[command(
         long_about = "Take a backup of the record, while coordinators run and write: a folder of its own with the whole record in one file, \

@@ -24,6 +24,7 @@ mod question;
 mod restore;
 mod show;
 mod sign;
+mod standby;
 mod status;
 mod store;
 mod submit;
@@ -148,6 +149,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
+        Command::Standby(command) => standby::run(context, command).await,
         Command::Store(command) => store::run(context, command).await,
         Command::Backup(args) => backup::run(context, args).await,
         Command::Restore(args) => restore::run(context, args).await,

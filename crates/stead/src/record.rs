@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use stead_store::{Engine, EngineError, OpenError, Options, PostgresEngine, SqliteEngine, Store};
+use stead_store::{
+    Engine, EngineError, OpenError, Options, PostgresEngine, PostgresServers, SqliteEngine, Store, each_server, split_authority,
+};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -21,7 +23,7 @@ const FILE_NAME: &str = "record.db";
 /// Where a record is.
 pub(crate) enum Place {
     Sqlite(PathBuf),
-    Postgres { url: Url, password: Option<Zeroizing<String>> },
+    Postgres { url: String, password: Option<Zeroizing<String>> },
 }
 
 /// Why a record could not be opened.
@@ -61,19 +63,21 @@ impl Place {
                 .hint("Give postgres://USER@HOST:PORT/DATABASE, or postgres://USER@localhost/DATABASE?host=SOCKET-DIRECTORY.")
         };
         // What it says is not repeated: it may have a password in it.
-        let url = Url::parse(named).map_err(|error| wrong(&error.to_string()))?;
-        if typed && has_password(&url) {
+        let urls = each_server(named).map_err(|reason| wrong(&reason))?;
+        let urls: Vec<Url> =
+            urls.iter().map(|url| Url::parse(url)).collect::<Result<_, _>>().map_err(|error| wrong(&error.to_string()))?;
+        if typed && urls.iter().any(has_password) {
             return Err(Failure::new(
                 FailureKind::Config,
                 "a password on the command line is seen by everybody who lists processes",
             )
             .hint("Put it into a file: --store-password-file FILE, or PGPASSFILE, or ~/.pgpass; or set STEAD_STORE."));
         }
-        if url.query_pairs().any(|(name, _)| name == "passfile") {
+        if urls.iter().any(|url| url.query_pairs().any(|(name, _)| name == "passfile")) {
             return Err(wrong("it has the parameter passfile; name the file with --store-password-file, or with PGPASSFILE"));
         }
         let password = password_file.map(read_password).transpose()?;
-        Ok(Self::Postgres { url, password })
+        Ok(Self::Postgres { url: named.to_owned(), password })
     }
 
     /// Whether several coordinators may share it.
@@ -81,12 +85,27 @@ impl Place {
         matches!(self, Self::Postgres { .. })
     }
 
+    /// The URL of a record in PostgreSQL, and the password that does not stand in it.
+    pub(crate) fn postgres(&self) -> Result<(&str, Option<&str>), Failure> {
+        match self {
+            Self::Postgres { url, password } => Ok((url, password.as_ref().map(|password| password.as_str()))),
+            Self::Sqlite(path) => Err(Failure::user(format!("the record is the file {}, which has no standbys", path.display()))
+                .hint("Name the servers: --store postgres://stead@db1,db2/fleet")),
+        }
+    }
+
+    /// The servers of a record in PostgreSQL.
+    pub(crate) fn servers(&self) -> Result<PostgresServers, Failure> {
+        let (url, password) = self.postgres()?;
+        PostgresServers::parse(url, password).map_err(|error| Failure::of(FailureKind::Config, error))
+    }
+
     async fn connect(&self) -> Result<Arc<dyn Engine>, OpenError> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteEngine::open(path).await?),
             Self::Postgres { url, password } => {
                 let password = password.as_ref().map(|password| password.as_str());
-                Arc::new(PostgresEngine::open_with_password(url.as_str(), password).await?)
+                Arc::new(PostgresEngine::open_with_password(url, password).await?)
             }
         })
     }
@@ -97,7 +116,7 @@ impl Place {
             Self::Sqlite(path) => SqliteEngine::open(path).await.map(|engine| Arc::new(engine) as Arc<dyn Engine>),
             Self::Postgres { url, password } => {
                 let password = password.as_ref().map(|password| password.as_str());
-                PostgresEngine::open_offline(url.as_str(), password).await.map(|engine| Arc::new(engine) as Arc<dyn Engine>)
+                PostgresEngine::open_offline(url, password).await.map(|engine| Arc::new(engine) as Arc<dyn Engine>)
             }
         };
         opened.map_err(opening)
@@ -151,7 +170,9 @@ pub(crate) fn without_password(named: &str) -> String {
     if !is_postgres(named) {
         return named.to_owned();
     }
-    let Ok(mut url) = Url::parse(named) else { return HIDDEN.to_owned() };
+    // Several servers are no URL by the standard: one stands for them meanwhile.
+    let Some((before, servers, after)) = split_authority(named) else { return HIDDEN.to_owned() };
+    let Ok(mut url) = Url::parse(&format!("{before}h{after}")) else { return HIDDEN.to_owned() };
     if has_password(&url) {
         // A URL with a host takes one.
         let _ = url.set_password(url.password().is_some().then_some(HIDDEN));
@@ -159,11 +180,12 @@ pub(crate) fn without_password(named: &str) -> String {
         url.set_query(None);
         url.query_pairs_mut().extend_pairs(kept);
     }
-    url.into()
+    let shown: String = url.into();
+    split_authority(&shown).map_or_else(|| HIDDEN.to_owned(), |(before, _, after)| format!("{before}{servers}{after}"))
 }
 
 /// The first line of a file.
-fn read_password(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new);
     let text = text.map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", path.display())))?;
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
@@ -175,13 +197,20 @@ mod tests {
 
     #[test]
     fn a_password_is_not_typed_and_not_shown() {
-        for url in ["postgres://a:secret@db/fleet", "postgres://a@db/fleet?password=secret"] {
+        for url in
+            ["postgres://a:secret@db/fleet", "postgres://a@x:1,y:2/fleet?password=secret", "postgres://a:secret@x,y:2/fleet"]
+        {
             let failure = Place::parse(url, true, None).err().unwrap();
             assert!(format!("{failure:?}").contains("lists processes") && !format!("{failure:?}").contains("secret"));
             assert!(matches!(Place::parse(url, false, None), Ok(Place::Postgres { .. })));
             assert!(!without_password(url).contains("secret"), "{}", without_password(url));
         }
-        for named in ["postgres://a@db/fleet", "postgres://a@localhost/fleet?host=/run/pg", "/var/lib/stead/record.db"] {
+        for named in [
+            "postgres://a@db/fleet",
+            "postgres://a@db1:5432,db2:5433/fleet",
+            "postgres://a@localhost/fleet?host=/run/pg",
+            "/var/lib/stead/record.db",
+        ] {
             assert!(Place::parse(named, true, None).is_ok());
             assert_eq!(without_password(named), named);
         }

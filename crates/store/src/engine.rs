@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 
+use crate::postgres::Replication;
 use crate::rows::{
     Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled, Steps, StepsWanted,
 };
@@ -65,6 +66,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Sessions of coordinators that are connected beside this one, as far as can be seen.
     fn others(&self) -> BoxFuture<'_, Result<u64, EngineError>>;
+
+    /// How the record is copied to standbys, as far as is known; none where the engine has no such thing.
+    fn replication(&self) -> Option<Replication> {
+        None
+    }
 
     /// Begins to fill an empty record with another's rows.
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>>;

@@ -25,6 +25,8 @@ pub(crate) enum Followed {
         /// Whether it still went by where the view is, so that what was told of it stays true.
         continuous: bool,
     },
+    /// Nowhere: the record has lost what the view shows, as a standby has that was promoted without the newest batches.
+    WentBack,
 }
 
 /// Reads what happened after a view, up to `meta`. The view does not move; nothing is told here.
@@ -34,9 +36,11 @@ pub(crate) async fn follow(
     view: &View,
     limits: RingLimits,
 ) -> Result<Followed, EngineError> {
-    let same = *meta.incarnation == *view.incarnation && meta.last >= view.revision && meta.compacted <= view.revision;
-    if !same || reading.holds(&view.mark()).await? != Some(true) {
+    if *meta.incarnation != *view.incarnation || meta.compacted > view.revision {
         return Ok(Followed::Lost { continuous: false });
+    }
+    if meta.last < view.revision || reading.holds(&view.mark()).await? != Some(true) {
+        return Ok(Followed::WentBack);
     }
     if reading.holds(&meta.mark()).await? != Some(true) {
         return Err(EngineError::Moved { expected: view.revision, found: meta.last });

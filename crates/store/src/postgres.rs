@@ -7,12 +7,14 @@
 mod anew;
 mod connection;
 mod forward;
+mod hosts;
 mod import;
 mod inbox;
 mod migration;
 mod news;
 mod place;
 mod read;
+mod standby;
 mod write;
 
 use std::sync::Arc;
@@ -21,7 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::postgres::{PgConnection, PgPool};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
@@ -29,11 +30,14 @@ use tokio::task::AbortHandle;
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
 use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
-use connection::{SESSION_NAME, Server};
+use connection::{SESSION_NAME, Server, Session};
+pub use hosts::{each_server, split_authority};
 use import::PgImport;
 use news::News;
 pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
+use standby::Watched;
+pub use standby::{PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState};
 use write::PgTurn;
 
 /// What the sessions of a command are called that works on a record while no coordinator does.
@@ -43,19 +47,19 @@ const OFFLINE_SESSION_NAME: &str = "stead store";
 #[derive(Debug)]
 pub struct PostgresEngine {
     server: Arc<Server>,
-    /// For what is not in memory: Changes and their entries; and for compaction.
-    readers: PgPool,
     /// The one connection that takes turns and reads the record as a whole; made anew after a failure.
-    session: Mutex<Option<PgConnection>>,
+    session: Mutex<Option<Session>>,
     news: Arc<News>,
     listening: AbortHandle,
+    watching: AbortHandle,
+    watched: Arc<Watched>,
     closed: AtomicBool,
 }
 
 impl PostgresEngine {
     /// Opens a record, or makes an empty one, and brings its schema up to date.
     ///
-    /// `url` is `postgres://USER@HOST:PORT/DATABASE`, or `postgres://USER@localhost/DATABASE?host=SOCKET-DIRECTORY`; the usual
+    /// `url` is `postgres://USER@HOST:PORT/DATABASE`, with a comma between several hosts of which one takes writes, or `postgres://USER@localhost/DATABASE?host=SOCKET-DIRECTORY`; the usual
     /// variables (`PGHOST`, `PGPASSFILE`, ...) fill in what it leaves out.
     ///
     /// # Errors
@@ -103,8 +107,11 @@ impl PostgresEngine {
         let server = Arc::new(server);
         let news = Arc::new(News::default());
         let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
-        let (readers, session) = (server.readers(), Mutex::new(None));
-        Self { server, readers, session, news, listening, closed: AtomicBool::new(false) }
+        let watched = Arc::<Watched>::default();
+        let watch = standby::watch(Arc::clone(&server), Arc::clone(&news), Arc::clone(&watched));
+        let watching = tokio::spawn(watch).abort_handle();
+        let (session, closed) = (Mutex::new(None), AtomicBool::new(false));
+        Self { server, session, news, listening, watching, watched, closed }
     }
 
     fn ensure_open(&self) -> Result<(), EngineError> {
@@ -115,6 +122,7 @@ impl PostgresEngine {
 impl Drop for PostgresEngine {
     fn drop(&mut self) {
         self.listening.abort();
+        self.watching.abort();
     }
 }
 
@@ -187,6 +195,10 @@ impl Engine for PostgresEngine {
         read::others(self).boxed()
     }
 
+    fn replication(&self) -> Option<Replication> {
+        self.watched.get()
+    }
+
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         async { Ok(Box::new(PgImport::begin(self).await?) as Box<dyn Import>) }.boxed()
     }
@@ -199,9 +211,10 @@ impl Engine for PostgresEngine {
         async {
             self.closed.store(true, Ordering::SeqCst);
             self.listening.abort();
-            self.readers.close().await;
+            self.watching.abort();
+            self.server.close().await;
             if let Some(session) = self.session.lock().await.take() {
-                connection::hang_up(session).await;
+                connection::hang_up(session.connection).await;
             }
         }
         .boxed()

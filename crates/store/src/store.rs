@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
 use crate::history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, History, PageLimits};
 use crate::load::{RingLimits, load};
+use crate::postgres::Replication;
 use crate::retained::{Retained, SnapshotExpired};
 use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
@@ -323,6 +324,11 @@ impl Store {
     /// [`EngineError`] where the database cannot be read; the request is found again later.
     pub async fn asked(&self) -> Result<Vec<Asked>, EngineError> {
         self.inner.engine.asked().await
+    }
+
+    /// How the record is copied to standbys, as was last seen; none where the engine has no such thing.
+    pub fn replication(&self) -> Option<Replication> {
+        self.inner.engine.replication()
     }
 
     /// Notes what became of a request, unless that is noted already.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -207,6 +208,11 @@ impl Writer {
                     self.load_anew(engine, continuous).await?;
                     continue;
                 }
+                Some(Followed::WentBack) => {
+                    turn.end().await;
+                    self.begin_anew(engine, &current).await?;
+                    continue;
+                }
             }
             self.in_doubt = None;
             return Ok((turn, fate));
@@ -243,10 +249,26 @@ impl Writer {
             match follow(reading.as_mut(), &meta, &current, self.limits).await? {
                 Followed::To(view, groups) => self.publish_next(*view, groups),
                 Followed::Lost { continuous } => self.load_from(reading.as_mut(), continuous).await?,
+                Followed::WentBack => {
+                    reading.end().await;
+                    return self.begin_anew(engine, &current).await;
+                }
             }
         }
         reading.end().await;
         Ok(())
+    }
+
+    /// The record has lost batches that were told of: it becomes another one, so that nobody takes what follows for them. Of several
+    /// coordinators that notice, one does it.
+    async fn begin_anew(&mut self, engine: &dyn Engine, view: &View) -> Result<(), EngineError> {
+        let meta = engine.begin_anew(&view.incarnation, Timestamp::now()).await?;
+        tracing::error!(
+            was_at = %view.revision,
+            anew_at = %meta.last,
+            "the record has lost its newest batches: it begins anew, and machines and watchers take the whole of it"
+        );
+        self.load_anew(engine, false).await
     }
 
     async fn load_anew(&mut self, engine: &dyn Engine, continuous: bool) -> Result<(), EngineError> {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use reqwest::Url;
 use serde_json::json;
 use stead_model::Digest;
 use stead_store::{
@@ -131,10 +130,10 @@ impl Restoring<'_> {
         names.find(|name| replacement.aside(name).symlink_metadata().is_err()).unwrap_or(moment)
     }
 
-    async fn in_database(&self, url: &Url, password: Option<&str>) -> Result<Restored, Failure> {
-        let place = PostgresPlace::open(url.as_str(), password).await.map_err(opening)?;
+    async fn in_database(&self, url: &str, password: Option<&str>) -> Result<Restored, Failure> {
+        let place = PostgresPlace::open(url, password).await.map_err(opening)?;
         let wrong = |error: PlaceError| not_put(error, url);
-        let shown = without_password(url.as_str());
+        let shown = without_password(url);
         // Lower case, so that nobody has to quote it.
         let aside = format!("stead_before_{}", backup::moment_in_name(self.now).to_lowercase());
         let replaces = matches!(place.standing().await.map_err(wrong)?, Standing::Record { .. });
@@ -231,9 +230,9 @@ impl Restoring<'_> {
 }
 
 /// Reads both through.
-async fn is_same(engine: &SqliteEngine, url: &Url, password: Option<&str>) -> Result<(), Failure> {
+async fn is_same(engine: &SqliteEngine, url: &str, password: Option<&str>) -> Result<(), Failure> {
     let failed = |error: EngineError| Failure::of(FailureKind::Config, error);
-    let there = PostgresEngine::open_reading(url.as_str(), password).await.map_err(opening)?;
+    let there = PostgresEngine::open_reading(url, password).await.map_err(opening)?;
     let found = digest(&there).await;
     there.close().await;
     let (found, expected) = (found.map_err(failed)?, digest(engine).await.map_err(failed)?);
@@ -244,9 +243,11 @@ async fn is_same(engine: &SqliteEngine, url: &Url, password: Option<&str>) -> Re
         .hint("Start no coordinator on it, and report this."))
 }
 
-fn not_put(error: PlaceError, url: &Url) -> Failure {
+fn not_put(error: PlaceError, url: &str) -> Failure {
     let owner = "As the database's owner: ALTER SCHEMA stead RENAME TO stead_before; CREATE SCHEMA stead AUTHORIZATION";
-    let role = if url.username().is_empty() { "ROLE" } else { url.username() };
+    // A URL may name several servers, which no other parser takes; what stands before the first of these is the role.
+    let role = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map_or("", |(role, _)| role);
+    let role = role.split([':', '/']).next().filter(|role| !role.is_empty()).unwrap_or("ROLE");
     let hint = match &error {
         PlaceError::NotMoved { .. } => Some(format!("{owner} {role}; and then again.")),
         PlaceError::Open(stead_store::OpenError::Foreign { .. }) => Some(

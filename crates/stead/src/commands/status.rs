@@ -29,8 +29,33 @@ struct Status {
     root_version: u64,
     leads: bool,
     coordinators: Vec<Coordinator>,
+    standbys: Option<Standbys>,
     machines: Machines,
     ports: BTreeMap<String, Option<Port>>,
+}
+
+/// The standbys of the record's PostgreSQL server.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Standbys {
+    servers: u64,
+    timeline: u32,
+    connected: u64,
+    lag_bytes: Option<u64>,
+    slots_inactive: u64,
+}
+
+impl Standbys {
+    /// Nothing where there is one server and nobody ever meant to have another.
+    fn line(&self) -> Option<String> {
+        if self.servers < 2 && self.connected == 0 && self.slots_inactive == 0 {
+            return None;
+        }
+        let lag = self.lag_bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes behind"));
+        let inactive =
+            if self.slots_inactive > 0 { format!(", {} slots without one", self.slots_inactive) } else { String::new() };
+        Some(format!("{} connected{lag}{inactive}; timeline {}", self.connected, self.timeline))
+    }
 }
 
 /// A coordinator of the fleet, as it last said.
@@ -90,7 +115,7 @@ pub(super) async fn run(context: &Context) -> Outcome {
 
 fn render(status: &Status) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let about = vec![
+    let mut about = vec![
         row(
             "Coordinator:",
             format!("{}, version {}{}", status.coordinator, status.version, if status.leads { ", leads" } else { "" }),
@@ -99,6 +124,7 @@ fn render(status: &Status) -> String {
         row("Up for:", up_for(status.uptime_seconds)),
         row("Record:", format!("revision {}, trust root version {}", status.revision, status.root_version)),
     ];
+    about.extend(status.standbys.as_ref().and_then(Standbys::line).map(|line| row("Standbys:", line)));
     let ports = status.ports.iter().filter_map(|(name, port)| Some((name, port.as_ref()?)));
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for (name, port) in ports {
@@ -191,6 +217,7 @@ mod tests {
             root_version: 2,
             leads: true,
             coordinators: Vec::new(),
+            standbys: Some(Standbys { servers: 2, timeline: 3, connected: 1, lag_bytes: Some(16), slots_inactive: 0 }),
             machines,
             ports: ports.into(),
         };
@@ -198,6 +225,7 @@ mod tests {
                         Fleet:         f1ee7\n\
                         Up for:        1 d 1 h\n\
                         Record:        revision 17, trust root version 2\n\
+                        Standbys:      1 connected, 16 bytes behind; timeline 3\n\
                         \n\
                         Machines: 5 in all, 4 ready, 4 converged, 1 with a unit that fails, 2 that ask to join (`stead approve`)\n\
                         \n\

@@ -9,6 +9,7 @@ use stead_admission::Admission;
 use stead_api::{Api, CountersSnapshot};
 use stead_control::Control;
 use stead_control::presence::Presence;
+use stead_store::Store;
 use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters, RelayRefusal};
 
@@ -93,6 +94,26 @@ struct RecordMetrics {
     objects: Family<Kind, Gauge>,
 }
 
+/// Standbys of the record's PostgreSQL server.
+#[derive(Debug, Default, MetricsGroup)]
+#[metrics(name = "store_standby")]
+struct StandbyMetrics {
+    /// Servers that the record's URL names; 0 where the record is in a file.
+    servers: Gauge,
+    /// Standbys that are connected to the primary.
+    connected: Gauge,
+    /// Bytes of log by which the last of them is behind.
+    lag_bytes: Gauge,
+    /// Slots for standbys from which nobody streams.
+    slots_inactive: Gauge,
+    /// Bytes of log that the slots keep the primary from forgetting, at most.
+    slot_held_bytes: Gauge,
+    /// 1 where the role may see how standbys do (`pg_monitor`), 0 where the lag is only what slots keep.
+    sees_all: Gauge,
+    /// The primary's timeline, which goes up with each promotion.
+    timeline: Gauge,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct Kind {
     kind: String,
@@ -153,6 +174,8 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     }
     let admission = sources.admission.clone();
     metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
+    let record = sources.admission.store().clone();
+    metrics.add(Arc::<StandbyMetrics>::default(), move |group| standbys(group, &record));
     let (admission, control) = (sources.admission.clone(), sources.control.clone());
     metrics.add(Arc::<FleetMetrics>::default(), move |group| fleet(group, &admission, &control));
     metrics.add(Arc::clone(&sources.traces), |_| {});
@@ -241,6 +264,30 @@ fn relay(group: &RelayMetrics, counters: &RelayCounters) {
     count(&group.refused, refusals(&counters.refused));
 }
 
+fn standbys(group: &StandbyMetrics, store: &Store) {
+    let Some(seen) = store.replication() else { return };
+    set(&group.servers, seen.servers);
+    set(&group.connected, seen.replicas.len());
+    set(&group.lag_bytes, seen.lag_bytes().unwrap_or_default());
+    set(&group.slots_inactive, seen.slots.iter().filter(|slot| !slot.active).count());
+    set(&group.slot_held_bytes, seen.slots.iter().filter_map(|slot| slot.held_bytes).max().unwrap_or_default());
+    set(&group.sees_all, u8::from(seen.sees_all));
+    set(&group.timeline, seen.timeline);
+}
+
+/// The standbys as `stead status` shows them; null where the record can have none.
+fn standbys_value(store: &Store) -> Value {
+    store.replication().map_or(Value::Null, |seen| {
+        json!({
+            "servers": seen.servers,
+            "timeline": seen.timeline,
+            "connected": seen.replicas.len(),
+            "lagBytes": seen.lag_bytes(),
+            "slotsInactive": seen.slots.iter().filter(|slot| !slot.active).count(),
+        })
+    })
+}
+
 fn record(group: &RecordMetrics, admission: &Admission) {
     let snapshot = admission.store().snapshot();
     set(&group.revision, snapshot.revision().0);
@@ -298,6 +345,7 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "rootVersion": sources.admission.root().version,
         "leads": sources.control.leads().is_some(),
         "coordinators": coordinators(sources),
+        "standbys": standbys_value(sources.admission.store()),
         "machines": {
             "total": tally.machines,
             "ready": tally.ready,

@@ -27,6 +27,7 @@ mod proposals;
 mod proxy;
 mod prune;
 mod rotation;
+mod standby;
 mod status;
 mod traces;
 mod undo;

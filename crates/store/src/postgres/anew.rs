@@ -40,6 +40,6 @@ pub(super) async fn begin(engine: &PostgresEngine, incarnation: &str, at: Timest
     let row = sqlx::query(read::SELECT_META).fetch_one(&mut turn.connection);
     let meta = columns::meta(&server.within(ANSWER_SECONDS_MAX, BEGINNING, row).await?)?;
     server.within(ANSWER_SECONDS_MAX, BEGINNING, turn.connection.execute("COMMIT")).await?;
-    *turn.slot = Some(turn.connection);
+    turn.keep();
     Ok(meta)
 }

@@ -1,5 +1,7 @@
 //! The history forward, for watches that memory has left behind.
 
+use sqlx::postgres::PgPool;
+
 use super::PostgresEngine;
 use super::connection::ANSWER_SECONDS_MAX;
 use super::read::SELECT_META;
@@ -33,12 +35,13 @@ const SELECT_STEPS: &str = "WITH wanted AS MATERIALIZED (\
 
 pub(super) async fn steps(engine: &PostgresEngine, wanted: &StepsWanted) -> Result<Steps, EngineError> {
     engine.ensure_open()?;
-    engine.server.within(ANSWER_SECONDS_MAX, READING, Box::pin(page(engine, wanted))).await?
+    let readers = engine.server.readers(READING).await?;
+    engine.server.within(ANSWER_SECONDS_MAX, READING, Box::pin(page(&readers, wanted))).await?
 }
 
 /// All of it is of one moment. Dropped on the way, the transaction ends.
-async fn page(engine: &PostgresEngine, wanted: &StepsWanted) -> Result<Result<Steps, EngineError>, sqlx::Error> {
-    let mut moment = engine.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+async fn page(readers: &PgPool, wanted: &StepsWanted) -> Result<Result<Steps, EngineError>, sqlx::Error> {
+    let mut moment = readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let meta = match columns::meta(&sqlx::query(SELECT_META).fetch_one(&mut *moment).await?) {
         Ok(meta) => meta,
         Err(error) => return Ok(Err(error)),

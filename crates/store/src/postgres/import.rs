@@ -31,7 +31,7 @@ impl<'e> PgImport<'e> {
     pub(super) async fn begin(engine: &'e PostgresEngine) -> Result<Self, EngineError> {
         engine.ensure_open()?;
         let server = &*engine.server;
-        let mut connection = server.connect(FILLING).await?;
+        let mut connection = server.connect(FILLING).await?.connection;
         begin(server, &mut connection, FILLING, BEGIN_FILLING).await?;
         Ok(Self { server, connection })
     }

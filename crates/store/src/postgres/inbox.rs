@@ -16,6 +16,7 @@ const SETTLING: &str = "settling a request";
 
 /// Takes what waits, and keeps other coordinators off it for a minute.
 pub(super) async fn take(engine: &PostgresEngine) -> Result<Vec<Asked>, EngineError> {
+    let readers = engine.server.readers(TAKING).await?;
     let sql = "WITH taken AS (\
                    UPDATE stead.inbox SET taken_until = clock_timestamp() + interval '60 seconds' \
                    WHERE id IN (SELECT id FROM stead.inbox \
@@ -23,13 +24,13 @@ pub(super) async fn take(engine: &PostgresEngine) -> Result<Vec<Asked>, EngineEr
                                 ORDER BY asked_at, id LIMIT $1 FOR UPDATE SKIP LOCKED) \
                    RETURNING id, kind, body, asked_by, asked_at) \
                SELECT id, kind, body, asked_by FROM taken ORDER BY asked_at, id";
-    let rows = sqlx::query(sql).bind(TAKEN_AT_ONCE).fetch_all(&engine.readers);
-    let rows = engine.server.within(ANSWER_SECONDS_MAX, TAKING, rows).await?;
+    let rows = sqlx::query(sql).bind(TAKEN_AT_ONCE).fetch_all(&readers);
+    let rows = engine.server.read(TAKING, rows).await?;
     if !rows.is_empty() {
         // There may be more; and what is long settled makes room.
         engine.news.asked.notify_one();
         let sql = "DELETE FROM stead.inbox WHERE state <> 'waiting' AND settled_at < clock_timestamp() - interval '7 days'";
-        engine.server.within(ANSWER_SECONDS_MAX, TAKING, sqlx::query(sql).execute(&engine.readers)).await?;
+        engine.server.read(TAKING, sqlx::query(sql).execute(&readers)).await?;
     }
     rows.iter().map(asked).collect()
 }
@@ -44,6 +45,7 @@ fn asked(row: &PgRow) -> Result<Asked, EngineError> {
 
 /// Settles a request outside a batch, unless it has been settled.
 pub(super) async fn settle(engine: &PostgresEngine, settled: &Settled) -> Result<(), EngineError> {
+    let readers = engine.server.readers(SETTLING).await?;
     let sql = "UPDATE stead.inbox SET state = $2, message = $3, revision = $4, body = '', settled_at = clock_timestamp() \
                WHERE id = $1 AND state = 'waiting'";
     let query = sqlx::query(sql)
@@ -51,7 +53,7 @@ pub(super) async fn settle(engine: &PostgresEngine, settled: &Settled) -> Result
         .bind(settled.state())
         .bind(text(&settled.message))
         .bind(settled.revision.map(|revision| signed(revision.0)));
-    engine.server.within(ANSWER_SECONDS_MAX, SETTLING, query.execute(&engine.readers)).await.map(|_| ())
+    engine.server.read(SETTLING, query.execute(&readers)).await.map(|_| ())
 }
 
 /// Those of the requests that do not wait any more.

@@ -23,7 +23,7 @@ const OPENING: &str = "opening the record";
 
 /// Brings a database up to date, each step in a transaction of its own.
 pub(super) async fn run(server: &Server, steps: &[&'static str]) -> Result<(), OpenError> {
-    let mut connection = server.connect(OPENING).await.map_err(|error| refused(server, error))?;
+    let mut connection = server.connect(OPENING).await.map_err(|error| refused(server, error))?.connection;
     let outcome = bring_up_to_date(server, &mut connection, steps).await;
     // The lock goes with the session.
     connection::hang_up(connection).await;
@@ -70,7 +70,7 @@ pub(super) async fn check_encoding(server: &Server, connection: &mut PgConnectio
 
 /// Refuses a database that is not at the version which is read here, and changes nothing.
 pub(super) async fn ensure_current(server: &Server) -> Result<(), OpenError> {
-    let mut connection = server.connect(OPENING).await.map_err(|error| refused(server, error))?;
+    let mut connection = server.connect(OPENING).await.map_err(|error| refused(server, error))?.connection;
     let found = version(server, &mut connection).await;
     connection::hang_up(connection).await;
     let (found, supported, record) = (found?, supported(), server.place().to_owned());

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgNotification};
+use sqlx::postgres::{PgListener, PgNotification, PgPool};
 use stead_model::Revision;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::connection::{CONNECT_SECONDS_MAX, Server};
-use crate::engine::Moved;
+use crate::engine::{EngineError, Moved};
 
 /// What a batch is announced on.
 pub(super) const CHANNEL: &str = "stead_record";
@@ -18,6 +18,7 @@ pub(super) const CHANNEL: &str = "stead_record";
 const INBOX_CHANNEL: &str = "stead_inbox";
 /// How long nothing may be heard until somebody looks: what a lost announcement costs at most.
 const LOOK_SECONDS: u64 = 5;
+const LISTENING: &str = "listening to other coordinators";
 /// The pause before a lost connection is made again.
 const PAUSE_SECONDS: u64 = 1;
 
@@ -53,7 +54,7 @@ impl News {
     }
 
     /// Somebody has to look for everything.
-    fn look(&self) {
+    pub(super) fn look(&self) {
         self.tell(Moved::Perhaps);
         self.asked.notify_one();
     }
@@ -74,11 +75,18 @@ pub(super) async fn listen(server: Arc<Server>, news: Arc<News>) {
     }
 }
 
-/// Listens on one connection until it is lost.
-async fn listen_once(server: &Server, news: &News) -> Result<Infallible, sqlx::Error> {
-    let pool = server.pool(1);
+/// Listens on one connection until it is lost, or another server is followed.
+async fn listen_once(server: &Server, news: &News) -> Result<Infallible, EngineError> {
+    let (pool, generation) = server.pool(LISTENING, 1).await?;
+    let heard = listen_to(server, &pool, generation, news).await;
+    let Err(error) = heard;
+    server.give_up(generation);
+    Err(server.failed(LISTENING, error))
+}
+
+async fn listen_to(server: &Server, pool: &PgPool, generation: u64, news: &News) -> Result<Infallible, sqlx::Error> {
     let connecting = async {
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let mut listener = PgListener::connect_with(pool).await?;
         listener.eager_reconnect(false);
         listener.listen_all([CHANNEL, INBOX_CHANNEL]).await?;
         Ok::<_, sqlx::Error>(listener)
@@ -95,6 +103,9 @@ async fn listen_once(server: &Server, news: &News) -> Result<Infallible, sqlx::E
             Ok(Err(error)) => return Err(error),
             Err(_) => {
                 news.look();
+                if server.generation() != generation {
+                    return Err(sqlx::Error::PoolClosed);
+                }
                 // A connection that is only silent is told from one that is dead.
                 let asked = timeout(patience, sqlx::query("SELECT 1").execute(&mut listener)).await;
                 asked.map_err(|_| sqlx::Error::PoolTimedOut)??;

@@ -83,7 +83,7 @@ impl PostgresPlace {
     /// [`OpenError`].
     pub async fn open(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
         let server = Server::parse(url, password, OFFLINE_SESSION_NAME)?;
-        let mut connection = server.connect(RESTORING).await.map_err(|error| migration::refused(&server, error))?;
+        let mut connection = server.connect(RESTORING).await.map_err(|error| migration::refused(&server, error))?.connection;
         let checked = migration::check_encoding(&server, &mut connection).await;
         connection::hang_up(connection).await;
         checked.map(|()| Self { server })
@@ -95,7 +95,7 @@ impl PostgresPlace {
     ///
     /// [`PlaceError`], also where the schema `stead` is somebody else's.
     pub async fn standing(&self) -> Result<Standing, PlaceError> {
-        let mut connection = self.server.connect(RESTORING).await?;
+        let mut connection = self.server.connect(RESTORING).await?.connection;
         let standing = self.look(&mut connection).await;
         connection::hang_up(connection).await;
         Ok(standing?.0)
@@ -108,7 +108,7 @@ impl PostgresPlace {
     ///
     /// [`PlaceError`].
     pub async fn import(&self, aside: Option<&str>) -> Result<Box<dyn Import + '_>, PlaceError> {
-        let mut connection = self.server.connect(RESTORING).await?;
+        let mut connection = self.server.connect(RESTORING).await?.connection;
         self.execute(&mut connection, BEGIN).await?;
         let locking = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(migration::LOCK).execute(&mut connection);
         self.server.within(ANSWER_SECONDS_MAX, RESTORING, locking).await?;
@@ -134,7 +134,7 @@ impl PostgresPlace {
     ///
     /// [`PlaceError`].
     pub async fn erase(&self, incarnation: &str) -> Result<bool, PlaceError> {
-        let mut connection = self.server.connect(RESTORING).await?;
+        let mut connection = self.server.connect(RESTORING).await?.connection;
         let erased = async {
             let mut transaction = connection.begin().await?;
             transaction.execute("LOCK TABLE stead.meta IN ACCESS EXCLUSIVE MODE").await?;

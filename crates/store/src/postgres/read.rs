@@ -9,7 +9,7 @@ use stead_model::{ObjectKey, Revision};
 use tokio::sync::MutexGuard;
 
 use super::PostgresEngine;
-use super::connection::{ANSWER_SECONDS_MAX, SESSION_NAME, Server, TURN_SECONDS_MAX};
+use super::connection::{ANSWER_SECONDS_MAX, SESSION_NAME, Server, Session, TURN_SECONDS_MAX};
 use super::migration::supported;
 use crate::columns::{self, CHANGE_COLUMNS, signed};
 use crate::engine::{EngineError, Reading};
@@ -54,8 +54,9 @@ pub(super) async fn begin(
 /// A transaction on the engine's session, which goes back to it when the transaction has ended well.
 pub(super) struct PgReading<'e> {
     pub(super) server: &'e Server,
-    pub(super) slot: MutexGuard<'e, Option<PgConnection>>,
+    pub(super) slot: MutexGuard<'e, Option<Session>>,
     pub(super) connection: PgConnection,
+    generation: u64,
 }
 
 impl<'e> PgReading<'e> {
@@ -73,22 +74,28 @@ impl<'e> PgReading<'e> {
         let server = &*engine.server;
         let mut slot = engine.session.lock().await;
         engine.ensure_open()?;
-        if let Some(mut connection) = slot.take() {
+        let kept = slot.take().filter(|session| session.generation == server.generation());
+        if let Some(Session { mut connection, generation }) = kept {
             match begin(server, &mut connection, doing, sql).await {
-                Ok(meta) => return Ok((Self { server, slot, connection }, meta)),
+                Ok(meta) => return Ok((Self { server, slot, connection, generation }, meta)),
                 Err(error) if error.is_away() => tracing::debug!(%error, "the session is made anew"),
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = server.connect(doing).await?;
+        let Session { mut connection, generation } = server.connect(doing).await?;
         let meta = begin(server, &mut connection, doing, sql).await?;
-        Ok((Self { server, slot, connection }, meta))
+        Ok((Self { server, slot, connection, generation }, meta))
+    }
+
+    /// Keeps the session, whose transaction has been committed.
+    pub(super) fn keep(mut self) {
+        *self.slot = Some(Session { connection: self.connection, generation: self.generation });
     }
 
     /// Ends the transaction with nothing written, and gives the session back.
     pub(super) async fn give_back(mut self) {
         match self.server.within(ANSWER_SECONDS_MAX, READING, self.connection.execute("ROLLBACK")).await {
-            Ok(_) => *self.slot = Some(self.connection),
+            Ok(_) => *self.slot = Some(Session { connection: self.connection, generation: self.generation }),
             Err(error) => tracing::debug!(%error, "a reading did not end cleanly"),
         }
     }
@@ -211,15 +218,17 @@ impl Names {
 }
 
 pub(super) async fn meta(engine: &PostgresEngine) -> Result<Meta, EngineError> {
-    let row = sqlx::query(SELECT_META).fetch_one(&engine.readers);
-    columns::meta(&engine.server.within(ANSWER_SECONDS_MAX, READING, row).await?)
+    let readers = engine.server.readers(READING).await?;
+    let row = sqlx::query(SELECT_META).fetch_one(&readers);
+    columns::meta(&engine.server.read(READING, row).await?)
 }
 
 /// Sessions that are called as a coordinator's are. Those of other roles are seen as far as the server shows them.
 pub(super) async fn others(engine: &PostgresEngine) -> Result<u64, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1";
-    let count = sqlx::query_scalar::<_, i64>(sql).bind(SESSION_NAME).fetch_one(&engine.readers);
-    let count = engine.server.within(ANSWER_SECONDS_MAX, READING, count).await?;
+    let count = sqlx::query_scalar::<_, i64>(sql).bind(SESSION_NAME).fetch_one(&readers);
+    let count = engine.server.read(READING, count).await?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
@@ -236,6 +245,7 @@ pub(super) async fn known_changes(
 }
 
 pub(super) async fn change(engine: &PostgresEngine, reference: ChangeReference) -> Result<Option<Change>, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let query = match reference {
         ChangeReference::Id(id) => sqlx::query(
             "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
@@ -248,26 +258,29 @@ pub(super) async fn change(engine: &PostgresEngine, reference: ChangeReference) 
         )
         .bind(signed(revision.0)),
     };
-    let row = engine.server.within(ANSWER_SECONDS_MAX, READING, query.fetch_optional(&engine.readers)).await?;
+    let row = engine.server.read(READING, query.fetch_optional(&readers)).await?;
     row.as_ref().map(columns::change).transpose()
 }
 
 pub(super) async fn changes_before(engine: &PostgresEngine, before: Revision, limit: usize) -> Result<Vec<Change>, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
                WHERE revision < $1 ORDER BY revision DESC LIMIT $2";
-    let rows = sqlx::query(sql).bind(signed(before.0)).bind(signed(limit as u64)).fetch_all(&engine.readers);
-    engine.server.within(ANSWER_SECONDS_MAX, READING, rows).await?.iter().map(columns::change).collect()
+    let rows = sqlx::query(sql).bind(signed(before.0)).bind(signed(limit as u64)).fetch_all(&readers);
+    engine.server.read(READING, rows).await?.iter().map(columns::change).collect()
 }
 
 pub(super) async fn entries(engine: &PostgresEngine, revision: Revision) -> Result<Vec<Entry>, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let sql = "SELECT revision, leaf_index, kind, namespace, name, sequence, operation, leaf, proof, object FROM stead.entries \
                WHERE revision = $1 ORDER BY leaf_index";
-    let rows = sqlx::query(sql).bind(signed(revision.0)).fetch_all(&engine.readers);
-    let rows = engine.server.within(ANSWER_SECONDS_MAX, READING, rows).await?;
+    let rows = sqlx::query(sql).bind(signed(revision.0)).fetch_all(&readers);
+    let rows = engine.server.read(READING, rows).await?;
     rows.iter().map(|row| columns::entry(row, 0)).collect()
 }
 
 pub(super) async fn newest_entries(engine: &PostgresEngine, keys: Vec<ObjectKey>) -> Result<Vec<(Change, Entry)>, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let sql = "SELECT c.revision, c.id, c.statement, c.signatures, c.receipt, c.receipt_signature, c.author, c.message, c.time, \
                       e.revision, e.leaf_index, e.kind, e.namespace, e.name, e.sequence, e.operation, e.leaf, e.proof, e.object \
                FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (kind, namespace, name) \
@@ -280,7 +293,7 @@ pub(super) async fn newest_entries(engine: &PostgresEngine, keys: Vec<ObjectKey>
     for keys in keys.chunks(NAMES_PER_STATEMENT) {
         let names = Names::of(keys.iter());
         let query = sqlx::query(sql).bind(names.kinds).bind(names.namespaces).bind(names.names);
-        let rows = engine.server.within(ANSWER_SECONDS_MAX, READING, query.fetch_all(&engine.readers)).await?;
+        let rows = engine.server.read(READING, query.fetch_all(&readers)).await?;
         for row in &rows {
             found.push((columns::change(row)?, columns::entry(row, CHANGE_COLUMNS)?));
         }
@@ -293,6 +306,7 @@ pub(super) async fn entries_at(
     engine: &PostgresEngine,
     wanted: Vec<(ObjectKey, u64)>,
 ) -> Result<Vec<(Change, Entry)>, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let sql = "SELECT c.revision, c.id, c.statement, c.signatures, c.receipt, c.receipt_signature, c.author, c.message, c.time, \
                       e.revision, e.leaf_index, e.kind, e.namespace, e.name, e.sequence, e.operation, e.leaf, e.proof, e.object \
                FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS wanted (kind, namespace, name, sequence) \
@@ -304,7 +318,7 @@ pub(super) async fn entries_at(
         let names = Names::of(wanted.iter().map(|(key, _)| key));
         let sequences: Vec<i64> = wanted.iter().map(|(_, sequence)| signed(*sequence)).collect();
         let query = sqlx::query(sql).bind(names.kinds).bind(names.namespaces).bind(names.names).bind(sequences);
-        let rows = engine.server.within(ANSWER_SECONDS_MAX, READING, query.fetch_all(&engine.readers)).await?;
+        let rows = engine.server.read(READING, query.fetch_all(&readers)).await?;
         for row in &rows {
             found.push((columns::change(row)?, columns::entry(row, CHANGE_COLUMNS)?));
         }
@@ -313,19 +327,21 @@ pub(super) async fn entries_at(
 }
 
 pub(super) async fn changes_named(engine: &PostgresEngine, prefix: String, limit: usize) -> Result<Vec<Change>, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     // Ids are ASCII, so that everything that starts with the prefix sorts between it and it with the last character there is.
     let sql = "SELECT revision, id, statement, signatures, receipt, receipt_signature, author, message, time FROM stead.changes \
                WHERE id >= $1 COLLATE \"C\" AND id < $2 COLLATE \"C\" ORDER BY id LIMIT $3";
     let after = format!("{prefix}\u{7f}");
-    let rows = sqlx::query(sql).bind(prefix).bind(after).bind(signed(limit as u64)).fetch_all(&engine.readers);
-    engine.server.within(ANSWER_SECONDS_MAX, READING, rows).await?.iter().map(columns::change).collect()
+    let rows = sqlx::query(sql).bind(prefix).bind(after).bind(signed(limit as u64)).fetch_all(&readers);
+    engine.server.read(READING, rows).await?.iter().map(columns::change).collect()
 }
 
 pub(super) async fn history_bytes_floor(engine: &PostgresEngine, bytes_max: u64) -> Result<Revision, EngineError> {
+    let readers = engine.server.readers(READING).await?;
     let sql = "SELECT coalesce(max(revision), 0) FROM (\
                    SELECT revision, sum(octet_length(coalesce(before, ''))) OVER (ORDER BY revision DESC, position DESC) AS bytes \
                    FROM stead.history) AS steps \
                WHERE bytes > $1";
-    let row = sqlx::query(sql).bind(signed(bytes_max)).fetch_one(&engine.readers);
-    columns::revision(&engine.server.within(ANSWER_SECONDS_MAX, READING, row).await?, 0, "history")
+    let row = sqlx::query(sql).bind(signed(bytes_max)).fetch_one(&readers);
+    columns::revision(&engine.server.read(READING, row).await?, 0, "history")
 }

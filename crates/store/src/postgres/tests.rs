@@ -1,6 +1,7 @@
 //! How a database is opened: the schema, its steps, and who does them.
 
 use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use stead_peers::{Shutdown, TempPostgres};
 
 use super::*;
@@ -116,7 +117,7 @@ async fn a_commit_waits_for_the_disk_whatever_the_role_is_set_to() {
     let server = TempPostgres::start();
     execute(&server.url(), "ALTER ROLE stead SET synchronous_commit = off").await;
     let engine = PostgresEngine::open(&server.url()).await.unwrap();
-    let mut session = engine.server.connect("testing").await.unwrap();
+    let mut session = engine.server.connect("testing").await.unwrap().connection;
     let set: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut session).await.unwrap();
     assert_eq!(set, "on");
 }

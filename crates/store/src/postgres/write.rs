@@ -42,12 +42,13 @@ impl<'e> PgTurn<'e> {
     }
 
     async fn commit(self, batch: &Batch) -> Result<(), CommitFailure> {
-        let PgReading { server, mut slot, mut connection } = self.reading;
+        let mut reading = self.reading;
+        let (server, connection) = (reading.server, &mut reading.connection);
         // Dropped on the way out of here, the connection ends, and the server takes back what was begun on it.
-        write(server, &mut connection, batch).await.map_err(CommitFailure::Refused)?;
+        write(server, connection, batch).await.map_err(CommitFailure::Refused)?;
         let committed = server.within(ANSWER_SECONDS_MAX, COMMITTING, connection.execute("COMMIT")).await;
         committed.map_err(CommitFailure::Unsure)?;
-        *slot = Some(connection);
+        reading.keep();
         Ok(())
     }
 }
@@ -247,9 +248,10 @@ fn text(stored: &Stored) -> String {
 
 /// Forgets the steps up to a revision. It takes its turn as every writer does, for it moves `meta`.
 pub(super) async fn compact(engine: &PostgresEngine, through: Revision) -> Result<(), EngineError> {
+    let readers = engine.server.readers(FORGETTING).await?;
     engine.ensure_open()?;
     let forgetting = async {
-        let mut transaction = engine.readers.begin().await?;
+        let mut transaction = readers.begin().await?;
         for sql in [
             "UPDATE stead.meta SET compacted_revision = greatest(compacted_revision, $1)",
             "DELETE FROM stead.history WHERE revision <= $1",
@@ -260,5 +262,5 @@ pub(super) async fn compact(engine: &PostgresEngine, through: Revision) -> Resul
         }
         transaction.commit().await
     };
-    engine.server.within(ANSWER_SECONDS_MAX, FORGETTING, forgetting).await
+    engine.server.read(FORGETTING, forgetting).await
 }

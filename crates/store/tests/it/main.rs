@@ -15,6 +15,7 @@ mod list;
 mod lost;
 mod property;
 mod snapshots;
+mod standby;
 mod support;
 mod watch;
 mod watch_history;

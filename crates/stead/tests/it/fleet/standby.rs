@@ -1,0 +1,81 @@
+//! A streaming standby: set up, watched, and promoted when the primary is lost, with coordinators and machines that follow.
+
+use serde_json::Value;
+use stead_peers::{ServerPlace, Shutdown, TempPostgres};
+
+use super::harness::{Fleet, file, until};
+use super::process::Process;
+use crate::stead::Home;
+
+/// What a server of the test's own is told by `--set`: a socket in a folder, and no TCP.
+fn own_settings(folder: &str) -> [String; 3] {
+    [format!("unix_socket_directories={folder}"), "listen_addresses=".to_owned(), "fsync=off".to_owned()]
+}
+
+fn second(fleet: &Fleet, url: &str) -> Process {
+    let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
+    command.args(["coordinator", "--state-dir", "second", "--store", url, "--trust-root", "trust/root.json"]);
+    for flag in ["--listen", "--listen-machines", "--listen-relay"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command.env("STEAD_LOG_LEVEL", "info").stderr(fleet.log_file("second"));
+    let mut second = Process::spawn(&mut command);
+    assert!(second.line("ready ").is_some(), "{}", fleet.log("second"));
+    second
+}
+
+#[test]
+fn a_standby_is_set_up_watched_and_promoted_and_everybody_follows() {
+    let mut primary = TempPostgres::start();
+    let place = ServerPlace::empty();
+    let folder = place.path().display().to_string();
+    let data_dir = place.data_folder().display().to_string();
+    let home = Home::new();
+    let settings = own_settings(&folder);
+    let mut setup = vec!["standby", "setup", "--primary"];
+    let url = primary.url();
+    setup.extend([url.as_str(), "--data-dir", &data_dir, "--write-hba"]);
+    settings.iter().for_each(|setting| setup.extend(["--set", setting]));
+    let plan = home.stead(&[&setup[..], &["--dry-run"]].concat()).ok();
+    assert!(plan.contains("pg_basebackup -R -X stream -S stead_standby"), "{plan}");
+    assert!(!place.data_folder().exists(), "a plan does nothing");
+    home.stead(&setup).ok();
+    let both = format!("postgres://stead@localhost/stead?host={},{folder}", primary.socket_folder().display());
+    // Once more does no harm.
+    let again = home.stead(&setup);
+    assert!(again.code == 0 && again.stderr.contains("is a copy of the primary already"), "{again:?}");
+
+    let status: Value = serde_json::from_str(&home.stead(&["standby", "status", "--store", &both, "-o", "json"]).ok()).unwrap();
+    assert_eq!((&status["servers"][0]["role"], &status["servers"][1]["role"]), (&"primary".into(), &"standby".into()));
+    assert_eq!(status["servers"][0]["standbys"][0]["state"], "streaming", "{status:#}");
+
+    home.keygen(".ssh/id_ed25519", "");
+    let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
+    home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    let words = ["coordinator", "--state-dir", "coordinator", "--store", &both];
+    let mut fleet = Fleet::on_root(home, &words);
+    let mut other = second(&fleet, &both);
+    for name in ["m1", "m2"] {
+        fleet.join(name);
+    }
+    fleet.apply_and_wait("web", file("/motd", "one"));
+    let early = fleet.stead(&["standby", "promote", "--store", &both]);
+    assert!(early.code == 4 && early.stderr.contains("still takes writes"), "{early:?}");
+    let replayed = |fleet: &Fleet| {
+        let status: Value =
+            serde_json::from_str(&fleet.stead(&["standby", "status", "--store", &both, "-o", "json"]).stdout).unwrap();
+        (status["servers"][0]["standbys"][0]["lagBytes"] == 0).then_some(())
+    };
+    until("the standby has it all", || replayed(&fleet));
+
+    primary.stop(Shutdown::Killed);
+    let lost = fleet.stead(&["standby", "status", "--store", &both]);
+    assert!(lost.code == 4 && lost.stdout.contains("no server takes writes"), "{lost:?}");
+    let promoted = fleet.stead(&["standby", "promote", "--store", &both]);
+    assert!(promoted.code == 0 && promoted.stderr.contains("the record begins anew"), "{promoted:?}");
+    until("the coordinators write again", || (fleet.apply_with("web", file("/motd", "two"), &[]).code == 0).then_some(()));
+    for name in ["m1", "m2"] {
+        until("a machine converges", || (fleet.file(name, "/motd").as_deref() == Some("two")).then_some(()));
+    }
+    assert!(other.stop().success());
+}
