@@ -181,7 +181,7 @@ async fn promote(context: &Context, args: &StandbyPromoteArgs) -> Outcome {
     match &args.data_dir {
         Some(data_dir) => {
             let programs = Programs::find(args.bin_dir.as_deref(), major(&reports), None)?;
-            programs.as_owner_of(data_dir)?.run("pg_ctl", &["promote", "-w", "-t", "60", "-D", &data_dir.to_string_lossy()])?;
+            programs.for_owner_of(data_dir)?.run("pg_ctl", &["promote", "-w", "-t", "60", "-D", &data_dir.to_string_lossy()])?;
         }
         None => match servers.promote(number, PROMOTION_SECONDS_MAX).await {
             Ok(true) => {}
@@ -261,7 +261,7 @@ async fn switch_over(
     let Some(data_dir) = &args.primary_data_dir else {
         return Err(Failure::user("--switchover needs --primary-data-dir"));
     };
-    let programs = Programs::find(args.bin_dir.as_deref(), major(reports), None)?.as_owner_of(data_dir)?;
+    let programs = Programs::find(args.bin_dir.as_deref(), major(reports), None)?.for_owner_of(data_dir)?;
     context.say("stopping the primary ...");
     // It ends when its standbys have all of its log.
     programs.run("pg_ctl", &["stop", "-m", "fast", "-w", "-D", &data_dir.to_string_lossy()])?;

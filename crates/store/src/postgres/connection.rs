@@ -30,6 +30,9 @@ const READERS_MAX: u32 = 4;
 /// What a coordinator's sessions are called in `pg_stat_activity`.
 pub(super) const SESSION_NAME: &str = "stead";
 
+/// The port of servers that were given no other; the file of a socket is named after it.
+const USUAL_PORT: u16 = 5432;
+
 /// What a server says of itself; a role needs no privilege for it.
 const STANDING: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync'), \
      (SELECT system_identifier FROM pg_control_system()), \
@@ -347,7 +350,8 @@ impl Server {
 fn host(url: &str, password: Option<&str>, session_name: &str) -> Result<Host, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url { reason: error.to_string() })?;
     let name = match options.get_socket() {
-        Some(socket) => socket.display().to_string(),
+        Some(socket) if options.get_port() == USUAL_PORT => socket.display().to_string(),
+        Some(socket) => format!("{}:{}", socket.display(), options.get_port()),
         None => format!("{}:{}", options.get_host(), options.get_port()),
     };
     let options = password.into_iter().fold(options, PgConnectOptions::password);

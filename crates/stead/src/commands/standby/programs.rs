@@ -34,7 +34,7 @@ impl Programs {
     }
 
     /// The same, as the owner of a data directory.
-    pub(super) fn as_owner_of(mut self, data_dir: &Path) -> Result<Self, Failure> {
+    pub(super) fn for_owner_of(mut self, data_dir: &Path) -> Result<Self, Failure> {
         let found = std::fs::metadata(data_dir);
         let found = found.map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", data_dir.display())))?;
         self.user = is_root().then(|| (found.uid(), found.gid()));

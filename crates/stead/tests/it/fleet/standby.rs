@@ -79,3 +79,38 @@ fn a_standby_is_set_up_watched_and_promoted_and_everybody_follows() {
     }
     assert!(other.stop().success());
 }
+
+/// Who switches over on purpose loses nothing, and the record goes on as it is; the old primary's place is taken by a standby.
+#[test]
+fn a_switch_over_loses_nothing_and_the_old_primary_is_rebuilt() {
+    let primary = TempPostgres::start();
+    let (place, rebuilt) = (ServerPlace::empty(), ServerPlace::empty());
+    let home = Home::new();
+    let setup = |place: &ServerPlace, primary: &str, words: &[&str]| {
+        let settings = own_settings(&place.path().display().to_string());
+        let data_dir = place.data_folder().display().to_string();
+        let mut all = vec!["standby", "setup", "--primary", primary, "--data-dir", &data_dir];
+        settings.iter().for_each(|setting| all.extend(["--set", setting]));
+        home.stead(&[&all[..], words].concat())
+    };
+    let socket = |folder: &std::path::Path| format!("postgres://stead@localhost/stead?host={}", folder.display());
+    setup(&place, &primary.url(), &["--synchronous"]).ok();
+    let both = format!("{},{}", socket(primary.socket_folder()), place.path().display());
+    let digest = home.stead(&["store", "digest", "--store", &both]).ok();
+    let status = home.stead(&["standby", "status", "--store", &both]).ok();
+    assert!(status.contains("sync"), "{status}");
+
+    let old = primary.data_folder().display().to_string();
+    let switched = home.stead(&["standby", "promote", "--store", &both, "--switchover", "--primary-data-dir", &old]);
+    assert!(switched.code == 0 && switched.stderr.contains("Nothing was lost"), "{switched:?}");
+    assert_eq!(home.stead(&["store", "digest", "--store", &both]).ok(), digest, "it is the same record");
+
+    std::fs::create_dir(rebuilt.data_folder()).unwrap();
+    std::fs::write(rebuilt.data_folder().join("theirs"), "something").unwrap();
+    let new = socket(place.path());
+    let refused = setup(&rebuilt, &new, &[]).fails(4);
+    assert!(refused.contains("is not empty"), "{refused}");
+    setup(&rebuilt, &new, &["--replace"]).ok();
+    let status = home.stead(&["standby", "status", "--store", &format!("{new},{}", rebuilt.path().display())]);
+    assert_eq!(status.code, 0, "{status:?}");
+}
