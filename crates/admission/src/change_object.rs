@@ -22,6 +22,7 @@ pub fn change_object(change: &Change, entries: &[Entry]) -> Result<Object, Write
         Authorship::Online { signer, requested_by } => (signer.to_string(), requested_by.clone()),
     };
     let signers = decode_signatures(&change.id, &change.signatures)?;
+    let missing = statement.count.checked_sub(entries.len() as u64).filter(|missing| *missing > 0);
     let typed = stead_model::Change {
         metadata: ObjectMeta {
             name,
@@ -39,7 +40,7 @@ pub fn change_object(change: &Change, entries: &[Entry]) -> Result<Object, Write
             statement: Digest::of(&change.statement),
             entries: entries.iter().map(entry).collect(),
         },
-        status: Some(ChangeStatus { revision: revision_number(change.revision), admitted: change.time }),
+        status: Some(ChangeStatus { revision: revision_number(change.revision), admitted: change.time, missing }),
     };
     Ok(Object::from_typed(&typed)?)
 }

@@ -4,6 +4,7 @@ mod judge;
 mod memory;
 mod refusal;
 
+pub(crate) use memory::machine_kind;
 pub use judge::{AcceptedEntry, judge};
 pub use memory::{
     Adoption, EntryRow, HeldEntry, JoinError, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow, adopt_roots,

@@ -144,6 +144,7 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(sources.control.metrics(), move |_| {
         controllers.metrics();
     });
+    metrics.add(sources.control.give_back_metrics(), |_| {});
     let counted = api.clone();
     metrics.add(Arc::<PortMetrics>::default(), move |group| port(group, &counted.counters()));
     let wire = sources.wire.clone();
