@@ -11,6 +11,7 @@ mod read;
 mod refused;
 mod remove;
 mod reviews;
+mod roots;
 pub(crate) mod stead;
 mod update;
 mod watch;

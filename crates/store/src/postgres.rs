@@ -6,10 +6,12 @@
 
 mod anew;
 mod connection;
+mod forward;
 mod import;
 mod inbox;
 mod migration;
 mod news;
+mod place;
 mod read;
 mod write;
 
@@ -26,10 +28,11 @@ use tokio::task::AbortHandle;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
 use connection::{SESSION_NAME, Server};
 use import::PgImport;
 use news::News;
+pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
 use write::PgTurn;
 
@@ -80,13 +83,28 @@ impl PostgresEngine {
         Self::open_server(Server::parse(url, password, OFFLINE_SESSION_NAME)?, migration::STEPS).await
     }
 
+    /// The same for something that only reads, while coordinators are at work: it leaves the schema as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`], and [`OpenError::Older`].
+    pub async fn open_reading(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
+        let server = Server::parse(url, password, OFFLINE_SESSION_NAME)?;
+        migration::ensure_current(&server).await?;
+        Ok(Self::on(server))
+    }
+
     async fn open_server(server: Server, steps: &[&'static str]) -> Result<Self, OpenError> {
         migration::run(&server, steps).await?;
+        Ok(Self::on(server))
+    }
+
+    fn on(server: Server) -> Self {
         let server = Arc::new(server);
         let news = Arc::new(News::default());
         let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
         let (readers, session) = (server.readers(), Mutex::new(None));
-        Ok(Self { server, readers, session, news, listening, closed: AtomicBool::new(false) })
+        Self { server, readers, session, news, listening, closed: AtomicBool::new(false) }
     }
 
     fn ensure_open(&self) -> Result<(), EngineError> {
@@ -139,6 +157,10 @@ impl Engine for PostgresEngine {
 
     fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
         read::changes_named(self, prefix, limit).boxed()
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        forward::steps(self, wanted).boxed()
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

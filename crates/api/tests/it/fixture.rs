@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use stead_admission::{Admission, Caller, Environment, Write};
 use stead_api::{Api, Fleet, Limits, Server, ServingKeys};
 use stead_model::{GroupKind, Object};
-use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_store::{Expect, OPERATIONS_PER_TRANSACTION_MAX, Op, Options, SqliteEngine, Store, Transaction};
 use stead_trust::{Clock, Root, SignedRoot, Signer, SigningKey};
 use tokio_util::sync::CancellationToken;
 
@@ -157,18 +157,30 @@ impl Fixture {
 
     /// Writes many leases at once; each has a holder of its own.
     pub(crate) async fn write_leases(&self, names: impl IntoIterator<Item = String>) {
-        let put = |name: String| {
-            let lease = json!({
-                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-                "metadata": {"name": name, "namespace": "default", "labels": {"half": if name.ends_with(['0', '2', '4', '6', '8']) { "even" } else { "odd" }}},
-                "spec": {"holderIdentity": name},
-            });
-            Write::Put { object: serde_json::from_value(lease).unwrap(), expect: Expect::Any }
-        };
+        let put = |name: String| Write::Put { object: lease_of(&name), expect: Expect::Any };
         let writes: Vec<Write> = names.into_iter().map(put).collect();
         let caller = Caller { name: "writer".to_owned(), key: None };
         for part in writes.chunks(2_000) {
             self.admission.write(&caller, "", part.to_vec(), false).await.unwrap();
+        }
+    }
+
+    /// Puts very many such leases straight into the record.
+    pub(crate) async fn import_leases(&self, names: impl IntoIterator<Item = String>) {
+        let example = [lease_of("even-0"), lease_of("odd-1")];
+        let mut ops = names.into_iter().map(|name| {
+            let odd = name.bytes().last().is_some_and(|digit| digit % 2 == 1);
+            let mut lease = example[usize::from(odd)].clone();
+            lease.fields.insert("spec".to_owned(), json!({"holderIdentity": name}));
+            lease.metadata.name = name;
+            Op::create(lease)
+        });
+        loop {
+            let part: Vec<Op> = ops.by_ref().take(OPERATIONS_PER_TRANSACTION_MAX).collect();
+            if part.is_empty() {
+                return;
+            }
+            self.admission.store().commit(Transaction::unsigned(Timestamp::now(), part)).await.unwrap();
         }
     }
 
@@ -261,6 +273,17 @@ impl Reply {
         assert_eq!(self.code, code, "{}", self.text);
         self.json()
     }
+}
+
+/// A lease with a holder and a label of its own.
+fn lease_of(name: &str) -> Object {
+    let half = if name.ends_with(['0', '2', '4', '6', '8']) { "even" } else { "odd" };
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": name, "namespace": "default", "labels": {"half": half}},
+        "spec": {"holderIdentity": name},
+    });
+    serde_json::from_value(lease).unwrap()
 }
 
 pub(crate) fn namespace(name: &str) -> Object {

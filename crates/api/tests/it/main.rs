@@ -25,5 +25,6 @@ mod python;
 mod requests;
 mod rust_client;
 mod schemathesis;
+mod trust_roots;
 mod watchers;
 mod watches;

@@ -14,5 +14,7 @@ mod failure;
 mod list;
 mod lost;
 mod property;
+mod snapshots;
 mod support;
 mod watch;
+mod watch_history;
