@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
-    Anew, CommitError, Committed, Entering, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
-    Transaction,
+    Anew, CommitError, Committed, Entering, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot,
+    Store, Transaction,
 };
 use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,

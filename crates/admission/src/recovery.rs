@@ -8,9 +8,7 @@ use stead_store::{
     Change, ChangeReference, CommitError, Entering, Entry, Expect, Op, Operation, SealedChange, SignedChange, SignedEntry,
     Snapshot, Transaction,
 };
-use stead_trust::{
-    Bundle, Check, Current, Leaf, Recovered, RecoveredEntry, RecoveredStanding, Refusal, RootError, SignedRoot,
-};
+use stead_trust::{Bundle, Check, Current, Leaf, Recovered, RecoveredEntry, RecoveredStanding, Refusal, RootError, SignedRoot};
 
 use crate::admission::{Admission, author_of, current};
 use crate::encoding::{encode_proof, encode_signatures};

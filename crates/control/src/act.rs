@@ -423,6 +423,18 @@ impl Control {
         crate::tally(statuses.iter().map(std::option::Option::as_deref))
     }
 
+    /// Machines that have not given back to the record, as it is now, what they hold.
+    pub fn machines_not_yet(&self) -> u64 {
+        let store = self.shared.admission.store();
+        let (snapshot, record) = (store.snapshot(), store.incarnation());
+        let names: Vec<String> = self.shared.with_fleet(|fleet| fleet.machines().map(|(name, _)| name.to_owned()).collect());
+        let mut read = self.shared.statuses();
+        let mut has = |name: &String| {
+            read.of(&snapshot, name).is_some_and(|status| status.given_back.as_ref().is_some_and(|given| given.record == *record))
+        };
+        names.len().saturating_sub(names.iter().filter(|name| has(name)).count()) as u64
+    }
+
     /// Enrollments that wait for an owner's answer.
     pub fn enrollments_pending(&self) -> u64 {
         let enrollments = all(&self.shared.admission.store().snapshot(), enrollment_kind());

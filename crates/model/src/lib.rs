@@ -61,8 +61,7 @@ pub use kinds::event::{Event, EventSeries, EventSource, ObjectReference};
 pub use kinds::lease::{Lease, LeaseSpec};
 pub use kinds::machine::{
     Acknowledgement, Disk, EnrolmentEvidence, Facts, GivenBack, Machine, MachineSpec, MachineStatus, NetworkInterface,
-    NotGivenBack, UnitState,
-    UnitStatus, Vitals,
+    NotGivenBack, UnitState, UnitStatus, Vitals,
 };
 pub use kinds::namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use kinds::profile::{

@@ -5,8 +5,8 @@
 
 use std::ops::Bound;
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use stead_model::{Digest, ObjectKey};
 
 use crate::bundle::{BUNDLE_BYTES_MAX, Bundle};

@@ -4,8 +4,8 @@ mod judge;
 mod memory;
 mod refusal;
 
-pub(crate) use memory::machine_kind;
 pub use judge::{AcceptedEntry, judge};
+pub(crate) use memory::machine_kind;
 pub use memory::{
     Adoption, EntryRow, HeldEntry, JoinError, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow, adopt_roots,
 };

@@ -139,7 +139,10 @@ async fn comes_back(on_postgres: bool) {
     assert_eq!((&change.statement, &change.signatures), (&original.statement, &original.signatures));
     assert_eq!((&change.receipt, change.time), (&original.receipt, original.time), "machines hold it by its first receipt");
     let entries = store.entries(change.revision).await.unwrap();
-    assert_eq!(entries.iter().map(|entry| (entry.index, entry.key.name.as_str())).collect::<Vec<_>>(), [(0, "a"), (1, "b"), (2, "new")]);
+    assert_eq!(
+        entries.iter().map(|entry| (entry.index, entry.key.name.as_str())).collect::<Vec<_>>(),
+        [(0, "a"), (1, "b"), (2, "new")]
+    );
     let shown = change_object(&change, &entries).unwrap();
     assert_eq!(shown.status()["missing"], json!(1), "one of four objects is nowhere");
 

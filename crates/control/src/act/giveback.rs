@@ -133,7 +133,10 @@ async fn ask(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey) {
         }
         Err(AskingError::TooOld) => {
             metrics.too_old.inc();
-            tracing::info!(machine = name, "its agent is too old to give back what it holds; it is asked when it has a newer one");
+            tracing::info!(
+                machine = name,
+                "its agent is too old to give back what it holds; it is asked when it has a newer one"
+            );
         }
         Err(AskingError::Record(error)) => {
             tracing::warn!(machine = name, %error, "what it gave back could not be taken in; it is asked again");
@@ -221,8 +224,10 @@ impl Receiving<'_> {
     async fn wanted(&self, lines: Vec<HeldLine>) -> Result<Vec<HeldLine>, AskingError> {
         let snapshot = self.shared.admission.store().snapshot();
         let sequence = |key: &ObjectKey| snapshot.sequence(key).map_or(0, |sequence| sequence.sequence);
-        let (mut above, same): (Vec<_>, Vec<_>) =
-            lines.into_iter().filter(|line| line.sequence >= sequence(&line.key)).partition(|line| line.sequence > sequence(&line.key));
+        let (mut above, same): (Vec<_>, Vec<_>) = lines
+            .into_iter()
+            .filter(|line| line.sequence >= sequence(&line.key))
+            .partition(|line| line.sequence > sequence(&line.key));
         let statements = self.statements(&snapshot, &same).await?;
         let differs = |line: &HeldLine| statements.get(&line.key).is_some_and(|digest| *digest.as_bytes() != line.statement);
         above.extend(same.into_iter().filter(differs));
@@ -367,7 +372,11 @@ fn join(bundles: &mut Vec<Bundle>, bundle: Bundle) {
 pub(crate) async fn let_in(shared: &Shared, peer: PeerKey, papers: &[u8]) -> Result<(), String> {
     let counted = |result: Result<(), String>| {
         let metrics = &shared.give_back_metrics;
-        if result.is_ok() { metrics.strangers_let_in.inc() } else { metrics.strangers_refused.inc() };
+        if result.is_ok() {
+            metrics.strangers_let_in.inc()
+        } else {
+            metrics.strangers_refused.inc()
+        };
         result
     };
     let _alone = shared.enrolling.lock().await;

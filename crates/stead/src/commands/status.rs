@@ -27,10 +27,21 @@ struct Status {
     uptime_seconds: u64,
     revision: u64,
     root_version: u64,
+    #[serde(default)]
+    restored: Option<Restored>,
     leads: bool,
     coordinators: Vec<Coordinator>,
     machines: Machines,
     ports: BTreeMap<String, Option<Port>>,
+}
+
+/// How the record came to begin anew.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Restored {
+    at: jiff::Timestamp,
+    revision: u64,
+    machines_not_yet: u64,
 }
 
 /// A coordinator of the fleet, as it last said.
@@ -90,7 +101,7 @@ pub(super) async fn run(context: &Context) -> Outcome {
 
 fn render(status: &Status) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let about = vec![
+    let mut about = vec![
         row(
             "Coordinator:",
             format!("{}, version {}{}", status.coordinator, status.version, if status.leads { ", leads" } else { "" }),
@@ -99,6 +110,14 @@ fn render(status: &Status) -> String {
         row("Up for:", up_for(status.uptime_seconds)),
         row("Record:", format!("revision {}, trust root version {}", status.revision, status.root_version)),
     ];
+    about.extend(status.restored.as_ref().map(|restored| {
+        let Restored { at, revision, machines_not_yet } = restored;
+        let not_yet = match machines_not_yet {
+            0 => String::new(),
+            number => format!("; {number} machines have not given back yet what they hold"),
+        };
+        row("Restored:", format!("at {at}, to revision {revision}{not_yet} (`stead restore status`)"))
+    }));
     let ports = status.ports.iter().filter_map(|(name, port)| Some((name, port.as_ref()?)));
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for (name, port) in ports {
@@ -189,6 +208,7 @@ mod tests {
             uptime_seconds: 90_061,
             revision: 17,
             root_version: 2,
+            restored: None,
             leads: true,
             coordinators: Vec::new(),
             machines,

@@ -283,6 +283,18 @@ fn coordinators(sources: &Sources) -> Vec<Value> {
 }
 
 /// The same numbers for `stead status`: refusals only where there were any.
+/// How the record came to begin anew, where it did, and how many machines have not yet given back what they hold.
+fn restored(sources: &Sources) -> Option<Value> {
+    let store = sources.admission.store();
+    let restored = store.snapshot().restored()?;
+    Some(json!({
+        "at": restored.at,
+        "revision": restored.revision,
+        "record": &*store.incarnation(),
+        "machinesNotYet": sources.control.machines_not_yet(),
+    }))
+}
+
 pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value {
     let (tally, wire, port) = (sources.control.tally(), sources.wire.counters(), api.counters());
     let relay = sources.relay.as_ref().map(|counters| counters());
@@ -297,6 +309,7 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "uptimeSeconds": uptime_seconds,
         "revision": sources.admission.store().revision(),
         "rootVersion": sources.admission.root().version,
+        "restored": restored(sources),
         "leads": sources.control.leads().is_some(),
         "coordinators": coordinators(sources),
         "machines": {

@@ -2,9 +2,9 @@
 
 use stead_model::{Digest, Revision};
 use stead_trust::{
-    Bundle, ChangeStatement, Credential, Delegation, GiveBackAnswer, GiveBackAsk, Labels, Leaf, MachineKey, PublicKey, RootChain, Signature, SignatureNamespace,
-    SignedAck, SignedDelegation, SignedLogin, SignedReceipt, SignedRoot, SignedStatement, Signer, SigningKey, Submission,
-    UserPresence, given_back, judge, recover, matches_pattern, verify, verify_enrolment,
+    Bundle, ChangeStatement, Credential, Delegation, GiveBackAnswer, GiveBackAsk, Labels, Leaf, MachineKey, PublicKey, RootChain,
+    Signature, SignatureNamespace, SignedAck, SignedDelegation, SignedLogin, SignedReceipt, SignedRoot, SignedStatement, Signer,
+    SigningKey, Submission, UserPresence, given_back, judge, matches_pattern, recover, verify, verify_enrolment,
 };
 
 use crate::fleet::{Fleet, key, noon, profile};

@@ -5,8 +5,8 @@ use serde_json::json;
 use stead_model::{Digest, ObjectKey, Revision};
 use stead_trust::{
     Authority, Bundle, Check, Credential, Current, GIVE_BACK_ANSWER_BYTES_MAX, GIVE_BACK_NAMES_MAX, GiveBackAnswer, GiveBackAsk,
-    GiveBackError, Leaf, MachineMemory, RecoveredStanding, RootChain, Salt, SignatureNamespace, SignedReceipt, SignedRoot, Signer,
-    given_back, judge, recover,
+    GiveBackError, Leaf, MachineMemory, RecoveredStanding, RootChain, Salt, SignatureNamespace, SignedReceipt, SignedRoot,
+    Signer, given_back, judge, recover,
 };
 
 use crate::fleet::{Fleet, key, minutes, noon, nothing, object, profile, profile_key, root_of};
@@ -136,7 +136,8 @@ fn holding(fleet: &Fleet, count: usize, content: usize) -> MachineMemory {
     let mut memory = fleet.memory(Some("graz"));
     let files = json!([{"path": "/etc/motd", "content": "x".repeat(content)}]);
     let spec = json!({"selector": {}, "files": files});
-    let profiles: Vec<_> = (0..count).map(|number| object("Profile", &format!("web-{number:05}"), json!({}), spec.clone())).collect();
+    let profiles: Vec<_> =
+        (0..count).map(|number| object("Profile", &format!("web-{number:05}"), json!({}), spec.clone())).collect();
     for chunk in profiles.chunks(500) {
         let objects: Vec<_> = chunk.iter().map(|profile| (profile, 3)).collect();
         let bundle = fleet.bundle(&objects, &[&fleet.owner]);
