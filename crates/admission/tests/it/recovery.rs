@@ -51,6 +51,8 @@ async fn held(fleet: &Fleet, names: &[&str]) -> Vec<Bundle> {
 struct Restored {
     before: Fleet,
     after: Fleet,
+    /// The restored record's file, where it is in one.
+    aside: std::path::PathBuf,
     /// Where the restored record is, where that is not a folder.
     _server: Option<TempPostgres>,
 }
@@ -88,7 +90,7 @@ async fn restored(since: &[&[(&str, Option<&str>, u64)]], on_postgres: bool) -> 
         None => Store::open(engine, Options::default()).await.unwrap(),
     };
     let after = Fleet { admission: open(store), owner: SigningKey::from_seed(&[1; 32]), root: fleet.root, _folder: None };
-    Restored { before, after, _server: server }
+    Restored { before, after, aside, _server: server }
 }
 
 impl Restored {
@@ -156,6 +158,14 @@ async fn comes_back(on_postgres: bool) {
     // And it goes on from there.
     submit(&world.after, &[("a", Some("3"), 3), ("gone", Some("back"), 3)]).await;
     assert_eq!(world.content("gone").as_deref(), Some("back"));
+    store.close().await;
+    if !on_postgres {
+        // It moves to another engine as every record does, and opens there.
+        let (source, target) = (SqliteEngine::open(&world.aside).await.unwrap(), world.aside.with_extension("copy"));
+        let target = SqliteEngine::open(&target).await.unwrap();
+        let proven = stead_store::copy(&source, &target, &mut |_, _| {}).await.unwrap();
+        assert_eq!(stead_store::digest(&target).await.unwrap(), proven);
+    }
 }
 
 #[tokio::test]

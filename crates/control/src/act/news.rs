@@ -288,6 +288,25 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     if let Some(seen) = seen.filter(|at| news.status.is_some() || news.mark.is_some() || stale(*at)) {
         after.last_seen = Timestamp::from_second(seen.as_second()).ok();
     }
+    occurrences.extend(seen_by_coordinator(&mut after, news, &old, &occurrence, now));
+    let taken = old.events_taken.unwrap_or(0);
+    let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
+    occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
+    if let Some(last) = news.events.keys().next_back() {
+        after.events_taken = Some(taken.max(*last));
+    }
+    Some(Update { before, after, occurrences })
+}
+
+/// What the coordinator itself saw of a machine, as conditions, and what of it is worth telling.
+fn seen_by_coordinator(
+    after: &mut MachineStatus,
+    news: &MachineNews,
+    old: &MachineStatus,
+    occurrence: &impl Fn(bool, &str, String, Timestamp) -> Occurrence,
+    now: Timestamp,
+) -> Vec<Occurrence> {
+    let mut occurrences = Vec::new();
     match &news.mark {
         Some(Mark::Silent { seconds, .. }) => {
             let message = seconds.map_or("it was never heard".to_owned(), |seconds| format!("nothing was heard for {seconds} s"));
@@ -309,17 +328,11 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
         set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::False, "OneMachine", "", now);
     }
     if let Some(given) = &news.given_back {
-        let told = giveback::told(given, before.as_ref());
+        let told = giveback::told(given, Some(old));
         occurrences.extend(told.into_iter().map(|(reason, message)| occurrence(true, &reason, message, now)));
         after.given_back = Some(given.clone());
     }
-    let taken = old.events_taken.unwrap_or(0);
-    let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
-    occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
-    if let Some(last) = news.events.keys().next_back() {
-        after.events_taken = Some(taken.max(*last));
-    }
-    Some(Update { before, after, occurrences })
+    occurrences
 }
 
 /// What a machine's event tells.

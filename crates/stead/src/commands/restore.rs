@@ -2,6 +2,8 @@
 
 mod status;
 
+pub(super) use status::restored_revision;
+
 use std::path::Path;
 
 use jiff::Timestamp;

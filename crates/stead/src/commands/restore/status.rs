@@ -114,6 +114,12 @@ fn value(report: &Report) -> Result<Value, Failure> {
     serde_json::to_value(report).map_err(|error| Failure::internal(error.to_string()))
 }
 
+/// The newest revision that the record had when it was restored, where it was.
+pub(in crate::commands) async fn restored_revision(client: &Client) -> Result<Option<u64>, Failure> {
+    let answer: Answer = client.get("/stead/v1/status").await?;
+    Ok(answer.restored.map(|restored| restored.revision.0))
+}
+
 /// Changes that came into the record since it was restored and lack objects, newest first.
 async fn incomplete(client: &Client, restored: Revision) -> Result<Vec<Incomplete>, Failure> {
     let path = client::collection(info(Change::KIND)?, "");
