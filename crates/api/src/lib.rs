@@ -17,8 +17,8 @@
 //! [`ServingKeys`] opens the port's certificate and the key of tokens in the data directory. An [`Api`] stands on an admission, and
 //! on a [`Fleet`] for the two questions that only the running coordinator can answer. A [`Server`] takes connections, holds them to
 //! their limits, and hands each request to the API, which admits it (route, token, the client's share), reads its body, and answers.
-//! A watch is a place in the store's ring of events: a client that falls out of the ring is told 410 and never skips; what many watch
-//! is written once and shared. A page of a list is made on the spot; a larger list, and a selection that no index answers, is made part by
+//! A watch is a place in the store's ring of events: a client that falls out of the ring is told the rest out of the database's history,
+//! or 410 where that has forgotten it, and never skips; what many watch is written once and shared. A page of a list is made on the spot; a larger list, and a selection that no index answers, is made part by
 //! part beside those who serve the others, and clients take turns at that, however much each asks for.
 
 mod access;

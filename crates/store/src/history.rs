@@ -21,6 +21,13 @@ pub(crate) struct PageLimits {
     pub(crate) bytes_max: usize,
 }
 
+impl PageLimits {
+    /// A page has room for something, whatever was asked for: one without steps would pass for the end of the history.
+    pub(crate) fn new(steps_max: usize, bytes_max: usize) -> Self {
+        Self { steps_max: steps_max.max(1), bytes_max: bytes_max.max(1) }
+    }
+}
+
 /// The history, as all watches of a store share it.
 pub(crate) struct History {
     engine: Arc<dyn Engine>,

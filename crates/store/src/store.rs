@@ -133,7 +133,7 @@ impl Store {
         };
         tokio::spawn(writer.run(queue));
         let retained = Mutex::new(Retained::default());
-        let page = PageLimits { steps_max: options.history_page_steps_max, bytes_max: options.history_page_bytes_max };
+        let page = PageLimits::new(options.history_page_steps_max, options.history_page_bytes_max);
         let history = Arc::new(History::new(Arc::clone(&engine), page));
         let inner = Inner { engine, history, requests, published, retained, new_uid };
         Ok(Self { inner: Arc::new(inner) })
@@ -176,6 +176,18 @@ impl Store {
     /// The newest revision.
     pub fn revision(&self) -> Revision {
         self.inner.published.borrow().view.revision
+    }
+
+    /// Waits until snapshots show all that was committed before this was called, whoever committed it: for a verdict that must not
+    /// rest on what another coordinator has changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Engine`] where the database cannot be asked; [`CommitError::Closed`].
+    pub async fn catch_up(&self) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.requests.send(Request::CatchUp(reply)).await.map_err(|_| CommitError::Closed)?;
+        answer.await.map_err(|_| CommitError::Closed)?.map_err(CommitError::Engine)
     }
 
     /// Waits until the record is past a revision, whatever happened at it; gives back the newest. May be dropped while it waits.

@@ -160,6 +160,11 @@ impl Snapshot {
         self.0.revision
     }
 
+    /// A number of this record, new whenever a record is made or begins anew.
+    pub fn incarnation(&self) -> &str {
+        &self.0.incarnation
+    }
+
     /// How often a coordinator has taken the lead of the record: who writes as the leader names the term in [`crate::Transaction::fence`].
     pub fn leader_term(&self) -> u64 {
         self.0.leader_term

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::engine::EngineError;
 use crate::history::History;
-use crate::ring::{Event, EventKind, Ring};
+use crate::ring::{Event, EventGroup, EventKind, Ring};
 use crate::rows::{Place, Steps, StepsWanted};
 use crate::stored::Stored;
 use crate::view::{Filter, View};
@@ -120,6 +120,8 @@ pub struct Watcher {
     epoch: u64,
     scope: WatchScope,
     filter: Filter,
+    /// What happened at the cursor is told again, where it is several events.
+    again: bool,
 }
 
 impl Watcher {
@@ -131,7 +133,14 @@ impl Watcher {
     ) -> Self {
         let filter = Filter::new(&scope.selector);
         let epoch = published.borrow().view.epoch;
-        Self { published, history, cursor: after, ahead: None, epoch, scope, filter }
+        Self { published, history, cursor: after, ahead: None, epoch, scope, filter, again: false }
+    }
+
+    /// For a listener that takes events one by one, and has perhaps taken only the first of those of the revision that it comes back
+    /// from: where there are several, they are told again.
+    #[must_use]
+    pub fn telling_again(self) -> Self {
+        Self { again: self.cursor > Revision(0), ..self }
     }
 
     /// Everything in the scope up to this revision has been told: what a bookmark says.
@@ -177,8 +186,13 @@ impl Watcher {
         self.epoch == published.view.epoch
             && match &self.ahead {
                 Some(ahead) => ahead.groups.is_empty(),
-                None => self.cursor < published.ring.floor,
+                None => self.is_before(&published.ring),
             }
+    }
+
+    /// Whether memory does not have what is to be told next.
+    fn is_before(&self, ring: &Ring) -> bool {
+        self.cursor < ring.floor || self.again && self.cursor == ring.floor
     }
 
     /// Reads a page of what memory no longer has, for [`Self::try_next`] to tell, when it is this watch's turn. Does nothing where the
@@ -191,13 +205,15 @@ impl Watcher {
         if !self.is_behind() {
             return Ok(());
         }
+        let again = self.again.then_some(self.cursor);
+        let start = again.map_or(self.cursor, |again| Revision(again.0.saturating_sub(1)));
         let wanted = {
             let published = Arc::clone(&self.published.borrow());
             let (view, ring) = (&published.view, &published.ring);
             StepsWanted {
                 incarnation: view.incarnation.to_string(),
                 mark: view.mark(),
-                after: self.ahead.as_ref().map_or(Place::after(self.cursor), |ahead| ahead.place),
+                after: self.ahead.as_ref().map_or(Place::after(start), |ahead| ahead.place),
                 // From there on memory has them.
                 through: ring.floor,
                 steps_max: self.history.limits.steps_max,
@@ -208,10 +224,13 @@ impl Watcher {
             EngineError::Closed => WatchError::Closed,
             error => WatchError::Unread { revision: self.cursor, reason: error.to_string().into(), away: error.is_away() },
         })?;
-        if !steps.reaches(&wanted) {
-            return Err(self.gone(steps.meta.compacted.max(wanted.through)));
+        self.again = false;
+        match (steps.reaches(&wanted), again) {
+            (true, _) => self.take(steps, &wanted, again),
+            (false, None) => return Err(self.gone(steps.meta.compacted.max(wanted.through))),
+            // What happened at this very revision is forgotten; what came after it need not be.
+            (false, Some(_)) => {}
         }
-        self.take(steps, &wanted);
         Ok(())
     }
 
@@ -219,8 +238,8 @@ impl Watcher {
         WatchError::Gone { revision: self.cursor, oldest }
     }
 
-    /// Makes events of steps.
-    fn take(&mut self, page: Steps, wanted: &StepsWanted) {
+    /// Makes events of steps. Of the revision that is told again, they are left out where there is one only.
+    fn take(&mut self, page: Steps, wanted: &StepsWanted, again: Option<Revision>) {
         let (place, steps) = page.divide(wanted);
         let mut groups: VecDeque<WatchGroup> = VecDeque::new();
         for step in steps {
@@ -231,6 +250,9 @@ impl Watcher {
                 None => groups.extend(told.map(|told| WatchGroup { revision, events: vec![told], shared: false })),
             }
         }
+        let told_whole =
+            |group: &WatchGroup| Some(group.revision) == again && group.events.len() == 1 && place.whole() >= group.revision;
+        groups.pop_front_if(|group| told_whole(group));
         self.ahead = Some(ReadAhead { groups, place });
         self.settle_ahead();
     }
@@ -266,18 +288,31 @@ impl Watcher {
         if let Some(group) = self.told_ahead() {
             return Ok(Some(group));
         }
-        if self.ahead.is_some() || self.cursor < published.ring.floor {
+        if self.ahead.is_some() || self.is_before(&published.ring) {
             return Ok(None);
+        }
+        // Another coordinator may have told of a revision that has yet to come here.
+        if self.again && published.view.revision >= self.cursor {
+            self.again = false;
+            let group = published.ring.at(self.cursor).and_then(|group| self.wanted(group));
+            if let Some(group) = group.filter(|group| group.events.len() > 1) {
+                return Ok(Some(group));
+            }
         }
         for group in published.ring.after(self.cursor) {
             self.cursor = group.revision;
-            let events: Vec<WatchEvent> = group.events.iter().filter_map(|event| self.told(event)).collect();
-            if !events.is_empty() {
-                return Ok(Some(WatchGroup { revision: group.revision, events, shared: true }));
+            if let Some(group) = self.wanted(group) {
+                return Ok(Some(group));
             }
         }
         self.cursor = self.cursor.max(published.view.revision);
         Ok(None)
+    }
+
+    /// What of a group is in the scope, if anything.
+    fn wanted(&self, group: &EventGroup) -> Option<WatchGroup> {
+        let events: Vec<WatchEvent> = group.events.iter().filter_map(|event| self.told(event)).collect();
+        (!events.is_empty()).then_some(WatchGroup { revision: group.revision, events, shared: true })
     }
 
     fn told(&self, event: &Event) -> Option<WatchEvent> {

@@ -22,8 +22,8 @@ pub(super) async fn serve(call: Call, route: ObjectsRoute) -> ApiResult<Answer> 
     match (&call.method, &route.name, route.subresource.as_deref()) {
         (&Method::GET, None, _) if change => super::changes::serve(call, &route).await,
         (&Method::GET, None, _) => super::roots::serve(call, &route).await,
-        (&Method::POST, None, _) if change => submit(&call, &route).await,
-        (&Method::POST, None, _) => submit_root(&call, &route).await,
+        (&Method::POST, None, _) if change => super::on_the_newest(&call, || submit(&call, &route)).await,
+        (&Method::POST, None, _) => super::on_the_newest(&call, || submit_root(&call, &route)).await,
         (&Method::GET, Some(_), None) if call.query.list_options()?.watch => {
             if change {
                 super::changes::serve(call, &route).await

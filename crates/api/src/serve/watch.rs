@@ -54,6 +54,8 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
         _ => snapshot.revision(),
     };
     let watcher = store.watch(after, scope);
+    // A client names the revision of the last event that it took, which need not have been the last event of that revision.
+    let watcher = if initial { watcher } else { watcher.telling_again() };
     let plan = Plan::new(&options, call.api.limits());
     let (teller, answer) = Teller::start(call, renderer);
     let initial = initial.then(|| Initial { snapshot, route: route.clone(), options, matcher });

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stead_admission::{Admission, Caller, Environment, Write};
 use stead_api::{Api, Fleet, Limits, Server, ServingKeys};
-use stead_model::{GroupKind, Object};
-use stead_store::{Expect, OPERATIONS_PER_TRANSACTION_MAX, Op, Options, SqliteEngine, Store, Transaction};
+use stead_model::{Digest, GroupKind, Object};
+use stead_store::{Expect, OPERATIONS_PER_TRANSACTION_MAX, Op, Options, PostgresEngine, SqliteEngine, Store, Transaction};
 use stead_trust::{Clock, Root, SignedRoot, Signer, SigningKey};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub(crate) struct Wish {
     pub(crate) store: Options,
     /// Owners beside the first.
     pub(crate) others: Vec<SigningKey>,
+    /// A record in PostgreSQL, which another coordinator may have founded.
+    pub(crate) postgres: Option<String>,
 }
 
 impl Wish {
@@ -86,10 +88,21 @@ impl Fixture {
         let mut root = Root::default_for(owners, vec![online.public_key().clone()], Timestamp::now());
         root.online.kinds.extend(wish.left_to_online);
         let first = SignedRoot::sign(&root, &[&owner]).unwrap();
-        let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
-        let store = Store::open(engine, wish.store).await.unwrap();
-        Admission::found(&store, &first, &environment).await.unwrap();
-        let admission = Admission::open(store, first.digest(), Arc::new(online), environment).unwrap();
+        let store = match &wish.postgres {
+            Some(url) => Store::open(PostgresEngine::open(url).await.unwrap(), wish.store).await.unwrap(),
+            None => {
+                let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
+                Store::open(engine, wish.store).await.unwrap()
+            }
+        };
+        let fleet = match store.snapshot().root(1) {
+            Some(root) => Digest::of(&root.document),
+            None => {
+                Admission::found(&store, &first, &environment).await.unwrap();
+                first.digest()
+            }
+        };
+        let admission = Admission::open(store, fleet, Arc::new(online), environment).unwrap();
         let caller = Caller { name: "coordinator".to_owned(), key: None };
         admission
             .write(&caller, "the first namespace", vec![Write::Put { object: namespace("default"), expect: Expect::Any }], false)

@@ -11,6 +11,7 @@ mod ansible;
 mod apply;
 mod apply_clients;
 mod changes;
+mod coordinators;
 mod fairness;
 mod field_selectors;
 mod fixture;

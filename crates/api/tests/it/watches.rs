@@ -48,6 +48,29 @@ fn revision(object: &Value) -> u64 {
     object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
 }
 
+/// A client that is killed after the first of several events of one revision comes back with that revision.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_by_half_is_told_again() {
+    let fixture = Fixture::start(Wish::default()).await;
+    let start = fixture.admission.store().revision().0;
+    fixture.write_leases(["a", "b", "c"].map(str::to_owned).into_iter()).await;
+    fixture.write_lease("d", 1).await;
+    let mut names = Vec::new();
+    let mut watch = Watch::start(&fixture, &format!("resourceVersion={start}"), "application/json").await;
+    let (_, first) = watch.next().await.unwrap();
+    drop(watch);
+    let mut watch = Watch::start(&fixture, &format!("resourceVersion={}", revision(&first)), "application/json").await;
+    while names.last().is_none_or(|name| name != "d") {
+        names.push(watch.next().await.unwrap().1["metadata"]["name"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    // One event is told whole: it is not told again.
+    let last = fixture.admission.store().revision();
+    let mut watch = Watch::start(&fixture, &format!("resourceVersion={last}"), "application/json").await;
+    fixture.write_lease("d", 2).await;
+    assert_eq!(revision(&watch.next().await.unwrap().1), last.0 + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_writers_leave_no_gap_and_no_disorder() {
     const WRITERS: usize = 64;

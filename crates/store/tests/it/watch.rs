@@ -70,6 +70,42 @@ async fn events_are_the_same_live_and_after_a_restart(record: Record) {
     assert_eq!(everything(&mut store.watch(Revision(5), WatchScope::default())).await, expected[5..]);
 }
 
+/// Whoever comes back has perhaps taken one of several events of a revision, and not the others; whether memory has them or not.
+async fn what_may_have_been_told_by_half_is_told_again(record: Record) {
+    for ring_events_max in [1, 2, 3, 100] {
+        let store = record.open_with(Options { ring_events_max, ..Options::default() }).await;
+        if store.revision() == Revision(0) {
+            a_life(&store).await;
+        }
+        let all = everything(&mut store.watch(Revision(0), WatchScope::default())).await;
+        let of_b = WatchScope { fields: Some(std::sync::Arc::new(|stored| stored.name() == "b")), ..WatchScope::default() };
+        for (revision, scope, told) in [
+            (4, WatchScope::default(), &all[4..]),
+            (6, WatchScope::default(), &all[5..]),
+            (6, of_b, &all[6..]),
+            (7, WatchScope::default(), &all[6..]),
+        ] {
+            let mut watcher = store.watch(Revision(revision), scope).telling_again();
+            assert_eq!(everything(&mut watcher).await, told, "from {revision} with {ring_events_max} in memory");
+        }
+        store.close().await;
+    }
+    // It has yet to happen here: another coordinator has told of it.
+    let store = record.open().await;
+    let mut ahead = store.watch(Revision(8), WatchScope::default()).telling_again();
+    assert_eq!(everything(&mut ahead).await, []);
+    commit(&store, vec![Op::put(widget("c", json!({}))), Op::put(widget("d", json!({})))]).await.unwrap();
+    put(&store, widget("e", json!({}))).await;
+    let told = everything(&mut ahead).await;
+    assert_eq!(told.iter().map(|(revision, events)| (*revision, events.len())).collect::<Vec<_>>(), [(8, 2), (9, 1)]);
+    // What happened at the revision itself is forgotten: it cannot be told again, but the watch goes on from there.
+    store.compact(stead_store::Retention { revisions_max: 1, bytes_max: u64::MAX }).await.unwrap();
+    store.close().await;
+    let store = record.open_with(Options { ring_events_max: 1, ..Options::default() }).await;
+    let mut watcher = store.watch(Revision(8), WatchScope::default()).telling_again();
+    assert_eq!(everything(&mut watcher).await, told[1..]);
+}
+
 async fn selectors_turn_changes_into_comings_and_goings(record: Record) {
     use EventKind::{Added, Deleted, Modified};
     let store = record.open().await;
@@ -242,4 +278,5 @@ on_every_engine! {
     a_page_ends_with_its_bytes,
     the_ring_is_bounded_by_bytes_too,
     a_revision_without_events_moves_bookmarks,
+    what_may_have_been_told_by_half_is_told_again,
 }
