@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stead_model::{Digest, GroupKind, ManagedFields, Object, ObjectKey};
 use stead_store::{
-    Anew, CommitError, Committed, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot, Store,
-    Transaction,
+    Anew, CommitError, Committed, Entering, Expect, Op, Outcome, RootDocument, SealedChange, SignedChange, SignedEntry, Snapshot,
+    Store, Transaction,
 };
 use stead_trust::{
     Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
@@ -433,36 +433,34 @@ impl Admission {
     }
 
     fn ops_of(&self, snapshot: &Snapshot, admitted: &Admitted) -> Result<Vec<Op>, WriteError> {
-        let mut ops = Vec::with_capacity(admitted.entries.len());
-        for entry in &admitted.entries {
-            let Some(object) = &entry.object else {
-                ops.push(Op::delete(entry.key.clone()));
-                continue;
-            };
-            self.check_namespace(snapshot, &entry.key)?;
-            check_kind(object)?;
-            // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
-            let stored = snapshot.get(&entry.key);
-            let present = stored.as_ref().map(|present| present.to_object()).transpose();
-            let present = present.map_err(|error| invalid(&entry.key, &error.to_string()))?;
-            let (signed, now) = (object.clone(), self.environment.now());
-            ops.push(Op::PutOver {
-                object: Box::new(over_unsigned(object, present.as_ref(), now)),
-                seen: stored.map(|present| present.revision()),
-                anew: Anew::new(move |present| over_unsigned(&signed, present, now)),
-            });
-        }
-        Ok(ops)
+        let op = |entry: &AdmittedEntry| match &entry.object {
+            None => Ok(Op::delete(entry.key.clone())),
+            Some(object) => self.put_signed(snapshot, &entry.key, object),
+        };
+        admitted.entries.iter().map(op).collect()
+    }
+
+    /// The put of an object that owners signed.
+    pub(crate) fn put_signed(&self, snapshot: &Snapshot, key: &ObjectKey, object: &Object) -> Result<Op, WriteError> {
+        self.check_namespace(snapshot, key)?;
+        check_kind(object)?;
+        // What was sent says nothing of finalizers, of owners, of annotations that are not signed: those stay as they are.
+        let stored = snapshot.get(key);
+        let present = stored.as_ref().map(|present| present.to_object()).transpose();
+        let present = present.map_err(|error| invalid(key, &error.to_string()))?;
+        let (signed, now) = (object.clone(), self.environment.now());
+        Ok(Op::PutOver {
+            object: Box::new(over_unsigned(object, present.as_ref(), now)),
+            seen: stored.map(|present| present.revision()),
+            anew: Anew::new(move |present| over_unsigned(&signed, present, now)),
+        })
     }
 
     fn signed_change(&self, admitted: &Admitted, submission: &Submission) -> Result<SignedChange, WriteError> {
         let (statement, digest) = (&admitted.statement.statement, admitted.statement.digest);
         let pairs = admitted.entries.iter().zip(&submission.entries).zip(0_u64..);
         let entries = pairs.map(|((entry, sent), index)| signed_entry(entry, sent, index, &admitted.tree)).collect();
-        let author = match &statement.authorship {
-            Authorship::Person { author } => author.fingerprint(),
-            Authorship::Online { requested_by, .. } => requested_by.clone(),
-        };
+        let author = author_of(&statement.authorship);
         let (fleet, online, clock) = (self.fleet(), Arc::clone(&self.online), Arc::clone(&self.environment.clock));
         let seal = move |revision| {
             let receipt = SignedReceipt::sign(fleet, digest, revision, clock.now(), online.as_ref())?;
@@ -476,8 +474,17 @@ impl Admission {
             author,
             message: statement.message.clone(),
             entries,
+            entering: Entering::Anew,
             seal: Box::new(seal),
         })
+    }
+}
+
+/// Who changed it, for people to read.
+pub(crate) fn author_of(authorship: &Authorship) -> String {
+    match authorship {
+        Authorship::Person { author } => author.fingerprint(),
+        Authorship::Online { requested_by, .. } => requested_by.clone(),
     }
 }
 

@@ -63,6 +63,7 @@ fn object(change: &Said<'_>, revision: Revision, entries: Vec<ChangeEntry>) -> R
         Authorship::Online { signer, requested_by } => (signer.to_string(), requested_by.clone()),
     };
     let signers = decode_signatures(change.id, change.signatures)?;
+    let missing = statement.count.checked_sub(entries.len() as u64).filter(|missing| *missing > 0);
     let typed = stead_model::Change {
         metadata: ObjectMeta {
             name,
@@ -80,7 +81,7 @@ fn object(change: &Said<'_>, revision: Revision, entries: Vec<ChangeEntry>) -> R
             statement: Digest::of(change.statement),
             entries,
         },
-        status: Some(ChangeStatus { revision: revision_number(revision), admitted: change.time }),
+        status: Some(ChangeStatus { revision: revision_number(revision), admitted: change.time, missing }),
     };
     Ok(Object::from_typed(&typed)?)
 }

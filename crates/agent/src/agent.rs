@@ -2,6 +2,7 @@
 
 mod addresses;
 mod arrears;
+mod giveback;
 mod intake;
 mod telling;
 mod wishes;
@@ -160,6 +161,8 @@ struct Agent {
     concerns: Concerns,
     /// Whether a part of the state that is coming in was refused.
     refused_part: bool,
+    /// What the machine shows where nobody knows it: the sequence of its own object and the root version that it was made of.
+    shown: Option<(u64, u64)>,
     arrears: Arrears,
     /// For each profile that means this machine, its sequence and the units it makes.
     wanted: BTreeMap<String, (u64, BTreeSet<UnitId>)>,
@@ -227,6 +230,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         clock_offset_milliseconds: None,
         concerns: Concerns::default(),
         refused_part: false,
+        shown: None,
         arrears: Arrears::default(),
         wanted: BTreeMap::new(),
         acknowledgements: BTreeMap::new(),
@@ -262,6 +266,7 @@ impl Agent {
         state_dir: &std::path::Path,
         stop: &CancellationToken,
     ) -> Result<(), AgentError> {
+        self.show_papers().await?;
         self.rewish().await?;
         let mut report = self.converger.report();
         let mut beat = tokio::time::interval(vitals_period);

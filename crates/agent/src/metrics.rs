@@ -67,6 +67,10 @@ pub struct AgentMetrics {
     pub refused: Family<CheckLabels, Counter>,
     /// Acknowledgements signed.
     pub acknowledgements: Counter,
+    /// Answers given to a coordinator whose record knew less than this machine.
+    pub give_back_answers: Counter,
+    /// Older states that came from a record that knows less than this machine, and were passed over.
+    pub older_passed_over: Counter,
     /// Events that the coordinator has not taken yet.
     pub outbox_items: Gauge,
     /// Events lost because the outbox was full.

@@ -1,6 +1,7 @@
 //! The coordinator at work: it keeps the fleet's picture coherent, asks the plans, and does what they say.
 
 mod gate;
+mod giveback;
 mod lead;
 mod news;
 mod occurrences;
@@ -22,11 +23,13 @@ use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict, rel
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
+pub use giveback::{GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, NOT_GIVEN_BACK_MAX};
 
 use crate::delivery::{machine_kind, profile_kind};
 use crate::fleet::Fleet;
-use crate::metrics::ControlMetrics;
+use crate::metrics::{ControlMetrics, GiveBackMetrics};
 use crate::presence::{Presence, Seen, is_known_mark};
+use giveback::{GiveBacks, Statements};
 use news::News;
 use sessions::Sessions;
 use states::BundleCache;
@@ -58,6 +61,11 @@ pub(crate) struct Shared {
     /// The coordinators, as they last said.
     pub(crate) coordinators: RwLock<Vec<Seen>>,
     pub(crate) metrics: Arc<ControlMetrics>,
+    /// Machines that are to be asked for what they hold.
+    pub(crate) give_backs: Mutex<GiveBacks>,
+    pub(crate) give_backs_there: Notify,
+    pub(crate) statements: Mutex<Statements>,
+    pub(crate) give_back_metrics: Arc<GiveBackMetrics>,
 }
 
 impl Shared {
@@ -108,7 +116,7 @@ impl Shared {
         look(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change_fleet(&self, change: impl FnOnce(&mut Fleet)) {
+    pub(crate) fn change_fleet(&self, change: impl FnOnce(&mut Fleet)) {
         change(&mut self.fleet.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -147,6 +155,10 @@ impl Control {
             leads: watch::Sender::new(None),
             coordinators: RwLock::default(),
             metrics: Arc::new(ControlMetrics::new()),
+            give_backs: Mutex::default(),
+            give_backs_there: Notify::new(),
+            statements: Mutex::default(),
+            give_back_metrics: Arc::new(GiveBackMetrics::new()),
         });
         let mut control = Self { shared, loaded: Revision::default() };
         control.loaded = control.load();
@@ -158,6 +170,11 @@ impl Control {
         let waiting = self.shared.news().len();
         self.shared.metrics.news_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         Arc::clone(&self.shared.metrics)
+    }
+
+    /// What machines gave back to a record that knew less than they do.
+    pub fn give_back_metrics(&self) -> Arc<GiveBackMetrics> {
+        Arc::clone(&self.shared.give_back_metrics)
     }
 
     /// Who is let in: what `wire` asks.
@@ -205,6 +222,7 @@ impl Control {
             () = upkeep::follow_roots(shared, &wire) => {}
             () = upkeep::review_proposals(shared) => {}
             () = upkeep::tidy_up(shared) => {}
+            () = giveback::run(shared, &wire) => {}
             () = lead::run(shared, alone) => {}
             () = presence::run(shared, &wire, &presence, alone) => {}
         }
@@ -410,6 +428,18 @@ impl Control {
         let statuses: Vec<_> = names.iter().map(|name| read.of(&snapshot, name)).collect();
         drop(read);
         crate::tally(statuses.iter().map(std::option::Option::as_deref))
+    }
+
+    /// Machines that have not given back to the record, as it is now, what they hold.
+    pub fn machines_not_yet(&self) -> u64 {
+        let store = self.shared.admission.store();
+        let (snapshot, record) = (store.snapshot(), store.incarnation());
+        let names: Vec<String> = self.shared.with_fleet(|fleet| fleet.machines().map(|(name, _)| name.to_owned()).collect());
+        let mut read = self.shared.statuses();
+        let mut has = |name: &String| {
+            read.of(&snapshot, name).is_some_and(|status| status.given_back.as_ref().is_some_and(|given| given.record == *record))
+        };
+        names.len().saturating_sub(names.iter().filter(|name| has(name)).count()) as u64
     }
 
     /// Enrollments that wait for an owner's answer.

@@ -27,7 +27,9 @@ pub mod presence;
 pub mod profile_status;
 mod tally;
 
-pub use act::{Control, ENROLLMENTS_PENDING_MAX, Gate, PLAN_SECONDS_MAX};
+pub use act::{
+    Control, ENROLLMENTS_PENDING_MAX, GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, Gate, NOT_GIVEN_BACK_MAX, PLAN_SECONDS_MAX,
+};
 pub use fleet::{Fleet, MachineView};
-pub use metrics::{ControlMetrics, MarkLabels, OutcomeLabels};
+pub use metrics::{ControlMetrics, GiveBackMetrics, MarkLabels, OutcomeLabels, ReasonLabels};
 pub use tally::{Tally, tally};

@@ -1,6 +1,7 @@
 //! What the controllers count: who was sent what, what machines said, and what was written of it.
 
 use iroh_metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram, MetricsGroup};
+use stead_admission::RecoveryError;
 
 /// Upper bounds of the buckets, in machines: up to what one transaction takes.
 const BATCH_MACHINES: [f64; 7] = [1.0, 4.0, 16.0, 64.0, 128.0, 192.0, 256.0];
@@ -17,6 +18,58 @@ pub struct OutcomeLabels {
 pub struct MarkLabels {
     /// `Silent` or `Ready`.
     pub mark: &'static str,
+}
+
+/// Why something that a machine gave back was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// One word.
+    pub reason: &'static str,
+}
+
+/// The numbers of what machines give back to a record that knows less than they do.
+#[derive(Debug, MetricsGroup)]
+#[metrics(default, name = "giveback")]
+pub struct GiveBackMetrics {
+    /// Machines that wait to be asked for what they hold.
+    pub waiting: Gauge,
+    /// Times that a machine was asked for what it holds.
+    pub asked: Counter,
+    /// Times that a machine gave back all of it that the record lacked.
+    pub answered: Counter,
+    /// Times that a machine left or answered something else before it was done; it is asked again when it comes back.
+    pub broken: Counter,
+    /// Times that a machine's agent was too old to be asked.
+    pub too_old: Counter,
+    /// Statements, or parts of them, that machines gave.
+    pub given: Counter,
+    /// Objects, deletions included, that the record took in from them.
+    pub imported: Counter,
+    /// Versions of the trust root that the record took in from machines.
+    pub roots: Counter,
+    /// Objects that owners had signed anew before a machine gave back another change of them.
+    pub conflicts: Counter,
+    /// Statements, or parts of them, that were given back and not taken in, by the check that failed.
+    pub refused: Family<ReasonLabels, Counter>,
+    /// Machines that the record did not know and that came back in by their own papers.
+    pub strangers_let_in: Counter,
+    /// Machines whose own papers did not hold.
+    pub strangers_refused: Counter,
+}
+
+impl GiveBackMetrics {
+    /// Numbers that are there from the start.
+    pub(crate) fn new() -> Self {
+        let metrics = Self::default();
+        for reason in RecoveryError::REASONS {
+            metrics.refused.get_or_create(&ReasonLabels { reason });
+        }
+        metrics
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
 }
 
 /// The numbers of the controllers.

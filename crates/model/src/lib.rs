@@ -60,8 +60,8 @@ pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, Enrollm
 pub use kinds::event::{Event, EventSeries, EventSource, ObjectReference};
 pub use kinds::lease::{Lease, LeaseSpec};
 pub use kinds::machine::{
-    Acknowledgement, Disk, EnrolmentEvidence, Facts, Machine, MachineSpec, MachineStatus, NetworkInterface, UnitState,
-    UnitStatus, Vitals,
+    Acknowledgement, Disk, EnrolmentEvidence, Facts, GivenBack, Machine, MachineSpec, MachineStatus, NetworkInterface,
+    NotGivenBack, UnitState, UnitStatus, Vitals,
 };
 pub use kinds::namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use kinds::profile::{

@@ -24,7 +24,7 @@ pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
-pub(crate) use self::restore::{RestoreArgs, RestoreOptions};
+pub(crate) use self::restore::{RestoreArgs, RestoreCommand, RestoreOptions};
 pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};

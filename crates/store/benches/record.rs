@@ -60,6 +60,7 @@ fn change(client: usize, number: usize) -> Transaction {
         author: "author".into(),
         message: "message".into(),
         entries: vec![entry],
+        entering: stead_store::Entering::Anew,
         seal: Box::new(sealed),
     };
     Transaction { change: Some(change), ..Transaction::unsigned(Timestamp::now(), vec![Op::put(written)]) }

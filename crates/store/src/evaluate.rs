@@ -11,7 +11,7 @@ use crate::ring::Event;
 use crate::rows::{Operation, Sequence};
 use crate::stored::{SEPARATOR, Stored};
 use crate::transaction::{
-    Anew, CommitError, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, SignedChange,
+    Anew, CommitError, Entering, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, SignedChange,
     TRANSACTION_BYTES_MAX, Transaction,
 };
 use crate::view::View;
@@ -88,7 +88,11 @@ fn take_sequences(view: &mut View, change: &SignedChange, revision: Revision) ->
     for entry in &change.entries {
         check_key(&entry.key)?;
         let current = view.sequence(&entry.key).map_or(0, |sequence| sequence.sequence);
-        if entry.sequence != current.saturating_add(1) {
+        let follows = match change.entering {
+            Entering::Anew => entry.sequence == current.saturating_add(1),
+            Entering::Back | Entering::Joining(_) => entry.sequence > current,
+        };
+        if !follows {
             return Err(CommitError::SequenceTaken { key: entry.key.clone(), signed: entry.sequence, current });
         }
         let deleted = entry.operation == Operation::Delete;

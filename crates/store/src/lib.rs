@@ -86,8 +86,8 @@ pub use sqlite::{
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{
-    Anew, CommitError, Committed, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, Seal, SealedChange,
-    SignedChange, SignedEntry, TRANSACTION_BYTES_MAX, Transaction,
+    Anew, CommitError, Committed, Entering, Expect, OBJECT_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, Op, Outcome, Seal,
+    SealedChange, SignedChange, SignedEntry, TRANSACTION_BYTES_MAX, Transaction,
 };
 pub use uid::{random_source, uuid};
 pub use view::{Cursor, FieldFilter, List, Page, Snapshot};

@@ -160,6 +160,18 @@ pub struct SignedEntry {
     pub object: Option<Vec<u8>>,
 }
 
+/// How a Change comes into the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entering {
+    /// For the first time: each entry takes the next sequence of its name.
+    #[default]
+    Anew,
+    /// Back into a record that was restored and knows less: with some of its entries perhaps, each with a sequence above that of its name.
+    Back,
+    /// More entries of one that came back before, at this revision: they are added to it there. What they do happens now.
+    Joining(Revision),
+}
+
 /// The signed record of a transaction. The store looks into none of its bytes.
 pub struct SignedChange {
     /// Its id, unique in the record.
@@ -174,6 +186,8 @@ pub struct SignedChange {
     pub message: String,
     /// Its entries.
     pub entries: Vec<SignedEntry>,
+    /// How it comes into the record.
+    pub entering: Entering,
     /// Called once, by the writer, when everything else of the transaction is in order.
     pub seal: Seal,
 }
@@ -317,6 +331,14 @@ pub enum CommitError {
         id: String,
         /// Its revision.
         revision: Revision,
+    },
+    /// There is no such Change to join.
+    #[error("change {id} is not in the record at revision {at}, so that nothing can be added to it")]
+    NoSuchChange {
+        /// Its id.
+        id: String,
+        /// Where it should be.
+        at: Revision,
     },
     /// The version of the trust root does not follow the last one.
     #[error("the trust root is at version {current}, so the next one is {next}, not {given}", next = .current.saturating_add(1))]

@@ -16,7 +16,7 @@ use crate::load::{RingLimits, load};
 use crate::ring::{EventGroup, EventKind};
 use crate::rows::{Batch, Change, Entry, HistoryRow, Mark, Operation, Sequence, Settled};
 use crate::stored::Stored;
-use crate::transaction::{CommitError, Committed, SignedChange, Transaction};
+use crate::transaction::{CommitError, Committed, Entering, SignedChange, Transaction};
 use crate::view::View;
 use crate::watch::Published;
 
@@ -376,8 +376,12 @@ impl Draft {
         if let Some(id) = transaction.asked.as_ref().filter(|id| known.settled.contains(*id)) {
             return Err(CommitError::Settled { id: id.clone() });
         }
-        if let Some((id, revision)) = id.as_ref().and_then(|id| known.changes.get_key_value(id)) {
-            return Err(CommitError::ChangeExists { id: id.clone(), revision: *revision });
+        let known_change = id.as_ref().and_then(|id| known.changes.get_key_value(id));
+        match (transaction.change.as_ref().map(|change| change.entering), known_change) {
+            (Some(Entering::Joining(at)), Some((_, revision))) if at == *revision => {}
+            (Some(Entering::Joining(at)), None) => return Err(CommitError::NoSuchChange { id: id.unwrap_or_default(), at }),
+            (_, Some((id, revision))) => return Err(CommitError::ChangeExists { id: id.clone(), revision: *revision }),
+            (_, None) => {}
         }
         let revision = self.view.revision.next();
         let mut view = self.view.clone();
@@ -390,7 +394,9 @@ impl Draft {
             let message = id.as_ref().map_or_else(String::new, |id| format!("change {}", id.to_ascii_lowercase()));
             self.batch.settled.push(Settled { id: asked, revision: Some(revision), message });
         }
-        known.changes.extend(id.map(|id| (id, revision)));
+        if let Some(id) = id {
+            known.changes.entry(id).or_insert(revision);
+        }
         let committed = Committed { revision: view.revision, objects: evaluation.outcomes.clone() };
         self.view = view;
         self.batch.last = self.view.revision;
@@ -402,21 +408,26 @@ impl Draft {
     }
 
     fn seal(&mut self, change: SignedChange, revision: Revision, transaction: &Transaction) -> Result<(), CommitError> {
-        let SignedChange { id, statement, signatures, author, message, entries, seal } = change;
-        let sealed = seal(revision).map_err(|source| CommitError::Seal { id: id.clone(), source: source.into() })?;
-        let (receipt, receipt_signature) = (sealed.receipt, sealed.receipt_signature);
-        let time = transaction.time;
-        self.batch.changes.push(Change {
-            revision,
-            id,
-            statement,
-            signatures,
-            receipt,
-            receipt_signature,
-            author,
-            message,
-            time,
-        });
+        let SignedChange { id, statement, signatures, author, message, entries, entering, seal } = change;
+        let revision = match entering {
+            Entering::Joining(at) => at,
+            Entering::Anew | Entering::Back => {
+                let sealed = seal(revision).map_err(|source| CommitError::Seal { id: id.clone(), source: source.into() })?;
+                let (receipt, receipt_signature, time) = (sealed.receipt, sealed.receipt_signature, transaction.time);
+                self.batch.changes.push(Change {
+                    revision,
+                    id,
+                    statement,
+                    signatures,
+                    receipt,
+                    receipt_signature,
+                    author,
+                    message,
+                    time,
+                });
+                revision
+            }
+        };
         self.batch.entries.extend(entries.into_iter().map(|entry| Entry {
             revision,
             index: entry.index,

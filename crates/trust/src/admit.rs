@@ -293,7 +293,7 @@ fn read_entry(index: usize, entry: &SubmittedEntry) -> Result<(Leaf, Option<Obje
 }
 
 /// A role with a selector reaches a Machine by its labels as they are and as they would be; of other kinds each machine judges.
-fn reach<'a>(key: &ObjectKey, held: &'a Current, object: Option<&'a Object>) -> Reach<'a> {
+pub(crate) fn reach<'a>(key: &ObjectKey, held: &'a Current, object: Option<&'a Object>) -> Reach<'a> {
     if key.kind != GroupKind::new("stead.dev", "Machine") {
         return Reach::Elsewhere;
     }

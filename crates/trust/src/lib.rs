@@ -37,6 +37,7 @@ mod bytes_text;
 mod document;
 mod enrolment;
 mod export;
+mod giveback;
 mod key;
 mod leaf;
 mod login;
@@ -45,6 +46,7 @@ mod merkle;
 mod plan;
 mod proposal;
 mod receipt;
+mod recover;
 mod root;
 mod signature;
 mod signer;
@@ -61,6 +63,11 @@ pub use enrolment::{
     SignedDelegation, matches_pattern, verify_enrolment,
 };
 pub use export::{Export, ExportedSignature, export};
+pub use giveback::{
+    CREDENTIAL_BUNDLE_BYTES_MAX, CREDENTIAL_ROOTS_BYTES_MAX, Credential, GIVE_BACK_ANSWER_BYTES_MAX, GIVE_BACK_ASK_BYTES_MAX,
+    GIVE_BACK_NAMES_MAX, GIVE_BACK_PART_BYTES, GIVE_BACK_PREFIX, GIVEN_BACK_BYTES, GIVEN_BACK_BYTES_MAX, GiveBackAnswer,
+    GiveBackAsk, GiveBackError, HeldLine, given_back,
+};
 pub use key::{MachineKey, MachineKeyError, PUBLIC_KEY_BYTES_MAX, PublicKey, PublicKeyError, RSA_BITS_MAX, RSA_BITS_MIN};
 pub use leaf::{LEAF_BYTES_MAX, Leaf, OBJECT_BYTES_MAX, ObjectMismatch, Op, Salt};
 pub use login::{LOGIN_SKEW_SECONDS_MAX, Login, LoginError, NONCE_CHARACTERS, SignedLogin};
@@ -72,6 +79,7 @@ pub use merkle::{PROOF_DIGESTS_MAX, Tree, leaf_digest, verify_inclusion};
 pub use plan::{PLAN_SKEW_SECONDS_MAX, PlanError, may_plan, sign_plan};
 pub use proposal::{Assessment, Standing, assess};
 pub use receipt::{AUTHOR_AHEAD_SECONDS_MAX, Receipt, SignedReceipt};
+pub use recover::{Recovered, RecoveredEntry, RecoveredStanding, recover};
 pub use root::authority::{Authority, Labels, Signatures, Unauthorised, selects};
 pub use root::chain::{ROOT_VERSIONS_MAX, RootChain, RootError};
 pub use root::{ExpiryPolicy, KEYS_MAX, KeySet, Online, ROLES_MAX, Role, Root, SignDocumentError, SignedRoot};

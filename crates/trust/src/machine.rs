@@ -5,6 +5,7 @@ mod memory;
 mod refusal;
 
 pub use judge::{AcceptedEntry, judge};
+pub(crate) use memory::machine_kind;
 pub use memory::{
     Adoption, EntryRow, HeldEntry, JoinError, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow, adopt_roots,
 };

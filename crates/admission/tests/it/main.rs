@@ -7,6 +7,8 @@ mod inbox;
 #[cfg(test)]
 mod proposals;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod roots;

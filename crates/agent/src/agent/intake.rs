@@ -52,6 +52,7 @@ impl Agent {
         }
         let position = position(self.memory.as_ref(), self.standing);
         self.connection.set_position(position).await.map_err(|_| AgentError::Ended("the connection"))?;
+        self.show_papers().await?;
         self.rewish().await
     }
 
@@ -60,7 +61,7 @@ impl Agent {
     async fn take_parts(&mut self, state: &State) -> Result<(), AgentError> {
         if self.take_roots(state).await? {
             for bytes in &state.bundles {
-                self.take_bundle(bytes).await?;
+                self.take_bundle(bytes, state.full).await?;
             }
         }
         if !state.complete || std::mem::take(&mut self.refused_part) {
@@ -132,7 +133,7 @@ impl Agent {
         Ok(true)
     }
 
-    async fn take_bundle(&mut self, bytes: &[u8]) -> Result<(), AgentError> {
+    async fn take_bundle(&mut self, bytes: &[u8], full: bool) -> Result<(), AgentError> {
         let Some(memory) = &mut self.memory else { return Ok(()) };
         let bundle = match Bundle::from_bytes(bytes) {
             Ok(bundle) => bundle,
@@ -149,6 +150,12 @@ impl Agent {
         span.record("outcome", if judged.is_ok() { "Verified" } else { "Refused" });
         let accepted = match judged {
             Ok(accepted) => accepted,
+            // A record that was restored sends all that it has. What is newer here stays, and is given back where it is asked for.
+            Err(refusal) if full && refusal.check == Check::Sequence && is_older(memory, &bundle) => {
+                self.metrics.older_passed_over.inc();
+                tracing::info!(%refusal, "passed over; what this machine holds is newer than the record");
+                return Ok(());
+            }
             Err(refusal) => {
                 self.metrics.refused(check_word(refusal.check));
                 let subject = refusal.object.as_ref().map_or_else(|| WHOLE_CHANGE.to_owned(), ToString::to_string);
@@ -195,6 +202,12 @@ impl Agent {
             self.tell_event(true, "Refused", message, object).await;
         }
     }
+}
+
+/// Whether all of a bundle is older than what is held.
+fn is_older(memory: &MachineMemory, bundle: &Bundle) -> bool {
+    let older = |leaf: Leaf| memory.held(&leaf.key()).is_some_and(|held| leaf.sequence < held.sequence);
+    bundle.entries.iter().all(|entry| Leaf::from_bytes(&entry.leaf).is_ok_and(older))
 }
 
 /// The subject of a refusal that is about no single object.

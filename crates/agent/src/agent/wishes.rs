@@ -79,11 +79,18 @@ impl Agent {
 
     /// Says what the machine would do, to a caller whom the root lets change it.
     pub(super) async fn plan(&mut self, id: u64, body: &[u8]) -> Result<(), AgentError> {
+        if let Some(answer) = self.give_back(body) {
+            return self.answer(id, answer).await;
+        }
         let plan = match self.planned(body).await {
             Ok(plan) => plan,
             Err(error) => MachinePlan { error: Some(error), units: Vec::new() },
         };
         let Ok(body) = serde_json::to_vec(&plan) else { return Ok(()) };
+        self.answer(id, body).await
+    }
+
+    async fn answer(&self, id: u64, body: Vec<u8>) -> Result<(), AgentError> {
         match self.connection.answer_plan(id, Bytes::from(body)).await {
             Ok(()) | Err(stead_wire::PushError::Oversized { .. }) => Ok(()),
             Err(_) => Err(AgentError::Ended("the connection")),

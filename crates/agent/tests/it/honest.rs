@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stead_model::Acknowledgement;
 use stead_trust::{Outcome, Signature, SignedAck};
 
-use crate::fleet::{World, holds, profile};
+use crate::fleet::{World, file, holds, profile};
 
 /// A file that was there, a new file, a directory, a link, and a command that works outside the root: commands see the whole system.
 fn everything(selector: Value, trace: &Path) -> Value {
@@ -108,5 +108,22 @@ async fn a_new_sequence_replaces_what_the_old_one_made() {
     world.centre.send(vec![gone]).await;
     world.acknowledged("Profile/web-1", 3, "Applied").await;
     assert_eq!(world.machine.files(), before);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_was_restored_and_knows_less_is_passed_over_without_a_word() {
+    let mut world = World::start().await;
+    let older = world.fleet.put(&file("web-1", "/motd", "older"), 1);
+    world.centre.send(vec![older.clone()]).await;
+    world.acknowledged("Profile/web-1", 1, "Applied").await;
+    world.serve(&file("web-1", "/motd", "newer"), 2).await;
+    world.acknowledged("Profile/web-1", 2, "Applied").await;
+    world.centre.full(Vec::new(), vec![older]).await;
+    world.serve(&file("web-2", "/after", "it"), 1).await;
+    world.acknowledged("Profile/web-2", 1, "Applied").await;
+    assert_eq!(holds(&world.centre.seen.status, "Refused"), None);
+    assert!(world.centre.seen.events.iter().all(|event| event.reason != "Refused"), "nobody is alarmed");
+    assert_eq!(world.machine.read("/motd").as_deref(), Some("newer"));
     world.stop().await;
 }

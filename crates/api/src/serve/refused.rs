@@ -114,6 +114,7 @@ fn commit(resource: Resource, error: &CommitError) -> ApiError {
         CommitError::RootVersion { .. }
         | CommitError::RootMoved { .. }
         | CommitError::Deposed { .. }
+        | CommitError::NoSuchChange { .. }
         | CommitError::Settled { .. } => ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string()),
         CommitError::InvalidKey { key } => {
             ApiError::invalid(&key.kind, &key.name, &[Cause::new("metadata.name", CauseReason::Invalid, error.to_string())])

@@ -12,7 +12,7 @@ use stead_wire::{Admission, Hello, Join, PeerKey, Verdict, relay_token};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::{Shared, enrollment_kind, news, occurrences};
+use super::{Shared, enrollment_kind, giveback, news, occurrences};
 
 /// Enrollments that wait for an owner at once: a pass that leaked must not fill the record.
 pub const ENROLLMENTS_PENDING_MAX: usize = 1_000;
@@ -36,10 +36,17 @@ impl Gate {
     }
 
     async fn decide(&self, peer: PeerKey, join: Join) -> Result<Verdict, WriteError> {
+        // What its owners signed counts for more than a pass, which a coordinator that was set up anew may not know.
+        if let Some(papers) = join.delegated.as_deref().filter(|body| body.starts_with(stead_trust::GIVE_BACK_PREFIX)) {
+            match giveback::let_in(&self.shared, peer, papers).await {
+                Ok(()) => return Ok(self.welcome()),
+                Err(reason) => tracing::info!(%peer, reason, "not let in by its own papers; an owner is asked"),
+            }
+        }
         if !self.shared.knows_token(&relay_token(&join.pass)) {
             return Ok(refused("the ticket's pass is no coordinator's of this fleet; ask for a new ticket"));
         }
-        if let Some(body) = &join.delegated {
+        if let Some(body) = join.delegated.as_ref().filter(|body| !body.starts_with(stead_trust::GIVE_BACK_PREFIX)) {
             match self.enrol(peer, body).await {
                 Ok(()) => return Ok(self.welcome()),
                 Err(reason) => tracing::info!(%peer, reason, "not enrolled by its delegation; an owner is asked"),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
+use stead_model::{ConditionStatus, GivenBack, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
 use stead_wire::{CoordinatorHandle, PeerKey};
 
-use super::{Shared, enrollment_kind, occurrences, states};
+use super::{Shared, enrollment_kind, giveback, occurrences, states};
 use crate::delivery::machine_kind;
 use crate::events::Occurrence;
 use crate::liveness::Mark;
@@ -45,6 +45,7 @@ struct MachineNews {
     mark: Option<Mark>,
     duplicate: Option<String>,
     duplicate_over: bool,
+    given_back: Option<GivenBack>,
     heard: bool,
     peer: Option<PeerKey>,
     events: BTreeMap<u64, Option<MachineEvent>>,
@@ -58,6 +59,7 @@ impl MachineNews {
             mark: newer.mark.or(self.mark),
             duplicate: newer.duplicate.or(self.duplicate),
             duplicate_over: newer.duplicate_over || self.duplicate_over,
+            given_back: newer.given_back.or(self.given_back),
             heard: newer.heard || self.heard,
             peer: newer.peer.or(self.peer),
             events: self.events,
@@ -87,6 +89,10 @@ impl News {
 
     pub(crate) fn duplicate(&mut self, name: &str, message: String) {
         self.machines.entry(name.to_owned()).or_default().duplicate = Some(message);
+    }
+
+    pub(crate) fn given_back(&mut self, name: &str, given: GivenBack) {
+        self.machines.entry(name.to_owned()).or_default().given_back = Some(given);
     }
 
     pub(crate) fn duplicate_over(&mut self, name: &str) {
@@ -282,6 +288,25 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     if let Some(seen) = seen.filter(|at| news.status.is_some() || news.mark.is_some() || stale(*at)) {
         after.last_seen = Timestamp::from_second(seen.as_second()).ok();
     }
+    occurrences.extend(seen_by_coordinator(&mut after, news, &old, &occurrence, now));
+    let taken = old.events_taken.unwrap_or(0);
+    let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
+    occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
+    if let Some(last) = news.events.keys().next_back() {
+        after.events_taken = Some(taken.max(*last));
+    }
+    Some(Update { before, after, occurrences })
+}
+
+/// What the coordinator itself saw of a machine, as conditions, and what of it is worth telling.
+fn seen_by_coordinator(
+    after: &mut MachineStatus,
+    news: &MachineNews,
+    old: &MachineStatus,
+    occurrence: &impl Fn(bool, &str, String, Timestamp) -> Occurrence,
+    now: Timestamp,
+) -> Vec<Occurrence> {
+    let mut occurrences = Vec::new();
     match &news.mark {
         Some(Mark::Silent { seconds, .. }) => {
             let message = seconds.map_or("it was never heard".to_owned(), |seconds| format!("nothing was heard for {seconds} s"));
@@ -302,13 +327,12 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     } else if news.duplicate_over {
         set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::False, "OneMachine", "", now);
     }
-    let taken = old.events_taken.unwrap_or(0);
-    let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
-    occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
-    if let Some(last) = news.events.keys().next_back() {
-        after.events_taken = Some(taken.max(*last));
+    if let Some(given) = &news.given_back {
+        let told = giveback::told(given, Some(old));
+        occurrences.extend(told.into_iter().map(|(reason, message)| occurrence(true, &reason, message, now)));
+        after.given_back = Some(given.clone());
     }
-    Some(Update { before, after, occurrences })
+    occurrences
 }
 
 /// What a machine's event tells.
@@ -341,6 +365,7 @@ fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
     after.last_seen = old.last_seen;
     after.coordinator.clone_from(&old.coordinator);
     after.events_taken = old.events_taken;
+    after.given_back.clone_from(&old.given_back);
 }
 
 /// Something the coordinator tells about an enrollment.

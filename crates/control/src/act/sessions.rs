@@ -8,7 +8,7 @@ use stead_model::{GroupKind, MachineEvent, MachineStatus, ObjectKey};
 use stead_wire::{CoordinatorHandle, Hello, HubEvent, PeerKey};
 use tokio::sync::mpsc;
 
-use super::{Shared, states};
+use super::{Shared, giveback, states};
 use crate::delivery::{Held, machine_kind, profile_kind};
 use crate::events::Occurrence;
 
@@ -75,6 +75,10 @@ impl Sessions {
 
     pub(crate) fn get_mut(&mut self, peer: &PeerKey) -> Option<&mut Session> {
         self.by_peer.get_mut(peer)
+    }
+
+    pub(crate) fn peers(&self) -> Vec<PeerKey> {
+        self.by_peer.keys().copied().collect()
     }
 
     pub(crate) fn names(&self) -> BTreeSet<String> {
@@ -155,7 +159,7 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
     }
 }
 
-fn tell(shared: &Shared, change: impl FnOnce(&mut super::News)) {
+pub(crate) fn tell(shared: &Shared, change: impl FnOnce(&mut super::News)) {
     change(&mut shared.news());
     shared.news_there.notify_one();
 }
@@ -191,6 +195,7 @@ async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, h
     };
     tracing::info!(machine = name, version = hello.agent_version, revision = hello.revision, "a machine connected");
     let now = shared.now();
+    giveback::consider(shared, peer, &name, &hello, &session.confirmed);
     shared.sessions().open(peer, session, now);
     tell(shared, |news| news.heard(&name));
     states::send(shared, wire, peer).await;

@@ -67,6 +67,9 @@ pub struct ChangeStatus {
     /// When it was admitted, by the receipt.
     #[schemars(with = "String")]
     pub admitted: Timestamp,
+    /// How many objects of it are missing: the record was restored from a backup, and no machine has given them back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
 }
 
 impl Kind for Change {

@@ -98,6 +98,52 @@ pub struct MachineStatus {
     /// The sequence of its last event that the coordinator took: each is taken once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_taken: Option<u64>,
+    /// What it gave back to a record that was restored and knew less than it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_back: Option<GivenBack>,
+}
+
+/// What a machine gave back to a record that knew less than it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenBack {
+    /// The record that it was given back to, by its incarnation: a record that is restored again asks again.
+    pub record: String,
+    /// When it had given back all that it holds.
+    #[schemars(with = "String")]
+    pub time: Timestamp,
+    /// How many signed statements, or parts of them, it gave.
+    pub statements: u64,
+    /// How many objects, deletions included, the record took in from them.
+    pub objects: u64,
+    /// What the record did not take in, or what has to be signed again because of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_taken: Vec<NotGivenBack>,
+    /// How many more there were than are listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
+}
+
+/// Something that a machine gave back and that owners have to look at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NotGivenBack {
+    /// The object, such as `Profile/web`; empty where it is about a whole statement.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// The id of the Change that the machine holds.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub change: String,
+    /// `Conflict` (signed anew meanwhile, with the same number), `Overtaken` (signed anew meanwhile, with a lower one), or the check that
+    /// failed.
+    pub reason: String,
+    /// What was wrong, and what to do.
+    pub message: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a machine is made of.

@@ -2,15 +2,32 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::duration::Since;
 
 /// `stead restore`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct RestoreArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<RestoreCommand>,
     #[command(flatten)]
-    pub(crate) options: RestoreOptions,
+    pub(crate) options: Option<RestoreOptions>,
+}
+
+/// `stead restore ...`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RestoreCommand {
+    /// Show what machines have given back, and what owners have to sign again
+    #[command(
+        long_about = "Show what machines have given back to a record that was restored, and what owners have to sign again. Machines \
+                            keep everything that owners signed, and give back what the record lacks when they come: it is verified as if \
+                            nobody had ever seen it. What is listed here is what that cannot bring back: machines that have not come \
+                            yet, changes of which only some objects came back, and what was signed again meanwhile.\n\nExamples:\n  stead \
+                            restore status\n  stead restore status -o json"
+    )]
+    Status,
 }
 
 /// `stead restore` itself: puts a backup back.

@@ -41,7 +41,8 @@ pub(super) async fn run(context: &Context, args: LogArgs) -> Outcome {
     let lower = |text: String| text.to_lowercase();
     let filter =
         Filter { author: args.author.map(lower), since: args.since.map(|since| since.moment(now)), grep: args.grep.map(lower) };
-    let mut log = Log { context, keyring, filter, left: args.limit, shown: 0, now };
+    let restored = if filter.since.is_some() { super::restore::restored_revision(&client).await? } else { None };
+    let mut log = Log { context, keyring, filter, left: args.limit, shown: 0, now, restored };
     match object {
         Some(key) => log.of_object(&client, &key).await?,
         None => log.of_all(&client).await?,
@@ -68,6 +69,8 @@ struct Log<'a> {
     left: Option<u64>,
     shown: u64,
     now: Timestamp,
+    /// The newest revision that the record had when it was restored from a backup.
+    restored: Option<u64>,
 }
 
 impl Log<'_> {
@@ -115,9 +118,15 @@ impl Log<'_> {
             let change: Change = serde_json::from_value(item.clone())
                 .map_err(|error| Failure::internal(format!("a change cannot be read: {error}")))?;
             let admitted = change.status.as_ref().map_or(change.spec.time, |status| status.admitted);
-            if self.left == Some(0) || self.filter.since.is_some_and(|since| admitted < since) {
+            let too_old = self.filter.since.is_some_and(|since| admitted < since);
+            // What machines gave back to a record that was restored stands where it came back, however old it is.
+            let came_back = change.status.as_ref().is_some_and(|status| self.restored.is_some_and(|at| status.revision > at));
+            if self.left == Some(0) || (too_old && !came_back) {
                 goes_on = false;
                 break;
+            }
+            if too_old {
+                continue;
             }
             if self.filter.fits(&change, &self.keyring) {
                 self.left = self.left.map(|left| left.saturating_sub(1));

@@ -1,5 +1,9 @@
 //! `stead restore`: the record made again from a backup, in the place of the one that is there.
 
+mod status;
+
+pub(super) use status::restored_revision;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -14,7 +18,7 @@ use super::Context;
 use super::question::Question;
 use crate::Outcome;
 use crate::backup::{self, Found, KEYS, Progress, Rebuilt, Scratch};
-use crate::cli::{RestoreArgs, RestoreOptions};
+use crate::cli::{RestoreArgs, RestoreCommand, RestoreOptions};
 use crate::coordinator::make_private_dir;
 use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
@@ -34,7 +38,12 @@ struct Restored {
 }
 
 pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
-    let (options, now) = (args.options, Timestamp::now());
+    let options = match (args.command, args.options) {
+        (Some(RestoreCommand::Status), _) => return status::run(context).await,
+        (None, Some(options)) => options,
+        (None, None) => return Err(Failure::user("which backup? Name it with --from BACKUP")),
+    };
+    let now = Timestamp::now();
     let moment = options.at.map(|at| at.moment(now));
     let found = backup::choose(&options.from, moment, |line| context.say(line))?;
     ensure_same_fleet(context, &found)?;

@@ -27,6 +27,8 @@ struct Status {
     uptime_seconds: u64,
     revision: u64,
     root_version: u64,
+    #[serde(default)]
+    restored: Option<Restored>,
     leads: bool,
     coordinators: Vec<Coordinator>,
     standbys: Option<Standbys>,
@@ -56,6 +58,15 @@ impl Standbys {
             if self.slots_inactive > 0 { format!(", {} slots without one", self.slots_inactive) } else { String::new() };
         Some(format!("{} connected{lag}{inactive}; timeline {}", self.connected, self.timeline))
     }
+}
+
+/// How the record came to begin anew.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Restored {
+    at: jiff::Timestamp,
+    revision: u64,
+    machines_not_yet: u64,
 }
 
 /// A coordinator of the fleet, as it last said.
@@ -125,6 +136,14 @@ fn render(status: &Status) -> String {
         row("Record:", format!("revision {}, trust root version {}", status.revision, status.root_version)),
     ];
     about.extend(status.standbys.as_ref().and_then(Standbys::line).map(|line| row("Standbys:", line)));
+    about.extend(status.restored.as_ref().map(|restored| {
+        let Restored { at, revision, machines_not_yet } = restored;
+        let not_yet = match machines_not_yet {
+            0 => String::new(),
+            number => format!("; {number} machines have not given back yet what they hold"),
+        };
+        row("Restored:", format!("at {at}, to revision {revision}{not_yet} (`stead restore status`)"))
+    }));
     let ports = status.ports.iter().filter_map(|(name, port)| Some((name, port.as_ref()?)));
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for (name, port) in ports {
@@ -215,6 +234,7 @@ mod tests {
             uptime_seconds: 90_061,
             revision: 17,
             root_version: 2,
+            restored: None,
             leads: true,
             coordinators: Vec::new(),
             standbys: Some(Standbys { servers: 2, timeline: 3, connected: 1, lag_bytes: Some(16), slots_inactive: 0 }),

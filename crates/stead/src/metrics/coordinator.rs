@@ -165,6 +165,7 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(sources.control.metrics(), move |_| {
         controllers.metrics();
     });
+    metrics.add(sources.control.give_back_metrics(), |_| {});
     let counted = api.clone();
     metrics.add(Arc::<PortMetrics>::default(), move |group| port(group, &counted.counters()));
     let wire = sources.wire.clone();
@@ -329,6 +330,18 @@ fn coordinators(sources: &Sources) -> Vec<Value> {
 }
 
 /// The same numbers for `stead status`: refusals only where there were any.
+/// How the record came to begin anew, where it did, and how many machines have not yet given back what they hold.
+fn restored(sources: &Sources) -> Option<Value> {
+    let store = sources.admission.store();
+    let restored = store.snapshot().restored()?;
+    Some(json!({
+        "at": restored.at,
+        "revision": restored.revision,
+        "record": &*store.incarnation(),
+        "machinesNotYet": sources.control.machines_not_yet(),
+    }))
+}
+
 pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value {
     let (tally, wire, port) = (sources.control.tally(), sources.wire.counters(), api.counters());
     let relay = sources.relay.as_ref().map(|counters| counters());
@@ -343,6 +356,7 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "uptimeSeconds": uptime_seconds,
         "revision": sources.admission.store().revision(),
         "rootVersion": sources.admission.root().version,
+        "restored": restored(sources),
         "leads": sources.control.leads().is_some(),
         "coordinators": coordinators(sources),
         "standbys": standbys_value(sources.admission.store()),

@@ -12,6 +12,7 @@ mod duplicate_key;
 mod export;
 mod first_starts;
 mod full_disk;
+mod giveback;
 pub(crate) mod harness;
 mod history;
 mod host_keys;

@@ -183,6 +183,7 @@ pub(crate) fn signed(id: &str, entries: Vec<SignedEntry>, ops: Vec<Op>) -> Trans
         author: "ssh-ed25519 AAAA".to_owned(),
         message: "because".to_owned(),
         entries,
+        entering: stead_store::Entering::Anew,
         seal: Box::new(seal),
     };
     Transaction { change: Some(change), ..Transaction::unsigned(time(0), ops) }

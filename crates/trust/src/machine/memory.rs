@@ -361,6 +361,11 @@ impl MachineMemory {
         self.entries.iter()
     }
 
+    /// What is held from a name on, tombstones too, by name.
+    pub fn entries_from(&self, from: std::ops::Bound<&ObjectKey>) -> impl Iterator<Item = (&ObjectKey, &HeldEntry)> {
+        self.entries.range::<ObjectKey, _>((from, std::ops::Bound::Unbounded))
+    }
+
     /// The statements that held entries come from: rows for others may be removed from disk.
     pub fn statement_digests(&self) -> impl Iterator<Item = &Digest> {
         self.statements.keys()
@@ -385,6 +390,6 @@ impl MachineMemory {
     }
 }
 
-pub(super) fn machine_kind() -> GroupKind {
+pub(crate) fn machine_kind() -> GroupKind {
     GroupKind::new(stead_model::GROUP, "Machine")
 }

@@ -224,6 +224,12 @@ impl RootChain {
         document::read::<Root>(&self.version(version)?.document).ok().map(|root| root.owners)
     }
 
+    /// Whether a key is, or was in some version, a coordinator's.
+    pub(crate) fn was_online_key(&self, key: &PublicKey) -> bool {
+        let in_version = |signed: &SignedRoot| document::read::<Root>(&signed.document).is_ok_and(|root| root.is_online_key(key));
+        self.newest.is_online_key(key) || self.signed.iter().rev().any(in_version)
+    }
+
     /// The fleet's id: the digest of version 1.
     pub fn fleet(&self) -> &Digest {
         &self.fleet

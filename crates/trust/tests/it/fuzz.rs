@@ -2,9 +2,9 @@
 
 use stead_model::{Digest, Revision};
 use stead_trust::{
-    Bundle, ChangeStatement, Delegation, Labels, Leaf, MachineKey, PublicKey, RootChain, Signature, SignatureNamespace,
-    SignedAck, SignedDelegation, SignedLogin, SignedReceipt, SignedRoot, SignedStatement, Signer, SigningKey, Submission,
-    UserPresence, judge, matches_pattern, verify, verify_enrolment,
+    Bundle, ChangeStatement, Credential, Delegation, GiveBackAnswer, GiveBackAsk, Labels, Leaf, MachineKey, PublicKey, RootChain,
+    Signature, SignatureNamespace, SignedAck, SignedDelegation, SignedLogin, SignedReceipt, SignedRoot, SignedStatement, Signer,
+    SigningKey, Submission, UserPresence, given_back, judge, matches_pattern, recover, verify, verify_enrolment,
 };
 
 use crate::fleet::{Fleet, key, noon, profile};
@@ -82,6 +82,34 @@ fn fuzz_bundle() {
             if let Ok(bundle) = Bundle::from_bytes(&bytes) {
                 assert!(bundle == original || judge(&memory, &bundle).is_err());
             }
+        }
+    });
+}
+
+#[test]
+fn fuzz_give_back() {
+    let fleet = Fleet::new();
+    let memory = fleet.memory(Some("graz"));
+    let original = fleet.bundle(&[(&profile("web-1"), 1)], &[&fleet.owner]);
+    let bundle = original.to_bytes().unwrap();
+    let ask = GiveBackAsk::Held { after: Some(crate::fleet::profile_key("web-1")) };
+    let answer = ask.answer(&memory);
+    let papers = Credential::of(&memory).unwrap();
+    let (asked, answered, shown) = (ask.to_bytes().unwrap(), answer.to_bytes().unwrap(), papers.to_bytes().unwrap());
+    bolero::check!().for_each(|bytes: &[u8]| {
+        if let Ok(ask) = GiveBackAsk::from_bytes(&spliced(&asked, bytes)) {
+            assert_eq!(GiveBackAsk::from_bytes(&ask.to_bytes().unwrap()).unwrap(), ask);
+            let _ = ask.answer(&memory);
+        }
+        if let Ok(answer) = GiveBackAnswer::from_bytes(&spliced(&answered, bytes)) {
+            let _ = answer.to_bytes();
+        }
+        let _ = given_back(bytes);
+        if let Ok(papers) = Credential::from_bytes(&spliced(&shown, bytes)) {
+            let _ = papers.read_bundle();
+        }
+        if let Ok(bundle) = Bundle::from_bytes(&spliced(&bundle, bytes)) {
+            assert!(bundle == original || recover(&fleet.roots, &bundle, &crate::fleet::nothing).is_err());
         }
     });
 }

@@ -15,6 +15,7 @@ mod fuzz;
 mod openssh;
 mod papers;
 mod plans;
+mod recover;
 mod refusals;
 mod roots;
 mod security_key;

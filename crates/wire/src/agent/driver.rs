@@ -65,6 +65,7 @@ enum Command {
     PlanAnswer(u64, Bytes),
     OutboxChanged,
     Position(Position),
+    Join(Box<Join>),
     Coordinators(Vec<PeerAddress>),
     Close(oneshot::Sender<()>),
 }
@@ -109,6 +110,11 @@ impl AgentHandle {
     /// What the agent holds on its disk now.
     pub async fn set_position(&self, position: Position) -> Result<(), AgentStopped> {
         self.command(Command::Position(position)).await
+    }
+
+    /// What to say from the next connection on if the fleet does not know us.
+    pub async fn set_join(&self, join: Join) -> Result<(), AgentStopped> {
+        self.command(Command::Join(Box::new(join))).await
     }
 
     /// The coordinators to try from the next connection on; an empty list changes nothing.
@@ -260,6 +266,7 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
             Command::PlanAnswer(id, body) => self.session.answer_plan(id, body),
             Command::OutboxChanged => self.session.outbox_changed(),
             Command::Position(position) => self.session.set_position(position),
+            Command::Join(join) => self.session.set_join(*join),
             Command::Coordinators(coordinators) => {
                 self.session.set_coordinators(coordinators.len());
                 self.coordinators = coordinators;

@@ -360,6 +360,11 @@ impl AgentSession {
         }
     }
 
+    /// What to say from now on if the fleet does not know us.
+    pub fn set_join(&mut self, join: Join) {
+        self.join = Some(join);
+    }
+
     /// What the agent holds now; said in the next `Hello`.
     pub fn set_position(&mut self, mut position: Position) {
         if position.held.len() > HELD_MAX {

@@ -123,10 +123,13 @@ fn a_fleet_is_backed_up_while_it_writes_and_comes_back() {
     let text = restored.ok();
     assert!(text.contains("stead restore status") && text.contains("record.db.before-"), "{text}");
 
+    fleet.agent("m1").stop();
     fleet.start_coordinator();
     came_back(&fleet, &old_revision);
-    // The machine has come back by itself, keeps what it has, and takes what is new.
+    // The machine keeps what it has, gives back what the record lacks, and takes what is new.
+    fleet.start_agent("m1");
     fleet.wait("machine/m1", "condition=Ready");
+    fleet.wait_converged("lost", 1);
     fleet.apply_and_wait("newer", file("/newer", "after"));
     assert_eq!(fleet.file("m1", "/newer").as_deref(), Some("after"));
     assert_eq!(fleet.file("m1", "/new").as_deref(), Some("after"));

@@ -1,0 +1,5 @@
+//! The controllers over a real record and the wire in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect has failed")]
+
+mod giveback;
