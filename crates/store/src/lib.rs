@@ -66,7 +66,7 @@ pub use copy::{CopyError, CopyProgress, copy};
 pub use digest::{RecordDigest, TableDigest, digest};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use open_error::OpenError;
-pub use postgres::PostgresEngine;
+pub use postgres::{PostgresEngine, PostgresServer};
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
 pub use ring::EventKind;
 pub use rows::{

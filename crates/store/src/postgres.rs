@@ -9,8 +9,10 @@ mod connection;
 mod import;
 mod inbox;
 mod migration;
+mod moment;
 mod news;
 mod read;
+mod server;
 mod write;
 
 use std::sync::Arc;
@@ -32,6 +34,8 @@ use import::PgImport;
 use news::News;
 use read::PgReading;
 use write::PgTurn;
+
+pub use server::PostgresServer;
 
 /// What the sessions of a command are called that works on a record while no coordinator does.
 const OFFLINE_SESSION_NAME: &str = "stead store";

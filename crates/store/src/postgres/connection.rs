@@ -55,6 +55,14 @@ impl Server {
         Ok(Self { options, place: format!("PostgreSQL database {database} at {host}") })
     }
 
+    /// The same role and database elsewhere.
+    pub(super) fn move_to(&mut self, elsewhere: impl FnOnce(PgConnectOptions) -> PgConnectOptions) {
+        self.options = elsewhere(self.options.clone());
+        let host = self.options.get_socket().map_or_else(|| self.options.get_host().to_owned(), |socket| socket.display().to_string());
+        let database = self.options.get_database().unwrap_or_else(|| self.options.get_username());
+        self.place = format!("PostgreSQL database {database} at {host}");
+    }
+
     pub(super) fn place(&self) -> &str {
         &self.place
     }

@@ -29,7 +29,7 @@ pub(super) async fn run(server: &Server, steps: &[&'static str]) -> Result<(), O
     outcome
 }
 
-fn refused(server: &Server, error: EngineError) -> OpenError {
+pub(super) fn refused(server: &Server, error: EngineError) -> OpenError {
     let record = server.place().to_owned();
     match error {
         EngineError::Away { reason, .. } => OpenError::Away { record, reason },
