@@ -4,6 +4,7 @@ mod backup;
 mod change;
 mod history;
 mod objects;
+mod pgbackrest;
 mod proposal;
 mod restore;
 mod store;
@@ -15,15 +16,16 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use self::backup::{BackupArgs, BackupCommand};
+pub(crate) use self::backup::{BackupArgs, BackupCommand, BackupListArgs, BackupTakeArgs, BackupVerifyArgs};
 pub(crate) use self::change::{
     ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, Conditions, DeleteArgs, DenyArgs, DiffArgs, Files,
 };
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, StanzaFlags, WayFlags};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
-pub(crate) use self::restore::RestoreArgs;
+pub(crate) use self::restore::{RestoreArgs, RestoreOptions};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;

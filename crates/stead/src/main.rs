@@ -5,6 +5,7 @@
 
 mod agent;
 mod aligned;
+mod backup;
 mod change;
 mod cli;
 mod client;
@@ -30,6 +31,7 @@ mod merge;
 mod metrics;
 mod online_key;
 mod output;
+mod pgbackrest;
 mod plugin;
 mod private_file;
 mod proposal;

@@ -57,8 +57,12 @@ pub async fn digest(engine: &dyn Engine) -> Result<RecordDigest, EngineError> {
     Ok(digest)
 }
 
-/// The same of a reading that has begun.
-pub(crate) async fn digest_reading(reading: &mut dyn Reading) -> Result<RecordDigest, EngineError> {
+/// The digest of the record as one reading sees it.
+///
+/// # Errors
+///
+/// [`EngineError`] where it cannot be read.
+pub async fn digest_reading(reading: &mut dyn Reading) -> Result<RecordDigest, EngineError> {
     let meta = reading.meta().await?;
     let mut tables = vec![of_meta(&meta)];
     tables.push(of_table("objects", reading.objects(), object).await?);

@@ -62,18 +62,20 @@ mod view;
 mod watch;
 mod writer;
 
-pub use copy::{CopyError, CopyProgress, copy};
-pub use digest::{RecordDigest, TableDigest, digest};
+pub use copy::{CopyError, CopyProgress, copy, copy_reading};
+pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use open_error::OpenError;
-pub use postgres::{PostgresEngine, PostgresServer};
+pub use postgres::{PlaceError, PostgresEngine, PostgresPlace, PostgresServer, Standing};
 pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
 pub use ring::EventKind;
 pub use rows::{
     Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Restored, RootDocument, Sequence,
     Settled,
 };
-pub use sqlite::SqliteEngine;
+pub use sqlite::{
+    ReplaceError, Replacement, SnapshotError, SqliteEngine, SqliteFile, schema_version, seal, snapshot_engine, snapshot_file,
+};
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{

@@ -11,6 +11,7 @@ mod inbox;
 mod migration;
 mod moment;
 mod news;
+mod place;
 mod read;
 mod server;
 mod write;
@@ -32,10 +33,10 @@ use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
 use connection::{SESSION_NAME, Server};
 use import::PgImport;
 use news::News;
+pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
-use write::PgTurn;
-
 pub use server::PostgresServer;
+use write::PgTurn;
 
 /// What the sessions of a command are called that works on a record while no coordinator does.
 const OFFLINE_SESSION_NAME: &str = "stead store";
@@ -84,13 +85,28 @@ impl PostgresEngine {
         Self::open_server(Server::parse(url, password, OFFLINE_SESSION_NAME)?, migration::STEPS).await
     }
 
+    /// The same for something that only reads, while coordinators are at work: it leaves the schema as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`], and [`OpenError::Older`].
+    pub async fn open_reading(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
+        let server = Server::parse(url, password, OFFLINE_SESSION_NAME)?;
+        migration::ensure_current(&server).await?;
+        Ok(Self::on(server))
+    }
+
     async fn open_server(server: Server, steps: &[&'static str]) -> Result<Self, OpenError> {
         migration::run(&server, steps).await?;
+        Ok(Self::on(server))
+    }
+
+    fn on(server: Server) -> Self {
         let server = Arc::new(server);
         let news = Arc::new(News::default());
         let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
         let (readers, session) = (server.readers(), Mutex::new(None));
-        Ok(Self { server, readers, session, news, listening, closed: AtomicBool::new(false) })
+        Self { server, readers, session, news, listening, closed: AtomicBool::new(false) }
     }
 
     fn ensure_open(&self) -> Result<(), EngineError> {

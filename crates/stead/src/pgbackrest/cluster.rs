@@ -102,7 +102,8 @@ impl Cluster {
             Failure::of(kind, error)
         })?;
         let folders = asked.socket_folder.clone().into_iter().chain(SOCKET_FOLDERS.map(PathBuf::from));
-        let Some((socket_folder, user)) = folders.into_iter().find_map(|folder| Some((folder.clone(), owner(&folder, asked.port)?)))
+        let Some((socket_folder, user)) =
+            folders.into_iter().find_map(|folder| Some((folder.clone(), owner(&folder, asked.port)?)))
         else {
             return Err(not_here(&format!("no socket for port {} is in {}", asked.port, SOCKET_FOLDERS.join(" or "))));
         };
@@ -113,7 +114,10 @@ impl Cluster {
             failure.hint("The server must let its system user in over the socket (pg_hba.conf: local all postgres peer); another superuser is named with --superuser.")
         })?;
         if facts.started != asked.started {
-            return Err(not_here(&format!("the server here was started {}, that of the record {}", facts.started, asked.started)));
+            return Err(not_here(&format!(
+                "the server here was started {}, that of the record {}",
+                facts.started, asked.started
+            )));
         }
         if !facts.superuser {
             return Err(Failure::user(format!("the role {} is no superuser", door.superuser)).hint("Name one with --superuser."));
@@ -129,8 +133,10 @@ impl Cluster {
 pub(super) fn postgres(place: &Place) -> Result<(&str, Option<&str>), Failure> {
     match place {
         Place::Postgres { url, password } => Ok((url.as_str(), password.as_ref().map(|password| password.as_str()))),
-        Place::Sqlite(path) => Err(Failure::user(format!("the record is the file {}: pgBackRest is for PostgreSQL", path.display()))
-            .hint("Name the record with --store postgres://…; `stead backup` alone takes a backup of a file.")),
+        Place::Sqlite(path) => {
+            Err(Failure::user(format!("the record is the file {}: pgBackRest is for PostgreSQL", path.display()))
+                .hint("Name the record with --store postgres://…; `stead backup` alone takes a backup of a file."))
+        }
     }
 }
 

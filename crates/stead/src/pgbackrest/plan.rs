@@ -32,7 +32,9 @@ impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write { there: false } => formatter.write_str("write pgBackRest's configuration"),
-            Self::Write { there: true } => formatter.write_str("write pgBackRest's configuration anew: it is another than what is asked for"),
+            Self::Write { there: true } => {
+                formatter.write_str("write pgBackRest's configuration anew: it is another than what is asked for")
+            }
             Self::Set { name, from, to } if from.is_empty() => write!(formatter, "set {name} to '{to}'"),
             Self::Set { name, from, to } => write!(formatter, "set {name} to '{to}', from '{from}'"),
             Self::Reload => formatter.write_str("let the server read its settings"),
@@ -109,7 +111,8 @@ pub(super) fn server(facts: &Facts, command: &str, replace: bool) -> Result<Vec<
     if facts.archive_mode == "off" {
         restart.push("archive_mode");
     }
-    let names: Vec<&str> = steps.iter().filter_map(|step| if let Step::Set { name, .. } = step { Some(*name) } else { None }).collect();
+    let names: Vec<&str> =
+        steps.iter().filter_map(|step| if let Step::Set { name, .. } = step { Some(*name) } else { None }).collect();
     if let Some(typed) = names.iter().chain(&restart).find(|name| facts.typed.iter().any(|typed| typed == *name)) {
         return Err(Refusal::Typed((*typed).to_owned()));
     }

@@ -67,6 +67,14 @@ impl SystemUser {
         command
     }
 
+    /// A program that changes to the right user by itself.
+    #[expect(clippy::unused_self, reason = "beside the other one, so that whoever reads a call sees as whom it runs")]
+    pub(super) fn command_as_it_is(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Makes a file or folder this user's.
     pub(super) fn give(&self, path: &Path) -> Result<(), Failure> {
         std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).map_err(|error| file_failure("give away", path, &error))

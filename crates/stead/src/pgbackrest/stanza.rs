@@ -43,8 +43,11 @@ pub(crate) fn choose(place: &Place, way: &WayFlags) -> Result<Option<Stanza>, Fa
 
 fn not_set_up(flags: &StanzaFlags) -> Failure {
     let file = flags.pgbackrest_config.display();
-    Failure::new(FailureKind::NotFound, format!("{file} has no stanza {}: backups with pgBackRest are not set up here", flags.stanza))
-        .hint("Run `stead backup setup` on the database's host.")
+    Failure::new(
+        FailureKind::NotFound,
+        format!("{file} has no stanza {}: backups with pgBackRest are not set up here", flags.stanza),
+    )
+    .hint("Run `stead backup setup` on the database's host.")
 }
 
 impl Stanza {
@@ -54,7 +57,9 @@ impl Stanza {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(file_failure("read", file, &error).hint("Run it as root, or as the database's system user.")),
+            Err(error) => {
+                return Err(file_failure("read", file, &error).hint("Run it as root, or as the database's system user."));
+            }
         };
         if !text.starts_with(OURS) {
             return Ok(None);
@@ -127,7 +132,9 @@ impl Stanza {
             .map_err(|error| Failure::internal(format!("pgBackRest's list is not understood: {error}")))?;
         let name = |path: String| Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
         let files = listed.into_iter().filter(|(_, listed)| listed.kind == "file");
-        Ok(files.filter_map(|(path, listed)| Some(Archived { name: name(path)?, time: listed.time.unwrap_or_default() })).collect())
+        Ok(files
+            .filter_map(|(path, listed)| Some(Archived { name: name(path)?, time: listed.time.unwrap_or_default() }))
+            .collect())
     }
 
     /// Waits, but not for ever, until a segment is in the repository.

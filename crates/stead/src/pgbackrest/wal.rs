@@ -51,7 +51,11 @@ pub(super) struct Gap {
 
 impl fmt::Display for Gap {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(formatter, "{}", self.first) } else { write!(formatter, "{} to {}", self.first, self.last) }
+        if self.first == self.last {
+            write!(formatter, "{}", self.first)
+        } else {
+            write!(formatter, "{} to {}", self.first, self.last)
+        }
     }
 }
 
@@ -116,13 +120,19 @@ mod tests {
             ("two are", &[(one, "01"), (one, "04")], None, &["000000010000000000000002 to 000000010000000000000003"]),
             ("before what is needed, it does not matter", &[(one, "01"), (one, "03"), (one, "04")], Some("03"), &[]),
             ("the first that is needed", &[(one, "04")], Some("03"), &["000000010000000000000003"]),
-            ("a new timeline, the old one left in the middle", &[(one, "01"), (one, "02"), (one, "03"), (two, "02"), (two, "03")], None, &[]),
+            (
+                "a new timeline, the old one left in the middle",
+                &[(one, "01"), (one, "02"), (one, "03"), (two, "02"), (two, "03")],
+                None,
+                &[],
+            ),
             ("a new timeline with a gap", &[(one, "01"), (two, "01"), (two, "03")], None, &["000000020000000000000002"]),
         ];
         for (what, segments, needed, expected) in cases {
             let files: Vec<String> =
                 segments.iter().rev().map(|(timeline, number)| format!("{timeline}00000000000000{number}-abc.zst")).collect();
-            let others = ["000000010000000000000003.00000028.backup", "00000002.history", "000000010000000000000002.partial-abc.zst"];
+            let others =
+                ["000000010000000000000003.00000028.backup", "00000002.history", "000000010000000000000002.partial-abc.zst"];
             let files = files.iter().map(String::as_str).chain(others);
             let needed = needed.map(|number| Segment::parse(&format!("{one}00000000000000{number}"), BYTES).unwrap());
             let found: Vec<String> = gaps(files, BYTES, needed).iter().map(Gap::to_string).collect();

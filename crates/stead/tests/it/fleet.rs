@@ -1,6 +1,8 @@
 //! Whole fleets out of the real binary: coordinator and agents as processes, the owner's commands, and the machines' files.
 
 mod altered_record;
+mod backup_cases;
+mod backups;
 mod campaign;
 mod campaign_rounds;
 mod coordinator_starts;

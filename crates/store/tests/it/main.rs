@@ -14,5 +14,6 @@ mod failure;
 mod list;
 mod lost;
 mod property;
+mod snapshots;
 mod support;
 mod watch;
