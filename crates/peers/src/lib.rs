@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test whose peer cannot be run has failed")]
 
+mod cluster;
 mod postgres;
 
+pub use cluster::TempCluster;
 pub use postgres::{Shutdown, TempPostgres};

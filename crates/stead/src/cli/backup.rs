@@ -84,4 +84,6 @@ pub(crate) struct BackupVerifyArgs {
     /// Restore it into this PostgreSQL database, too, which must be without a record, and is so again afterwards
     #[arg(long, value_name = "DATABASE")]
     pub(crate) into: Option<String>,
+    #[command(flatten)]
+    pub(crate) way: WayFlags,
 }

@@ -143,6 +143,12 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
 }
 
 async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
+    let place = Place::of(&context.settings)?;
+    if ((args.backup.is_none() && args.into.is_none()) || args.way.physical)
+        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+    {
+        return pgbackrest::verify(context, &stanza, &place).await;
+    }
     let from = backup::folder_of(args.backup.as_deref(), &context.settings);
     let found = backup::choose(&from, None, |line| context.say(line))?;
     let scratch = Scratch::new()

@@ -32,7 +32,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn new(name: &'static str, whole: bool, says: impl Into<String>) -> Self {
+    pub(super) const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    pub(super) fn new(name: &'static str, whole: bool, says: impl Into<String>) -> Self {
         Self { name, whole, says: says.into() }
     }
 }

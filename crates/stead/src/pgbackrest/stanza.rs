@@ -102,8 +102,13 @@ impl Stanza {
 
     /// A command of pgBackRest.
     pub(super) fn command(&self, words: &[&str]) -> Command {
+        self.command_saying("warn", words)
+    }
+
+    /// The same that says more, or less.
+    pub(super) fn command_saying(&self, level: &str, words: &[&str]) -> Command {
         let mut command = self.door.user.command(&self.pgbackrest, None);
-        command.arg("--config").arg(&self.file).args(["--stanza", &self.name, "--log-level-console=warn"]);
+        command.arg("--config").arg(&self.file).args(["--stanza", &self.name, &format!("--log-level-console={level}")]);
         // What somebody has set in the environment for other stanzas is no business of this one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PGBACKREST_")) {
             command.env_remove(name);
