@@ -38,7 +38,6 @@ pub const PLAN_SECONDS_MAX: u64 = 20;
 /// What all of the coordinator's tasks share.
 pub(crate) struct Shared {
     pub(crate) admission: Admission,
-    pub(crate) incarnation: u64,
     pub(crate) fleet: RwLock<Fleet>,
     pub(crate) sessions: Mutex<Sessions>,
     pub(crate) news: Mutex<News>,
@@ -87,6 +86,12 @@ impl Shared {
         mark == self.token_mark || is_known_mark(&mark, &coordinators, self.now())
     }
 
+    /// The incarnation of the record as the wire carries it. It may become another at any time: a promoted standby may have lost the
+    /// newest batches.
+    pub(crate) fn incarnation(&self) -> u64 {
+        incarnation_number(self.admission.store().snapshot().incarnation())
+    }
+
     pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,13 +128,11 @@ pub struct Control {
 impl Control {
     /// Takes in the record as it is. `pass` is what tickets carry.
     pub fn new(admission: Admission, pass: &[u8]) -> Self {
-        let incarnation = incarnation_number(&admission.store().incarnation());
         // A key that is no machine's can be no coordinator's either; it is told apart by its fingerprint all the same.
         let me = MachineKey::try_from(admission.online_key())
             .map_or_else(|_| admission.online_key().fingerprint(), |key| key.to_string());
         let shared = Arc::new(Shared {
             admission,
-            incarnation,
             fleet: RwLock::default(),
             sessions: Mutex::default(),
             news: Mutex::default(),
@@ -170,6 +173,10 @@ impl Control {
 
     /// Takes in the whole record, and says as of which revision. What follows has to be watched from there.
     fn load(&self) -> Revision {
+        // What was kept of the record may be of batches that it has lost: others may have taken their sequences and revisions.
+        *self.shared.bundles.lock().unwrap_or_else(PoisonError::into_inner) = BundleCache::default();
+        *self.shared.statuses() = Statuses::default();
+        self.shared.sessions().forget_told();
         let snapshot = self.shared.admission.store().snapshot();
         let mut fleet = Fleet::default();
         for kind in [machine_kind(), profile_kind()] {
@@ -247,18 +254,18 @@ impl Control {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
                 let next = tokio::select! {
-                    next = watcher.next() => next,
+                    next = watcher.next_at_hand() => next,
                     _ = leads.changed() => {
                         self.take_over(wire).await;
                         continue;
                     }
                 };
                 let group = match next {
-                    Ok(group) => group,
+                    Ok(Some(group)) => group,
                     Err(WatchError::Closed) => return,
-                    Err(error) => {
-                        // Nothing is lost: the picture is made anew from the whole record.
-                        tracing::warn!(%error, "the coordinator fell behind its own record and reads it again");
+                    Ok(None) | Err(_) => {
+                        // Nothing is lost: the picture is made anew from the whole record, which is there in memory.
+                        tracing::warn!(after = %watcher.revision(), "the coordinator fell behind its own record and reads it again");
                         after = self.load();
                         self.answer_all(wire).await;
                         states::send_to_all(&self.shared, wire).await;
@@ -346,7 +353,7 @@ impl Control {
     fn welcome(&self, name: &str, wire: &CoordinatorHandle) {
         let key = self.shared.with_fleet(|fleet| fleet.machine(name).map(|machine| machine.key.clone()));
         if let Some(peer) = key.and_then(|key| key.parse().ok()) {
-            wire.decide(peer, &Verdict::Welcome { incarnation: self.shared.incarnation });
+            wire.decide(peer, &Verdict::Welcome { incarnation: self.shared.incarnation() });
         }
     }
 
@@ -460,7 +467,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// The incarnation as the wire carries it.
-fn incarnation_number(text: &str) -> u64 {
+pub(crate) fn incarnation_number(text: &str) -> u64 {
     let digest = stead_model::Digest::of(text.as_bytes());
     digest.as_bytes().first_chunk::<8>().map_or(1, |bytes| u64::from_be_bytes(*bytes).max(1))
 }

@@ -6,6 +6,8 @@
 
 mod cluster;
 mod postgres;
+mod proxy;
 
 pub use cluster::TempCluster;
 pub use postgres::{Shutdown, TempPostgres};
+pub use proxy::{Passage, PostgresProxy};

@@ -100,7 +100,9 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Wait until something is true of objects
     #[command(
-        long_about = "Wait until something is true of objects.\n\nExamples:\n  stead wait machine/web-1 --for condition=Converged\n  \
+        long_about = "Wait until something is true of objects. What goes wrong meanwhile is said once, on standard error: the units \
+                            of machines that fail, also those of a profile's machines; and who waits in vain is told what was in the way.\n\n\
+                            Examples:\n  stead wait machine/web-1 --for condition=Converged\n  \
                             stead wait machines -l role=web --for condition=Ready --timeout 10m\n  \
                             stead wait profile/old --for delete\n  stead wait enrollment/0123456789abcdef --for status.phase=Approved"
     )]

@@ -6,6 +6,7 @@
 
 mod anew;
 mod connection;
+mod forward;
 mod import;
 mod inbox;
 mod migration;
@@ -29,7 +30,7 @@ use tokio::task::AbortHandle;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
 use connection::{SESSION_NAME, Server};
 use import::PgImport;
 use news::News;
@@ -159,6 +160,10 @@ impl Engine for PostgresEngine {
 
     fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
         read::changes_named(self, prefix, limit).boxed()
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        forward::steps(self, wanted).boxed()
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

@@ -2,6 +2,7 @@
 
 mod anew;
 mod file;
+mod forward;
 mod import;
 mod lock;
 mod migration;
@@ -26,7 +27,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
 pub use file::{SnapshotError, SqliteFile, seal, snapshot_engine, snapshot_file};
 use import::SqliteImport;
 use lock::FileLock;
@@ -165,6 +166,14 @@ impl Engine for SqliteEngine {
 
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
         read::newest_entries(&self.readers, keys).boxed()
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        async {
+            self.ensure_open()?;
+            forward::steps(&self.readers, wanted).await
+        }
+        .boxed()
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

@@ -32,7 +32,7 @@ impl Gate {
     }
 
     fn welcome(&self) -> Verdict {
-        Verdict::Welcome { incarnation: self.shared.incarnation }
+        Verdict::Welcome { incarnation: self.shared.incarnation() }
     }
 
     async fn decide(&self, peer: PeerKey, join: Join) -> Result<Verdict, WriteError> {

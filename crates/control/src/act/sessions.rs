@@ -26,6 +26,17 @@ pub(crate) struct Session {
     pub(crate) revision: u64,
 }
 
+impl Session {
+    /// Of what was sent, nothing counts any more but what the machine said when it came. The names stay, so that what was first sent in
+    /// this session is still followed to its removal.
+    pub(crate) fn forget_sent(&mut self) {
+        for (key, sequence) in &mut self.sent {
+            *sequence = self.confirmed.get(key).copied().unwrap_or(0);
+        }
+        self.root_version = self.confirmed_root_version;
+    }
+}
+
 /// All sessions, and what is remembered of machines between them.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
@@ -91,6 +102,11 @@ impl Sessions {
         self.heard.get(name).copied()
     }
 
+    /// The record has lost some of what was told of; its sequences may come again, with something else.
+    pub(crate) fn forget_told(&mut self) {
+        self.told.clear();
+    }
+
     /// Whether this sequence of a name has not been told of; it counts as told from now on.
     pub(crate) fn is_new_sequence(&mut self, key: &ObjectKey, sequence: u64) -> bool {
         self.told.insert(key.clone(), sequence) != Some(sequence)
@@ -122,11 +138,7 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
             }
             HubEvent::NeedsState { peer, incarnation, revision } => {
                 if let Some(session) = shared.sessions().get_mut(&peer) {
-                    // The names stay, so that what was first sent in this session is still followed to its removal.
-                    for (key, sequence) in &mut session.sent {
-                        *sequence = session.confirmed.get(key).copied().unwrap_or(0);
-                    }
-                    session.root_version = session.confirmed_root_version;
+                    session.forget_sent();
                     (session.incarnation, session.revision) = (incarnation, revision);
                 }
                 states::send(shared, wire, peer).await;

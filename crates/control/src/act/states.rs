@@ -9,7 +9,7 @@ use stead_model::{Acknowledgement, GroupKind, ObjectKey};
 use stead_trust::{Bundle, SignedRoot};
 use stead_wire::{CoordinatorHandle, PeerKey, SendStateError, State};
 
-use super::Shared;
+use super::{Shared, incarnation_number};
 use crate::delivery;
 
 /// Bytes of encoded bundles that are kept, so that a change for ten thousand machines is read from the record once.
@@ -76,7 +76,12 @@ pub(crate) async fn send_to(shared: &Arc<Shared>, wire: &CoordinatorHandle, name
 /// Sends one machine what it lacks, if anything.
 pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey) {
     let snapshot = shared.admission.store().snapshot();
-    let Some(session) = shared.sessions().get(&peer).cloned() else { return };
+    let incarnation = incarnation_number(snapshot.incarnation());
+    let Some(mut session) = shared.sessions().get(&peer).cloned() else { return };
+    if session.incarnation != incarnation {
+        // A state of another incarnation that is on its way is given up for this one.
+        session.forget_sent();
+    }
     let wanted = shared.with_fleet(|fleet| {
         let machine = fleet.machine(&session.name)?;
         let sequence_of = |key: &ObjectKey| snapshot.sequence(key).map(|sequence| sequence.sequence);
@@ -89,7 +94,7 @@ pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: P
         session.sent.keys().cloned().chain([own]).filter(newer).collect::<BTreeSet<_>>().into_iter().collect()
     });
     let roots = roots_after(shared, session.root_version);
-    let full = session.incarnation != shared.incarnation || session.revision > snapshot.revision().0;
+    let full = session.incarnation != incarnation || session.revision > snapshot.revision().0;
     let nothing_new = wanted.is_empty() && roots.is_empty();
     if nothing_new && !full && session.revision != 0 {
         return;
@@ -106,15 +111,17 @@ pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: P
     let revision = snapshot.revision().0;
     let root_version = snapshot.newest_root().map_or(session.root_version, |root| root.version);
     let bundles = found.iter().map(|(_, parcel)| parcel.bytes.clone()).collect();
-    let state =
-        State { incarnation: shared.incarnation, since: session.revision, revision, full, complete: true, roots, bundles };
+    let state = State { incarnation, since: session.revision, revision, full, complete: true, roots, bundles };
     match wire.send_state(peer, state) {
         Ok(()) => {
             note_sent(shared, &session.name, &found);
             if let Some(session) = shared.sessions().get_mut(&peer) {
+                if session.incarnation != incarnation {
+                    session.forget_sent();
+                }
                 session.sent.extend(found.into_iter().map(|(key, parcel)| (key, parcel.sequence)));
                 session.root_version = root_version;
-                (session.incarnation, session.revision) = (shared.incarnation, revision);
+                (session.incarnation, session.revision) = (incarnation, revision);
             }
         }
         // `NeedsState` or the next `Joined` brings it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use stead_store::{Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
 
 use super::Context;
@@ -56,8 +56,8 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     }
     let (path, manifest) = (&taken.path, &taken.manifest);
     let text = match context.settings.output() {
-        Format::Json => output::json(&document(path, Some(manifest))?)?,
-        Format::Yaml => output::yaml(&document(path, Some(manifest))?)?,
+        Format::Json => output::json(&document(path, Some(manifest), &[])?)?,
+        Format::Yaml => output::yaml(&document(path, Some(manifest), &[])?)?,
         Format::Name => format!("{}\n", path.display()),
         Format::Table | Format::Wide => {
             format!("{}: revision {}, {}\n", path.display(), manifest.revision, human_bytes(manifest.bytes()))
@@ -67,12 +67,16 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     Ok(ExitCode::Success)
 }
 
-/// What a program is told of a backup: its manifest, and where it is.
-fn document(path: &Path, manifest: Option<&Manifest>) -> Result<Value, Failure> {
+/// What a program is told of a backup: its manifest, where it is, and more.
+fn document(path: &Path, manifest: Option<&Manifest>, more: &[(&str, Value)]) -> Result<Value, Failure> {
     let said = manifest.map(Manifest::to_value).transpose().map_err(|error| Failure::internal(error.to_string()))?;
-    let mut value = said.unwrap_or_else(|| json!({}));
-    value["path"] = path.to_string_lossy().into();
-    Ok(value)
+    let mut members = match said {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    members.insert("path".to_owned(), path.to_string_lossy().into());
+    members.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    Ok(Value::Object(members))
 }
 
 async fn list(context: &Context, args: &BackupListArgs) -> Outcome {
@@ -89,12 +93,9 @@ async fn list(context: &Context, args: &BackupListArgs) -> Outcome {
     let text = match format {
         Format::Json | Format::Yaml => {
             let items = listed.iter().map(|listed| {
-                let mut value = document(&listed.path, listed.manifest.as_ref())?;
-                value["whole"] = listed.flaw.is_none().into();
-                if let Some(flaw) = &listed.flaw {
-                    value["flaw"] = flaw.to_string().into();
-                }
-                Ok(value)
+                let flaw = listed.flaw.as_ref().map(|flaw| ("flaw", Value::String(flaw.to_string())));
+                let more: Vec<_> = std::iter::once(("whole", Value::Bool(flaw.is_none()))).chain(flaw).collect();
+                document(&listed.path, listed.manifest.as_ref(), &more)
             });
             let physical = physical.iter().map(|(value, _)| Ok(value.clone()));
             let items = Value::Array(physical.chain(items).collect::<Result<_, Failure>>()?);
@@ -211,9 +212,8 @@ fn print_verified(context: &Context, found: &Found, rebuilt: &Rebuilt, into: Opt
     let (path, manifest) = (&found.path, &found.manifest);
     let text = match context.settings.output() {
         format @ (Format::Json | Format::Yaml) => {
-            let mut value = document(path, Some(manifest))?;
-            value["verified"] = true.into();
-            value["digestsCompared"] = rebuilt.compared.into();
+            let more = [("verified", Value::Bool(true)), ("digestsCompared", Value::Bool(rebuilt.compared))];
+            let value = document(path, Some(manifest), &more)?;
             if format == Format::Json { output::json(&value)? } else { output::yaml(&value)? }
         }
         Format::Name => format!("{}\n", path.display()),

@@ -113,7 +113,8 @@ mod tests {
     fn what_is_missing_is_named() {
         let one = "00000001";
         let two = "00000002";
-        let cases: [(&str, &[(&str, &str)], Option<&str>, &[&str]); 8] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>, &'a [&'a str]);
+        let cases: [Case<'_>; 8] = [
             ("nothing is there", &[], None, &[]),
             ("one after the other", &[(one, "01"), (one, "02"), (one, "03")], None, &[]),
             ("one is missing", &[(one, "01"), (one, "03")], None, &["000000010000000000000002"]),

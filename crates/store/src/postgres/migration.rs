@@ -8,7 +8,8 @@ use crate::engine::EngineError;
 use crate::open_error::OpenError;
 
 /// Step n leads from schema version n to n + 1.
-pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(super) const STEPS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
 
 /// The newest schema version known.
 pub(super) fn supported() -> i64 {

@@ -1,7 +1,7 @@
 //! Another record in the place of the one that is there, which is moved aside: at any moment one of the two is in place, whole.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ use crate::open_error::OpenError;
 const NEW_SUFFIX: &str = ".restoring";
 /// What the name of a record that was moved aside goes on with; a time follows.
 const ASIDE_SUFFIX: &str = ".before-";
+/// What a database of SQLite begins with (the format's section 1.3.1).
+const MAGIC: &[u8] = b"SQLite format 3\0";
 /// SQLite's codes (`SQLITE_CORRUPT`, `SQLITE_NOTADB`) for a file that it cannot read as a database.
 const UNREADABLE_CODES: [&str; 2] = ["11", "26"];
 
@@ -114,6 +116,11 @@ impl Replacement {
 
     /// Makes the old record one file, so that one name is all there is to move. Not one that SQLite cannot read: it stays as it is.
     async fn settle(&self) -> Result<bool, ReplaceError> {
+        // SQLite would write the log into it before it says that it cannot read it.
+        if !begins_as_database(&self.record).map_err(failed(&self.record, "read"))? {
+            tracing::warn!(record = %self.record.display(), "the old record is no database; it is moved aside with its log");
+            return Ok(false);
+        }
         match seal_database(&self.record).await {
             Ok(()) => Ok(true),
             Err(OpenError::Database { source, .. }) if is_unreadable(&source) => {
@@ -200,6 +207,12 @@ struct State {
 fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ReplaceError {
     let path = path.to_owned();
     move |source| ReplaceError::File { path, doing, source }
+}
+
+fn begins_as_database(path: &Path) -> io::Result<bool> {
+    let mut begin = Vec::new();
+    fs::File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == MAGIC)
 }
 
 fn is_unreadable(error: &sqlx::Error) -> bool {

@@ -17,3 +17,4 @@ mod property;
 mod snapshots;
 mod support;
 mod watch;
+mod watch_history;

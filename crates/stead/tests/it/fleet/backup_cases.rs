@@ -148,7 +148,7 @@ fn a_backup_of_an_older_schema_is_brought_up_to_date_and_one_of_a_newer_is_refus
     let mut fleet = Fleet::found();
     fleet.apply("web", file("/motd", "one"));
     let backup = back_up(&fleet, &[]);
-    let older = "ALTER TABLE meta DROP COLUMN restored_at; ALTER TABLE meta DROP COLUMN restored_revision; \
+    let older = "DROP INDEX history_by_before; ALTER TABLE meta DROP COLUMN restored_at; ALTER TABLE meta DROP COLUMN restored_revision; \
                  UPDATE schema_version SET version = 2";
     let older = forge(&fleet, &backup, "older", older, |manifest| manifest["schemaVersion"] = 2.into());
     let verified = stead(&fleet, &["backup", "verify", &older]).ok();

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use stead_peers::TempPostgres;
+use stead_store::{Engine, PostgresEngine};
 
 use super::harness::{Fleet, file, until};
 use super::process::Process;
@@ -82,4 +83,39 @@ fn when_one_is_killed_everybody_goes_on_with_the_other() {
     assert!(second.stop().success());
     fleet.apply_and_wait("web", file("/motd", "three"));
     assert_eq!(leader(&fleet).0, first_leader);
+}
+
+/// The revision that a machine last came with.
+fn came_with(fleet: &Fleet) -> Option<u64> {
+    let log = fleet.log("coordinator");
+    let line = log.lines().rfind(|line| line.contains("a machine connected"))?;
+    let (_, revision) = line.split_once("revision=")?;
+    revision.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A record that begins anew is followed by a coordinator that runs: machines take the whole state of it at once.
+#[test]
+fn a_record_that_begins_anew_is_followed_without_a_restart() {
+    let server = TempPostgres::start();
+    let mut fleet = Fleet::found_in(Home::new(), &words("coordinator", &server.url()));
+    fleet.join("m1");
+    fleet.apply_and_wait("web", file("/motd", "one"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let anew = runtime.block_on(async {
+        let engine = PostgresEngine::open_offline(&server.url(), None).await.unwrap();
+        let before = engine.meta().await.unwrap();
+        let anew = engine.begin_anew(&before.incarnation, jiff::Timestamp::now()).await.unwrap();
+        engine.close().await;
+        anew
+    });
+    // What a machine holds it says when it comes.
+    until("the machine holds a state of the new record", || {
+        let times = fleet.log("coordinator").matches("a machine connected").count();
+        fleet.agent("m1").stop();
+        fleet.start_agent("m1");
+        until("it comes", || (fleet.log("coordinator").matches("a machine connected").count() > times).then_some(()));
+        came_with(&fleet).filter(|revision| *revision >= anew.last.0)
+    });
+    fleet.apply_and_wait("web", file("/motd", "two"));
+    assert_eq!(fleet.file("m1", "/motd").as_deref(), Some("two"));
 }

@@ -12,8 +12,9 @@ use crate::sqlite::SqliteEngine;
 async fn killed() -> (TempDir, PathBuf, String) {
     let (elsewhere, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let source = elsewhere.path().join("record.db");
+    // Closed once, so that its first page is in the file, and not in the log.
+    let first = make(&source).await;
     let engine = SqliteEngine::open(&source).await.unwrap();
-    let first = engine.meta().await.unwrap().incarnation;
     let anew = engine.begin_anew(&first, "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap();
     let record = folder.path().join("record.db");
     for suffix in ["", "-wal"] {
@@ -24,7 +25,11 @@ async fn killed() -> (TempDir, PathBuf, String) {
 }
 
 async fn make_new(replacement: &Replacement) -> String {
-    let engine = SqliteEngine::open(replacement.new_record()).await.unwrap();
+    make(replacement.new_record()).await
+}
+
+async fn make(record: &Path) -> String {
+    let engine = SqliteEngine::open(record).await.unwrap();
     let incarnation = engine.meta().await.unwrap().incarnation;
     engine.close().await;
     incarnation
@@ -87,8 +92,7 @@ async fn an_unreadable_record_is_moved_aside_with_its_log() {
     let (folder, record, _) = killed().await;
     let rubbish = b"This was a record once.".repeat(1_000);
     fs::write(&record, &rubbish).unwrap();
-    let log = b"And this was its log.".repeat(1_000);
-    fs::write(beside(&record, "-wal"), &log).unwrap();
+    let log = fs::read(beside(&record, "-wal")).unwrap();
     let replacement = Replacement::begin(&record).unwrap();
     let new = make_new(&replacement).await;
     let aside = replacement.finish("one").await.unwrap().unwrap();
