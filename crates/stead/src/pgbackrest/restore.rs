@@ -26,6 +26,9 @@ const MARK: &str = "SELECT pg_current_xact_id()::text; SELECT pg_walfile_name(pg
 /// Coordinators' sessions.
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stead'";
 
+/// The pause before it is looked again whether an earlier one's workers have ended.
+const LOOK_AGAIN_MILLISECONDS: u64 = 100;
+
 /// What is asked for.
 pub(crate) struct Wanted {
     /// The moment; without one, that of the restore that is to be gone on with.
@@ -96,6 +99,11 @@ impl Restoring<'_> {
         match &aside {
             Some(aside) => {
                 self.ensure_can_move(&info)?;
+                if aside.exists() {
+                    return Err(
+                        Failure::refused(format!("{} is there already", aside.display())).hint("Nothing was done. Try again.")
+                    );
+                }
                 ask(&format!(
                     "The server will be stopped. The data that is there ({}) will be in {}.",
                     human_bytes(bytes),
@@ -188,6 +196,11 @@ impl Restoring<'_> {
                         .hint("The server is stopped, and its data is where it was. Where that is a disk of its own, overwrite it with --delta.")
                 })?;
             }
+            self.await_orphans().await?;
+            // What one that was killed has left is no place to begin with; what was there before is aside.
+            if data.exists() {
+                std::fs::remove_dir_all(data).map_err(|error| file_failure("remove", data, &error))?;
+            }
             self.stanza.door.user.make_folder(data, 0o700)?;
         }
         self.context.say("putting the backup's files there ...");
@@ -199,6 +212,29 @@ impl Restoring<'_> {
             .map_err(|failure| failure.hint(format!("{}. Done again, it goes on.", journal.state())))?;
         journal.restored = true;
         journal.write(data)
+    }
+
+    /// A worker of a pgBackRest that was killed writes its file to the end before it sees that.
+    async fn await_orphans(&self) -> Result<(), Failure> {
+        let config = format!("--config={}", self.stanza.file.display());
+        let limit = tokio::time::Instant::now() + Duration::from_secs(TIMEOUT_SECONDS);
+        loop {
+            let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            let mut words = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+            let is_ours = |words: Vec<u8>| {
+                let words = String::from_utf8_lossy(&words).into_owned();
+                words.split('\0').any(|word| word == config) && words.split('\0').any(|word| word == "restore:local")
+            };
+            if !words.any(is_ours) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= limit {
+                return Err(
+                    Failure::refused("pgBackRest's workers of an earlier restore are still at work").hint("Wait for their end.")
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLISECONDS)).await;
+        }
     }
 
     /// Lets the server read the log up to the moment where nobody else gets in, and the record begin anew; then starts it for all.

@@ -107,7 +107,9 @@ impl Stanza {
 
     /// The same that says more, or less.
     pub(super) fn command_saying(&self, level: &str, words: &[&str]) -> Command {
-        let mut command = self.door.user.command(&self.pgbackrest, None);
+        // One that went on by itself would write into what the next one begins with: a restore is not even let finish its file.
+        let on_death = if words.last() == Some(&"restore") { "KILL" } else { "TERM" };
+        let mut command = self.door.user.command(&self.pgbackrest, Some(on_death));
         command.arg("--config").arg(&self.file).args(["--stanza", &self.name, &format!("--log-level-console={level}")]);
         // What somebody has set in the environment for other stanzas is no business of this one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PGBACKREST_")) {
