@@ -30,7 +30,15 @@ pub(crate) struct Tools {
 impl Tools {
     /// Installs what is missing for `test`.
     pub(crate) fn install() -> Outcome<Self> {
-        let packages = [apt::CA_CERTIFICATES, apt::OPENSSH_CLIENT, apt::SQLITE3, apt::POSTGRESQL, apt::PYTHON3_VENV, apt::NODEJS];
+        let packages = [
+            apt::CA_CERTIFICATES,
+            apt::OPENSSH_CLIENT,
+            apt::SQLITE3,
+            apt::POSTGRESQL,
+            apt::PGBACKREST,
+            apt::PYTHON3_VENV,
+            apt::NODEJS,
+        ];
         apt::install(&packages)?;
         let kubectl = kubectl::install()?;
         Ok(Self {

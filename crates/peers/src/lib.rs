@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test whose peer cannot be run has failed")]
 
+mod cluster;
 mod postgres;
 mod proxy;
 
+pub use cluster::TempCluster;
 pub use postgres::{ServerPlace, Shutdown, TempPostgres};
 pub use proxy::{Passage, PostgresProxy};

@@ -334,7 +334,7 @@ fn pid(child: &Child) -> Pid {
 }
 
 /// The folder of the newest version's programs.
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let versions = fs::read_dir(VERSIONS).unwrap_or_else(|error| panic!("{VERSIONS}: {error}: `cargo xtask tools` installs it"));
     let newest = versions.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok()).max();
     let newest = newest.unwrap_or_else(|| panic!("{VERSIONS} has no version of PostgreSQL: `cargo xtask tools` installs one"));
@@ -342,7 +342,7 @@ fn binaries() -> PathBuf {
 }
 
 /// A new cluster, made once beside the test binaries and copied from there: making one takes a second, copying it does not.
-fn template(binaries: &Path) -> PathBuf {
+pub(crate) fn template(binaries: &Path) -> PathBuf {
     let built = std::env::current_exe().unwrap();
     let built = built.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap().to_owned();
     let version = binaries.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
@@ -377,7 +377,7 @@ fn is_root() -> bool {
 }
 
 /// A program of the server's, under a user that it accepts. It gets a signal when the thread that starts it ends.
-fn as_server(program: &Path) -> Command {
+pub(crate) fn as_server(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "QUIT"]);
     if is_root() {
@@ -388,7 +388,7 @@ fn as_server(program: &Path) -> Command {
     command
 }
 
-fn give_to_server(folder: &Path) {
+pub(crate) fn give_to_server(folder: &Path) {
     if is_root() {
         run(Command::new("chown").args(["-R", &format!("{SERVER_USER}:")]).arg(folder));
     }
@@ -396,7 +396,7 @@ fn give_to_server(folder: &Path) {
 }
 
 /// The folder itself, without what is in it.
-fn give_to_server_alone(folder: &Path) {
+pub(crate) fn give_to_server_alone(folder: &Path) {
     if is_root() {
         let id = Command::new("id").args(["-u", SERVER_USER]).output().unwrap();
         let id = String::from_utf8(id.stdout).unwrap();
@@ -408,7 +408,7 @@ fn give_to_server_alone(folder: &Path) {
     }
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

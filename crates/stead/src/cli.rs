@@ -4,6 +4,7 @@ mod backup;
 mod change;
 mod history;
 mod objects;
+mod pgbackrest;
 mod proposal;
 mod restore;
 mod standby;
@@ -23,6 +24,7 @@ pub(crate) use self::change::{
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, StanzaFlags, WayFlags};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
 pub(crate) use self::restore::{RestoreArgs, RestoreCommand, RestoreOptions};
 pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};

@@ -31,6 +31,7 @@ mod merge;
 mod metrics;
 mod online_key;
 mod output;
+mod pgbackrest;
 mod plugin;
 mod private_file;
 mod proposal;

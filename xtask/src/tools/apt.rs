@@ -26,6 +26,8 @@ pub(super) const POSTGRESQL: Package = Package {
 };
 /// What a Kubernetes API otherwise stands on, for measurements beside it.
 pub(super) const ETCD_SERVER: Package = Package { name: "etcd-server", probe: "command -v etcd" };
+/// The backups of a PostgreSQL server, and its archive.
+pub(super) const PGBACKREST: Package = Package { name: "pgbackrest", probe: "command -v pgbackrest" };
 /// Python's virtual environments, for the `kubernetes` client.
 pub(super) const PYTHON3_VENV: Package = Package { name: "python3-venv", probe: "/usr/bin/python3 -c 'import ensurepip, venv'" };
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, WayFlags};
+
 /// `stead backup`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -27,6 +29,11 @@ pub(crate) struct BackupTakeArgs {
     /// act as this coordinator
     #[arg(long)]
     pub(crate) keys: bool,
+    /// With pgBackRest: what the base backup holds
+    #[arg(long = "type", value_name = "TYPE", default_value = "incr", conflicts_with_all = ["to", "keep", "keys", "portable"])]
+    pub(crate) kind: BackupType,
+    #[command(flatten)]
+    pub(crate) way: WayFlags,
 }
 
 /// `stead backup ...`.
@@ -44,6 +51,18 @@ pub(crate) enum BackupCommand {
                             /mnt/backups --into postgres://stead@db.example.org/scratch"
     )]
     Verify(BackupVerifyArgs),
+    /// On the database's host: base backups and continuous archiving of its log, by pgBackRest
+    #[command(
+        long_about = "On the host of the database that --store names, as root or as the database's system user: write pgBackRest's \
+                            configuration, let the server archive its log, make the repository, and take the first full backup. From then \
+                            on `stead backup` takes base backups, and the record can be restored to any moment. What is as it should be is \
+                            left; done twice, it changes nothing.\n\nExamples:\n  stead backup setup --store postgres://stead@localhost/fleet \
+                            --dry-run\n  stead backup setup --store postgres://stead@localhost/fleet --repo /mnt/backups --restart\n  stead \
+                            backup setup --check"
+    )]
+    Setup(BackupSetupArgs),
+    /// Check that archiving works, by pgBackRest: end a segment of the log and see it arrive, look for gaps, age and space
+    Check(BackupCheckArgs),
 }
 
 /// `stead backup list`.
@@ -52,6 +71,8 @@ pub(crate) struct BackupListArgs {
     /// The folder of backups. Default: backups in the state directory
     #[arg(value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) way: WayFlags,
 }
 
 /// `stead backup verify`.
@@ -63,4 +84,6 @@ pub(crate) struct BackupVerifyArgs {
     /// Restore it into this PostgreSQL database, too, which must be without a record, and is so again afterwards
     #[arg(long, value_name = "DATABASE")]
     pub(crate) into: Option<String>,
+    #[command(flatten)]
+    pub(crate) way: WayFlags,
 }

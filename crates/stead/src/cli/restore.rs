@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::pgbackrest::StanzaFlags;
 use crate::duration::Since;
 
 /// `stead restore`.
@@ -33,10 +34,11 @@ pub(crate) enum RestoreCommand {
 /// `stead restore` itself: puts a backup back.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreOptions {
-    /// A backup, or a folder of them, of which the newest is taken
+    /// A backup, or a folder of them, of which the newest is taken. Without it, on the host of a database whose log pgBackRest
+    /// archives, the server is put back to the moment of --at
     #[arg(long, value_name = "BACKUP")]
-    pub(crate) from: PathBuf,
-    /// Take the newest one that was taken at this time or before it: a time, a day, or so long ago
+    pub(crate) from: Option<PathBuf>,
+    /// Take the newest one that was taken at this time or before it: a time, a day, or so long ago. With pgBackRest: this very moment
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<Since>,
     /// Put the backup's keys into the state directory, too, where it has none
@@ -45,4 +47,9 @@ pub(crate) struct RestoreOptions {
     /// Do it without asking
     #[arg(long)]
     pub(crate) yes: bool,
+    /// With pgBackRest: overwrite the data directory, file by file where one differs, and keep nothing of what was there
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) delta: bool,
+    #[command(flatten)]
+    pub(crate) stanza: StanzaFlags,
 }

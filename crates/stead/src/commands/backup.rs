@@ -15,18 +15,28 @@ use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{self, Format};
+use crate::pgbackrest;
 use crate::record::{Place, opening, without_password};
 
 pub(super) async fn run(context: &Context, args: BackupArgs) -> Outcome {
     match args.command {
         None => take(context, &args.take).await,
-        Some(BackupCommand::List(args)) => list(context, &args),
+        Some(BackupCommand::Setup(args)) => pgbackrest::setup(context, args).await,
+        Some(BackupCommand::Check(args)) => pgbackrest::check(context, &args).await,
+        Some(BackupCommand::List(args)) => list(context, &args).await,
         Some(BackupCommand::Verify(args)) => verify(context, &args).await,
     }
 }
 
 async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     let (place, state_dir) = (Place::of(&context.settings)?, context.settings.state_dir());
+    // Who names a folder means a portable one.
+    let portable = args.to.is_some() || args.keep.is_some() || args.keys;
+    if (!portable || args.way.physical)
+        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+    {
+        return pgbackrest::take(context, &stanza, args.kind).await;
+    }
     let to = backup::folder_of(args.to.as_deref(), &context.settings);
     // A folder that somebody named may be a disk that is not mounted; the one in the state directory is ours.
     if args.to.is_none() && state_dir.is_dir() {
@@ -69,10 +79,17 @@ fn document(path: &Path, manifest: Option<&Manifest>, more: &[(&str, Value)]) ->
     Ok(Value::Object(members))
 }
 
-fn list(context: &Context, args: &BackupListArgs) -> Outcome {
-    let listed = backup::list(&backup::folder_of(args.folder.as_deref(), &context.settings))?;
+async fn list(context: &Context, args: &BackupListArgs) -> Outcome {
     let now = Timestamp::now();
     let format = context.settings.output();
+    let physical = match pgbackrest::choose(&Place::of(&context.settings)?, &args.way)? {
+        Some(stanza) if args.folder.is_none() => pgbackrest::list(&stanza, now).await?,
+        _ => Vec::new(),
+    };
+    let folder = backup::folder_of(args.folder.as_deref(), &context.settings);
+    // Where pgBackRest has them, there need not be a folder as well.
+    let none = args.way.physical || (!physical.is_empty() && args.folder.is_none() && !folder.exists());
+    let listed = if none { Vec::new() } else { backup::list(&folder)? };
     let text = match format {
         Format::Json | Format::Yaml => {
             let items = listed.iter().map(|listed| {
@@ -80,13 +97,28 @@ fn list(context: &Context, args: &BackupListArgs) -> Outcome {
                 let more: Vec<_> = std::iter::once(("whole", Value::Bool(flaw.is_none()))).chain(flaw).collect();
                 document(&listed.path, listed.manifest.as_ref(), &more)
             });
-            let items = Value::Array(items.collect::<Result<_, Failure>>()?);
+            let physical = physical.iter().map(|(value, _)| Ok(value.clone()));
+            let items = Value::Array(physical.chain(items).collect::<Result<_, Failure>>()?);
             if format == Format::Json { output::json(&items)? } else { output::yaml(&items)? }
         }
-        Format::Name => listed.iter().map(|listed| format!("{}\n", listed.path.display())).collect(),
+        Format::Name => {
+            let physical = physical.iter().filter_map(|(_, columns)| columns.last().cloned());
+            let names = physical.chain(listed.iter().map(|listed| listed.path.display().to_string()));
+            names.map(|name| name + "\n").collect()
+        }
         Format::Table | Format::Wide => {
-            let rows = listed.iter().map(|listed| row(listed, now)).collect();
-            aligned(&["taken", "age", "revision", "size", "fleet", "keys", "whole", "backup"], rows)
+            let mut text = String::new();
+            if !physical.is_empty() {
+                let rows = physical.into_iter().map(|(_, columns)| columns).collect();
+                text = aligned(&["taken", "age", "type", "size", "new", "whole", "pgbackrest"], rows);
+            }
+            if !listed.is_empty() || text.is_empty() {
+                let rows = listed.iter().map(|listed| row(listed, now)).collect();
+                let portable = aligned(&["taken", "age", "revision", "size", "fleet", "keys", "whole", "backup"], rows);
+                text.push_str(if text.is_empty() { "" } else { "\n" });
+                text.push_str(&portable);
+            }
+            text
         }
     };
     context.print(&text)?;
@@ -112,6 +144,12 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
 }
 
 async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
+    let place = Place::of(&context.settings)?;
+    if ((args.backup.is_none() && args.into.is_none()) || args.way.physical)
+        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+    {
+        return pgbackrest::verify(context, &stanza, &place).await;
+    }
     let from = backup::folder_of(args.backup.as_deref(), &context.settings);
     let found = backup::choose(&from, None, |line| context.say(line))?;
     let scratch = Scratch::new()

@@ -18,12 +18,13 @@ use super::Context;
 use super::question::Question;
 use crate::Outcome;
 use crate::backup::{self, Found, KEYS, Progress, Rebuilt, Scratch};
-use crate::cli::{RestoreArgs, RestoreCommand, RestoreOptions};
+use crate::cli::{RestoreArgs, RestoreCommand, RestoreOptions, WayFlags};
 use crate::coordinator::make_private_dir;
 use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{self, Format};
+use crate::pgbackrest;
 use crate::private_file;
 use crate::record::{Place, opening, without_password};
 
@@ -45,7 +46,8 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
     };
     let now = Timestamp::now();
     let moment = options.at.map(|at| at.moment(now));
-    let found = backup::choose(&options.from, moment, |line| context.say(line))?;
+    let Some(from) = &options.from else { return to_a_moment(context, &options, moment).await };
+    let found = backup::choose(from, moment, |line| context.say(line))?;
     ensure_same_fleet(context, &found)?;
     introduce(context, &found, moment, now);
     let restoring = Restoring { context, found: &found, options: &options, now };
@@ -58,6 +60,24 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
     let keys = restoring.keys()?;
     report(context, &found, &restored, &keys)?;
     Ok(ExitCode::Success)
+}
+
+/// On the database's host, with what pgBackRest has.
+async fn to_a_moment(context: &Context, options: &RestoreOptions, at: Option<Timestamp>) -> Outcome {
+    let place = Place::of(&context.settings)?;
+    let way = WayFlags { portable: false, physical: true, stanza: options.stanza.clone() };
+    let stanza = pgbackrest::choose(&place, &way).map_err(|failure| failure.hint("A portable backup is named with --from."))?;
+    let Some(stanza) = stanza else { return Err(Failure::user("no backup is named").hint("Name one with --from.")) };
+    let ask = |what: &str| {
+        context.say(what);
+        let question = Question {
+            text: "Restore?",
+            whether: "whether the server may be stopped, and its data replaced",
+            nothing: "nothing was restored",
+        };
+        question.ask(options.yes)
+    };
+    pgbackrest::restore(context, &stanza, &place, pgbackrest::Wanted { at, delta: options.delta }, ask).await
 }
 
 /// A coordinator's state directory says whose it is.

@@ -20,6 +20,7 @@ mod kubectl;
 mod lies;
 mod liveness;
 mod observed;
+mod pgbackrest;
 mod plugin;
 mod postgres;
 mod preconditions;

@@ -104,6 +104,16 @@ impl Server {
         Ok(Self { hosts, place, followed: Mutex::default(), choosing: tokio::sync::Mutex::default() })
     }
 
+    /// The same role and database on one other server.
+    pub(super) fn move_to(&mut self, elsewhere: impl FnOnce(PgConnectOptions) -> PgConnectOptions) {
+        self.hosts.truncate(1);
+        let Some(host) = self.hosts.first_mut() else { return };
+        host.options = elsewhere(host.options.clone());
+        host.name = host_name(&host.options);
+        let database = host.options.get_database().unwrap_or_else(|| host.options.get_username());
+        self.place = format!("PostgreSQL database {database} at {}", host.name);
+    }
+
     pub(super) fn place(&self) -> &str {
         &self.place
     }
@@ -349,11 +359,7 @@ impl Server {
 
 fn host(url: &str, password: Option<&str>, session_name: &str) -> Result<Host, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url { reason: error.to_string() })?;
-    let name = match options.get_socket() {
-        Some(socket) if options.get_port() == USUAL_PORT => socket.display().to_string(),
-        Some(socket) => format!("{}:{}", socket.display(), options.get_port()),
-        None => format!("{}:{}", options.get_host(), options.get_port()),
-    };
+    let name = host_name(&options);
     let options = password.into_iter().fold(options, PgConnectOptions::password);
     let seconds = |seconds: u64| format!("{seconds}s");
     let idle = if session_name == SESSION_NAME { IDLE_SECONDS_MAX } else { OFFLINE_IDLE_SECONDS_MAX };
@@ -366,6 +372,14 @@ fn host(url: &str, password: Option<&str>, session_name: &str) -> Result<Host, O
         ])
         .disable_statement_logging();
     Ok(Host { options, name })
+}
+
+fn host_name(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) if options.get_port() == USUAL_PORT => socket.display().to_string(),
+        Some(socket) => format!("{}:{}", socket.display(), options.get_port()),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
 }
 
 /// What a server is; its session acknowledges nothing from now on that is not on disk.

@@ -1,0 +1,162 @@
+//! `stead backup verify`: everything in the repository is read, and the record is restored beside the server to a point in the log at
+//! which it is known what it was.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use stead_store::{Engine as _, PostgresEngine, RecordDigest, digest};
+
+use super::check::{Seen, TIMEOUT_SECONDS, missing, print};
+use super::cluster::postgres;
+use super::info::Info;
+use super::program::file_failure;
+use super::scratch::ScratchCluster;
+use super::server::{PrivateServer, Privately};
+use super::stanza::Stanza;
+use crate::Outcome;
+use crate::commands::Context;
+use crate::failure::{Failure, FailureKind};
+use crate::record::{Place, opening};
+
+/// What the scratch server is told beside the usual: nothing of it has to survive, and nothing of it is archived.
+const SCRATCH_SETTINGS: [&str; 6] = [
+    "archive_mode=off",
+    "archive_command=",
+    "shared_preload_libraries=",
+    "shared_buffers=32MB",
+    "fsync=off",
+    "max_wal_senders=0",
+];
+
+pub(crate) async fn verify(context: &Context, stanza: &Stanza, place: &Place) -> Outcome {
+    let (url, password) = postgres(place)?;
+    let info = stanza.info().await?;
+    let Some(newest) = info.good().next_back() else {
+        return Err(Failure::new(FailureKind::NotFound, format!("there is no backup ({})", info.status.message)));
+    };
+    let facts = stanza.door.facts().await?;
+    context.say("reading the repository ...");
+    let mut seen = vec![of_repository(stanza).await?, of_log(stanza, &info, facts.wal_segment_bytes).await?];
+    if seen.iter().all(Seen::is_whole) {
+        context.say(&format!("restoring {} beside the server ...", newest.label));
+        seen.push(Trial { stanza, url, password }.run().await?);
+    }
+    print(context, &seen)
+}
+
+/// pgBackRest reads every file and compares its SHA-1. Its exit code says nothing of what it finds: its words do.
+async fn of_repository(stanza: &Stanza) -> Result<Seen, Failure> {
+    let words = ["--output=text", "--verbose", "verify"];
+    let text = super::program::step("reading the repository", stanza.command_saying("detail", &words)).await?;
+    let files = text.lines().filter_map(|line| {
+        let (before, named) = line.split_once('\'')?;
+        let bad = ["invalid", "missing", "unable"].iter().any(|word| before.contains(word));
+        bad.then(|| {
+            format!("{} {}", before.rsplit_once(": ").map_or(before, |(_, said)| said).trim(), named.trim_end_matches('\''))
+        })
+    });
+    let files: Vec<String> = files.collect();
+    let backups = text.lines().map(str::trim).filter(|line| line.starts_with("backup: ") && !line.contains("status: valid"));
+    let backups: Vec<String> = backups.map(str::to_owned).collect();
+    let whole = text.lines().any(|line| line.trim() == "status: ok") && files.is_empty() && backups.is_empty();
+    if whole {
+        return Ok(Seen::new("repository", true, "every file has its checksum"));
+    }
+    let mut said: Vec<String> = files.into_iter().chain(backups).collect();
+    said.dedup();
+    Ok(Seen::new("repository", false, if said.is_empty() { text.trim().to_owned() } else { said.join("; ") }))
+}
+
+async fn of_log(stanza: &Stanza, info: &Info, segment_bytes: u64) -> Result<Seen, Failure> {
+    let missing = missing(info, &stanza.archived(info).await?, segment_bytes);
+    if missing.is_empty() {
+        return Ok(Seen::new("log", true, "without a gap since the oldest backup"));
+    }
+    let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    Ok(Seen::new("log", false, format!("missing: {}", named.join(", "))))
+}
+
+struct Trial<'a> {
+    stanza: &'a Stanza,
+    url: &'a str,
+    password: Option<&'a str>,
+}
+
+impl Trial<'_> {
+    async fn run(&self) -> Result<Seen, Failure> {
+        let Stanza { data, door, .. } = self.stanza;
+        let scratch = ScratchCluster::make(data, &door.user).await?;
+        let point = format!("stead-verify-{}-{}", std::process::id(), Timestamp::now().as_microsecond());
+        let live = self.mark(&point).await?;
+        let target = format!("--target={point}");
+        let path = format!("--pg1-path={}", scratch.folder.join("data").display());
+        let tablespaces = format!("--tablespace-map-all={}", scratch.folder.join("tablespaces").display());
+        let words = [
+            path.as_str(),
+            "--no-delta",
+            &tablespaces,
+            "--type=name",
+            &target,
+            "--target-action=promote",
+            "--archive-mode=off",
+            "restore",
+        ];
+        self.stanza.run("restoring the newest backup beside the server", &words).await?;
+        let found = self.read(&scratch).await?;
+        Ok(compare(&live, &found))
+    }
+
+    /// The record as it is at a restore point in the log, which is then brought into the repository.
+    async fn mark(&self, point: &str) -> Result<RecordDigest, Failure> {
+        let door = &self.stanza.door;
+        let engine = PostgresEngine::open_offline(self.url, self.password).await.map_err(opening)?;
+        let sql = format!("SELECT pg_walfile_name(pg_create_restore_point('{point}'))");
+        let marked = engine.digest_at(door.sql("making a restore point", &sql)).await;
+        engine.close().await;
+        let (digest, segment) = marked.map_err(|error| Failure::of(FailureKind::Unreachable, error))?;
+        let segment = segment?;
+        door.sql("ending the log's segment", "SELECT pg_switch_wal()").await?;
+        self.stanza.await_segment(&segment, Duration::from_secs(TIMEOUT_SECONDS)).await?;
+        Ok(digest)
+    }
+
+    async fn read(&self, scratch: &ScratchCluster) -> Result<RecordDigest, Failure> {
+        let Stanza { door, programs, .. } = self.stanza;
+        let (data, folder) = (scratch.folder.join("data"), scratch.folder.join("private"));
+        let config = scratch.folder.join("scratch.conf");
+        std::fs::write(&config, "").map_err(|error| file_failure("write", &config, &error))?;
+        door.user.give(&config)?;
+        let mut settings: Vec<String> = SCRATCH_SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
+        settings.push(format!("config_file={}", config.display()));
+        let server = PrivateServer::start(Privately {
+            user: &door.user,
+            superuser: &door.superuser,
+            programs,
+            data: &data,
+            folder: &folder,
+            port: door.port,
+            settings,
+        })
+        .await?;
+        let engine = PostgresEngine::open_elsewhere(self.url, &folder, door.port).await.map_err(opening)?;
+        let found = digest(&engine).await.map_err(|error| Failure::of(FailureKind::Config, error));
+        engine.close().await;
+        server.stop().await?;
+        found
+    }
+}
+
+fn compare(live: &RecordDigest, found: &RecordDigest) -> Seen {
+    if live == found {
+        return Seen::new("restored", true, format!("revision {}, with the digest of the live record: {found}", found.revision));
+    }
+    let other: Vec<&str> =
+        live.tables.iter().zip(&found.tables).filter(|(live, found)| live != found).map(|(live, _)| live.table).collect();
+    let says = format!(
+        "other than the live record at the same point: {} (revision {} and {})",
+        other.join(", "),
+        found.revision,
+        live.revision
+    );
+    Seen::new("restored", false, says)
+}
