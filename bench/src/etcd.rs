@@ -52,11 +52,13 @@ impl Etcd {
         let (address, peers) = (free_address()?, free_address()?);
         let (client, peer) = (format!("http://{address}"), format!("http://{peers}"));
         let mut command = Command::new("etcd");
-        command.arg("--data-dir").arg(folder.path().join("data")).args(["--name", "bench", "--log-level", "error"]);
+        command.arg("--data-dir").arg(folder.path().join("data")).args(["--name", "bench"]);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client, "--listen-peer-urls", &peer]);
         command.args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("bench={peer}")]);
         command.args(["--quota-backend-bytes", &QUOTA_BYTES.to_string()]);
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
+        let log = folder.path().join("etcd.log");
+        let file = std::fs::File::create(&log).map_err(|source| BenchError::File { path: log.clone(), source })?;
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
         let server = spawned.map_err(|source| BenchError::Program { program: "etcd".to_owned(), source })?;
         let etcd = Self { server, address, _folder: folder };
         let start = Instant::now();
@@ -67,7 +69,10 @@ impl Etcd {
             };
             match answered {
                 Ok(()) => return Ok(etcd),
-                Err(error) if start.elapsed() > READY_LIMIT => return Err(error),
+                Err(error) if start.elapsed() > READY_LIMIT => {
+                    let said = std::fs::read_to_string(&log).unwrap_or_default();
+                    return Err(BenchError::Step { doing: "starting etcd", reason: format!("{error}; it said: {said}") });
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }

@@ -15,13 +15,14 @@ use stead_trust::{
 };
 use tracing::{Instrument as _, Span};
 
+use crate::change_object::Committing;
 use crate::encoding::{MalformedRecord, decode_signatures, encode_proof, encode_signatures};
 use crate::environment::Environment;
 use crate::error::WriteError;
 use crate::metrics::AdmissionMetrics;
 use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
-use crate::{change_object, root_object, signed_fields};
+use crate::{root_object, signed_fields};
 
 /// How often a write by the online key is tried again when others change the same object in between: at 64 writers on one object the
 /// last of them has had its turn by then.
@@ -283,25 +284,26 @@ impl Admission {
             let preview = self.store.preview(transaction).map_err(|error| told_apart(error, preconditions))?;
             return Ok(Submitted { change: None, outcomes: preview.objects });
         }
-        let (id, committed) = self.submit_beside(caller, submission, preconditions, &Beside::default()).await?;
-        self.submitted(id, committed).await
+        let (change, committed) = self.submit_beside(caller, submission, preconditions, &Beside::default()).await?;
+        tracing::info!(change = %change.id(), revision = committed.revision.0, "committed");
+        Ok(Submitted { change: Some(change.committed(committed.revision)?), outcomes: committed.objects })
     }
 
-    /// Admits a Change, and gives its id.
+    /// Admits a Change, and gives what is known of it.
     pub(crate) async fn submit_beside(
         &self,
         caller: &Caller,
         submission: &Submission,
         preconditions: &[Precondition],
         beside: &Beside<'_>,
-    ) -> Result<(String, Committed), WriteError> {
+    ) -> Result<(Committing, Committed), WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (id, mut transaction) = self.admit(caller, submission, preconditions, false)?;
+            let (committing, mut transaction) = self.admit(caller, submission, preconditions, false)?;
             transaction.asked = beside.asked.map(str::to_owned);
             transaction.ops.extend(beside.ops.iter().cloned());
             let span = commit_span(&transaction, false);
             match self.store.commit(transaction).instrument(span).await {
-                Ok(committed) => return Ok((id, committed)),
+                Ok(committed) => return Ok((committing, committed)),
                 // Another version of the trust root came first: what it says is asked anew.
                 Err(CommitError::RootMoved { .. }) => {
                     self.metrics.overtaken.inc();
@@ -312,14 +314,14 @@ impl Admission {
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// A Change as it would enter the record now, with its id.
+    /// A Change as it would enter the record now, with what is known of it.
     fn admit(
         &self,
         caller: &Caller,
         submission: &Submission,
         preconditions: &[Precondition],
         dry_run: bool,
-    ) -> Result<(String, Transaction), WriteError> {
+    ) -> Result<(Committing, Transaction), WriteError> {
         let now = self.environment.now();
         let (chain, snapshot) = (self.chain(), self.store.snapshot());
         let verify = || stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now);
@@ -327,21 +329,11 @@ impl Admission {
         self.metrics.signatures_verified.inc_by(submission.statement.signatures.len() as u64);
         let mut ops = checks(preconditions)?;
         ops.extend(self.ops_of(&snapshot, &admitted)?);
-        let id = admitted.statement.statement.id.clone();
-        let change = Some(self.signed_change(&admitted, submission)?);
-        tracing::info!(change = %id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
+        let change = self.signed_change(&admitted, submission)?;
+        let committing = Committing::of(&change, now);
+        tracing::info!(change = %change.id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
         let root_version = Some(chain.newest().version);
-        Ok((id, Transaction { change, root_version, ..Transaction::unsigned(now, ops) }))
-    }
-
-    async fn submitted(&self, id: String, committed: Committed) -> Result<Submitted, WriteError> {
-        tracing::info!(change = %id, revision = committed.revision.0, "committed");
-        let reference = stead_store::ChangeReference::Id(id);
-        let change = match self.store.change(reference).await? {
-            Some(change) => Some(change_object(&change, &self.store.entries(change.revision).await?)?),
-            None => None,
-        };
-        Ok(Submitted { change, outcomes: committed.objects })
+        Ok((committing, Transaction { change: Some(change), root_version, ..Transaction::unsigned(now, ops) }))
     }
 
     /// Admits a new version of the trust root.

@@ -82,9 +82,9 @@ impl Admission {
         let write = match request.kind {
             AskedKind::Submit => {
                 let submission: Submission = serde_json::from_str(&request.body).map_err(RequestError::NoSubmission)?;
-                let (id, committed) =
+                let (change, committed) =
                     self.submit_beside(&caller, &submission, &[], &Beside { asked, ..Beside::default() }).await?;
-                return Ok((committed.revision, format!("change {}", id.to_ascii_lowercase())));
+                return Ok((committed.revision, format!("change {}", change.id().to_ascii_lowercase())));
             }
             AskedKind::Put => Write::Put { object: object(&request.body)?, expect: Expect::Any },
             AskedKind::Delete => Write::Delete { key: object(&request.body)?.key(), expect: Expect::Exists },

@@ -4,8 +4,10 @@
 //! outside Changes; what owners must sign is answered with no, and with the command that signs it.
 
 use stead_admission::Rule;
-use stead_model::{AccessAnswer, AccessQuestion, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule};
-use stead_trust::Root;
+use stead_model::{
+    AccessAnswer, AccessQuestion, NonResourceAttributes, NonResourceRule, ObjectKey, ResourceAttributes, ResourceRule,
+};
+use stead_trust::{PublicKey, Role, Root};
 
 use crate::discovery::has_status_path;
 use crate::path::Route;
@@ -23,10 +25,27 @@ const PATHS: &[&str] =
 /// Paths of what Kubernetes has no word for.
 const OWN_PATHS: &[&str] = &["/stead/v1/*"];
 
-/// Answers whether a plain request would be let through.
-pub(crate) fn answer(root: &Root, question: &AccessQuestion) -> AccessAnswer {
+/// Who asks, under which root, and about what.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    root: &'a Root,
+    /// The key of whoever asks; `None` where it is nobody's question.
+    key: Option<&'a PublicKey>,
+    /// `None` for all of them.
+    namespace: Option<&'a str>,
+    /// `None` for every name.
+    name: Option<&'a str>,
+}
+
+/// Answers whether a plain request would be let through. Where owners must sign, the reason says who may sign for that namespace and name,
+/// and whether the one who asks may.
+pub(crate) fn answer(root: &Root, key: Option<&PublicKey>, question: &AccessQuestion) -> AccessAnswer {
     let refusal = match (&question.resource_attributes, &question.non_resource_attributes) {
-        (Some(attributes), _) => refusal_of_objects(root, attributes),
+        (Some(attributes), _) => {
+            let namespace = Some(attributes.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+            let name = Some(attributes.name.as_str()).filter(|name| !name.is_empty());
+            refusal_of_objects(Asked { root, key, namespace, name }, attributes)
+        }
         (None, Some(attributes)) => refusal_of_path(attributes),
         (None, None) => Some("nothing is asked for".to_owned()),
     };
@@ -34,7 +53,7 @@ pub(crate) fn answer(root: &Root, question: &AccessQuestion) -> AccessAnswer {
 }
 
 /// Why not, where not everything that is meant is allowed.
-fn refusal_of_objects(root: &Root, meant: &ResourceAttributes) -> Option<String> {
+fn refusal_of_objects(asked: Asked<'_>, meant: &ResourceAttributes) -> Option<String> {
     let fits = |wanted: &str, given: &str| wanted == ALL || wanted == given;
     // kubectl names no group where somebody asks about everything.
     let group = if meant.resource == ALL && meant.group.is_empty() { ALL } else { &meant.group };
@@ -47,11 +66,11 @@ fn refusal_of_objects(root: &Root, meant: &ResourceAttributes) -> Option<String>
     }
     resources.find_map(|resource| {
         let all = verbs(resource, &meant.subresource);
-        let asked = if meant.verb == ALL { all.to_vec() } else { vec![meant.verb.as_str()] };
-        if asked.is_empty() {
+        let verbs = if meant.verb == ALL { all.to_vec() } else { vec![meant.verb.as_str()] };
+        if verbs.is_empty() {
             return Some(format!("{resource:?} has no subresource {:?}", meant.subresource));
         }
-        asked.iter().find_map(|verb| refusal(root, resource, &meant.subresource, verb))
+        verbs.iter().find_map(|verb| refusal(asked, resource, &meant.subresource, verb))
     })
 }
 
@@ -65,7 +84,7 @@ fn verbs(resource: Resource, subresource: &str) -> &'static [&'static str] {
     }
 }
 
-fn refusal(root: &Root, resource: Resource, subresource: &str, verb: &str) -> Option<String> {
+fn refusal(asked: Asked<'_>, resource: Resource, subresource: &str, verb: &str) -> Option<String> {
     let served = verbs(resource, subresource);
     if !served.contains(&verb) {
         let part = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
@@ -74,19 +93,55 @@ fn refusal(root: &Root, resource: Resource, subresource: &str, verb: &str) -> Op
     if READS.contains(&verb) || subresource == "status" || resource.is_review() {
         return None;
     }
-    match Rule::of(root, &resource.info.group_kind()) {
+    match Rule::of(asked.root, &resource.info.group_kind()) {
         Rule::Online | Rule::Unsigned => None,
         Rule::ReadOnly => Some("a change is signed before it is sent: stead apply".to_owned()),
         Rule::Root => Some("a version of the trust root carries its own signatures: stead trust rotate".to_owned()),
-        Rule::Owner { roles } => {
-            let command = if verb.starts_with("delete") { "stead delete" } else { "stead apply" };
-            let by = if roles.is_empty() {
-                "a role that the trust root does not have yet".to_owned()
-            } else {
-                format!("role {}", roles.join(" or "))
-            };
-            Some(format!("must be signed by {by}: {command}"))
+        Rule::Owner { .. } => {
+            Some(who_signs(asked, resource, if verb.starts_with("delete") { "stead delete" } else { "stead apply" }))
         }
+    }
+}
+
+/// Who must sign for what is asked about, and with what.
+fn who_signs(asked: Asked<'_>, resource: Resource, command: &str) -> String {
+    let kind = resource.info.group_kind();
+    let of_kind: Vec<&Role> = asked.root.roles.iter().filter(|role| role.kinds.contains(&kind)).collect();
+    if of_kind.is_empty() {
+        return format!("must be signed by a role that the trust root does not have yet: {command}");
+    }
+    // Clients name their namespace where they ask about what is in none.
+    let namespace = if resource.info.namespaced { asked.namespace } else { Some("") };
+    let covering: Vec<&Role> = of_kind.iter().copied().filter(|role| role.covers_place(namespace, asked.name)).collect();
+    if covering.is_empty() {
+        let object = ObjectKey::new(
+            kind,
+            asked.namespace.filter(|_| resource.info.namespaced).unwrap_or_default(),
+            asked.name.unwrap_or(ALL),
+        );
+        let parts: Vec<String> = of_kind.iter().map(|role| extent(role, resource.info.namespaced)).collect();
+        return format!("no role covers {object}, only {}: {command}", parts.join(", "));
+    }
+    let own: Vec<&Role> = covering.iter().copied().filter(|role| asked.key.is_none_or(|key| role.keys.contains(key))).collect();
+    if own.is_empty() {
+        return format!("must be signed by {}, which your key is not in: stead propose", names(&covering));
+    }
+    match own.iter().map(|role| role.threshold).min() {
+        Some(threshold @ 2..) => format!("must be signed by {threshold} keys of {}: stead propose", names(&own)),
+        _ => format!("must be signed by {}: {command}", names(&covering)),
+    }
+}
+
+fn names(roles: &[&Role]) -> String {
+    format!("role {}", roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(" or "))
+}
+
+/// What a role covers of a kind.
+fn extent(role: &Role, namespaced: bool) -> String {
+    match &role.name_prefix {
+        Some(prefix) if !namespaced => format!("role {} (names {prefix}*)", role.name),
+        _ if namespaced => format!("role {} (namespaces {})", role.name, role.namespaces.join(" ")),
+        _ => format!("role {} (no objects of cluster scope)", role.name),
     }
 }
 
@@ -103,9 +158,11 @@ fn refusal_of_path(meant: &NonResourceAttributes) -> Option<String> {
 /// Everything that is let through, as rules: resources that take the same stand together.
 pub(crate) fn rules(root: &Root) -> (Vec<ResourceRule>, Vec<NonResourceRule>) {
     let mut rules: Vec<ResourceRule> = Vec::new();
+    let asked = Asked { root, key: None, namespace: None, name: None };
     for resource in Resource::all() {
         for subresource in ["", "status", "bundle"] {
-            let allowed = verbs(resource, subresource).iter().filter(|verb| refusal(root, resource, subresource, verb).is_none());
+            let allowed =
+                verbs(resource, subresource).iter().filter(|verb| refusal(asked, resource, subresource, verb).is_none());
             let allowed: Vec<String> = allowed.map(|verb| (*verb).to_owned()).collect();
             let plural = resource.info.plural;
             let name = if subresource.is_empty() { plural.to_owned() } else { format!("{plural}/{subresource}") };
@@ -134,8 +191,11 @@ mod tests {
     use super::*;
     use stead_trust::{Signer as _, SigningKey};
 
+    fn key(seed: u8) -> PublicKey {
+        SigningKey::from_seed(&[seed; 32]).public_key().clone()
+    }
+
     fn root() -> Root {
-        let key = |seed| SigningKey::from_seed(&[seed; 32]).public_key().clone();
         Root::default_for(vec![key(1)], vec![key(2)], jiff::Timestamp::UNIX_EPOCH)
     }
 
@@ -148,7 +208,51 @@ mod tests {
             subresource: subresource.into(),
             ..ResourceAttributes::default()
         };
-        answer(&root(), &AccessQuestion { resource_attributes: Some(attributes), non_resource_attributes: None })
+        let question = AccessQuestion { resource_attributes: Some(attributes), non_resource_attributes: None };
+        answer(&root(), Some(&key(1)), &question)
+    }
+
+    #[test]
+    fn names_and_namespaces_say_who_signs() {
+        let mut root = root();
+        let machine = stead_model::GroupKind::new("stead.dev", "Machine");
+        let role = |name: &str, seed: u8, threshold: u32, prefix: Option<&str>, namespaces: &[&str]| Role {
+            name: name.into(),
+            keys: vec![key(seed), key(seed + 1)],
+            threshold,
+            kinds: vec![machine.clone(), stead_model::GroupKind::new("", "Namespace")],
+            namespaces: namespaces.iter().map(|namespace| (*namespace).to_owned()).collect(),
+            name_prefix: prefix.map(str::to_owned),
+            machine_selector: None,
+            fact_labels: false,
+        };
+        root.online.kinds.clear();
+        root.roles = vec![role("east", 3, 1, Some("east-"), &[""]), role("west", 5, 2, Some("west-"), &["*"])];
+        let cases = [
+            ("east-1", 3, "must be signed by role east: stead delete"),
+            ("east-1", 5, "must be signed by role east, which your key is not in: stead propose"),
+            ("west-1", 5, "must be signed by 2 keys of role west: stead propose"),
+            (
+                "north-1",
+                3,
+                "no role covers Machine/north-1, only role east (names east-*), role west (names west-*): stead delete",
+            ),
+            ("", 3, "no role covers Machine/*, only role east (names east-*), role west"),
+        ];
+        for (name, seed, expected) in cases {
+            let meant = ResourceAttributes {
+                verb: "delete".into(),
+                group: "stead.dev".into(),
+                resource: "machines".into(),
+                name: name.into(),
+                // kubectl sends the namespace of its context.
+                namespace: "default".into(),
+                ..ResourceAttributes::default()
+            };
+            let question = AccessQuestion { resource_attributes: Some(meant), non_resource_attributes: None };
+            let answer = answer(&root, Some(&key(seed)), &question);
+            assert!(!answer.allowed && answer.reason.contains(expected), "{name}: {}", answer.reason);
+        }
     }
 
     #[test]
@@ -196,7 +300,7 @@ mod tests {
         ] {
             let attributes = NonResourceAttributes { path: path.into(), verb: verb.into() };
             let question = AccessQuestion { non_resource_attributes: Some(attributes), resource_attributes: None };
-            assert_eq!(answer(&root(), &question).allowed, allowed, "{verb} {path}");
+            assert_eq!(answer(&root(), None, &question).allowed, allowed, "{verb} {path}");
         }
     }
 

@@ -68,6 +68,7 @@ struct Inner {
     metrics: Arc<ApiMetrics>,
     gate: Gate,
     lanes: Lanes,
+    look_backs: Lanes,
     turns: Turns,
     lines: Lines,
     recent: RecentChanges,
@@ -105,6 +106,7 @@ impl Api {
         let (nonces, counters, gate) = (Mutex::new(Nonces::new(nonce_key)), Counters::default(), Gate::default());
         let (turns, lines) = (Turns::new(limits.parts_at_once_max), Lines::default());
         let (lanes, tokens) = (Lanes::new(limits.lists_per_client_max), Mutex::default());
+        let look_backs = Lanes::new(limits.look_backs_per_client_max);
         let metrics = Arc::new(ApiMetrics::new());
         let inner = Inner {
             admission,
@@ -116,6 +118,7 @@ impl Api {
             metrics,
             gate,
             lanes,
+            look_backs,
             turns,
             lines,
             recent: RecentChanges::default(),
@@ -166,7 +169,12 @@ impl Api {
         &self.inner.lanes
     }
 
-    /// Turns at the parts of large lists.
+    /// Lanes for each client's watches that are told what is no longer in memory.
+    pub(crate) fn look_backs(&self) -> &Lanes {
+        &self.inner.look_backs
+    }
+
+    /// Turns at the parts of large lists, and at such watches' pages.
     pub(crate) fn turns(&self) -> &Turns {
         &self.inner.turns
     }

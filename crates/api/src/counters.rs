@@ -47,6 +47,8 @@ counters! {
     stalled,
     /// Parts of large lists that were made.
     list_parts,
+    /// Pages of history that watches were told from the database.
+    history_pages,
     /// Large lists that took too long: refused before their first part, or cut off after it.
     lists_too_slow,
     /// Watches closed with 410, because the client had fallen too far behind.

@@ -62,7 +62,10 @@ pub const PAGE_CHANGES_MAX: usize = 500;
 pub const SCANNED_CHANGES_MAX: usize = 10_000;
 /// Large lists of one client that are sent at once; its others wait. So one client takes no more of the lines out than two.
 pub const LISTS_PER_CLIENT_MAX: usize = 2;
-/// Parts of large lists that are made at once, from whomever; clients take turns at them. With two, a slow selection among all objects does
+/// Watches of one client that are told at once what is no longer in memory, page by page from the database; its others wait. Each holds a
+/// page.
+pub const LOOK_BACKS_PER_CLIENT_MAX: usize = 2;
+/// Parts of large lists, and pages for watches that look back, that are made at once, from whomever; clients take turns at them. With two, a slow selection among all objects does
 /// not hold up everybody else's parts, and the rest of the machine is left to the agents.
 pub const PARTS_AT_ONCE_MAX: usize = 2;
 /// Seconds for the whole of a list, its wait for the first turn included: as long as the record keeps the revision between two pages.
@@ -97,6 +100,8 @@ pub struct Limits {
     pub watch_milliseconds_max: u64,
     /// [`LISTS_PER_CLIENT_MAX`].
     pub lists_per_client_max: usize,
+    /// [`LOOK_BACKS_PER_CLIENT_MAX`].
+    pub look_backs_per_client_max: usize,
     /// [`PARTS_AT_ONCE_MAX`].
     pub parts_at_once_max: usize,
     /// [`LIST_SECONDS_MAX`], in milliseconds.
@@ -120,6 +125,7 @@ impl Default for Limits {
             bookmark_milliseconds: BOOKMARK_SECONDS.saturating_mul(1_000),
             watch_milliseconds_max: WATCH_SECONDS_MAX.saturating_mul(1_000),
             lists_per_client_max: LISTS_PER_CLIENT_MAX,
+            look_backs_per_client_max: LOOK_BACKS_PER_CLIENT_MAX,
             parts_at_once_max: PARTS_AT_ONCE_MAX,
             list_milliseconds_max: LIST_SECONDS_MAX.saturating_mul(1_000),
             revision_wait_milliseconds_max: REVISION_WAIT_SECONDS_MAX.saturating_mul(1_000),

@@ -36,10 +36,8 @@ const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", 
 const VERBS_OF_NAMESPACES: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 /// Verbs of the kinds that are answered and never stored.
 const VERBS_OF_REVIEWS: &[&str] = &["create"];
-/// Verbs of Changes, which come signed and are never altered.
-const VERBS_OF_CHANGES: &[&str] = &["create", "get", "list", "watch"];
-/// Verbs of trust roots, likewise; there is a new one once in years.
-const VERBS_OF_ROOTS: &[&str] = &["create", "get", "list"];
+/// Verbs of Changes and trust roots, which come signed and are never altered.
+const VERBS_OF_DOCUMENTS: &[&str] = &["create", "get", "list", "watch"];
 /// Verbs of the kinds that only the coordinator writes.
 const VERBS_OF_READ_ONLY: &[&str] = &["get", "list", "watch"];
 
@@ -80,8 +78,7 @@ impl Resource {
 
     pub(crate) fn verbs(self) -> &'static [&'static str] {
         match self {
-            _ if self.is_change() => VERBS_OF_CHANGES,
-            _ if self.is_trust_root() => VERBS_OF_ROOTS,
+            _ if self.is_document() => VERBS_OF_DOCUMENTS,
             _ if self.is_review() => VERBS_OF_REVIEWS,
             _ if self.is_namespace() => VERBS_OF_NAMESPACES,
             _ if self.info.read_only => VERBS_OF_READ_ONLY,

@@ -11,6 +11,7 @@ mod read;
 mod refused;
 mod remove;
 mod reviews;
+mod roots;
 pub(crate) mod stead;
 mod update;
 mod watch;
@@ -50,8 +51,8 @@ async fn collection(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
             let options = call.query.list_options()?;
             if options.watch { watch::serve(call, &route, options) } else { read::list(call, route, options).await }
         }
-        Method::POST => create::serve(&call, &route).await,
-        Method::DELETE => remove::collection(&call, &route).await,
+        Method::POST => on_the_newest(&call, || create::serve(&call, &route)).await,
+        Method::DELETE => on_the_newest(&call, || remove::collection(&call, &route)).await,
         _ => Err(ApiError::method_not_allowed()),
     }
 }
@@ -62,9 +63,9 @@ async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
             let options = call.query.list_options()?;
             if options.watch { watch::serve(call, &route, options) } else { read::get(&call, &route, &options).await }
         }
-        Method::PUT => update::put(&call, &route).await,
-        Method::PATCH => update::patch(&call, &route).await,
-        Method::DELETE => remove::object(&call, &route).await,
+        Method::PUT => on_the_newest(&call, || update::put(&call, &route)).await,
+        Method::PATCH => on_the_newest(&call, || update::patch(&call, &route)).await,
+        Method::DELETE => on_the_newest(&call, || remove::object(&call, &route)).await,
         _ => Err(ApiError::method_not_allowed()),
     }
 }
@@ -72,10 +73,28 @@ async fn object(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
 async fn status(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
     match call.method {
         Method::GET => read::get(&call, &route, &call.query.list_options()?).await,
-        Method::PUT => update::put_status(&call, &route).await,
-        Method::PATCH => update::patch_status(&call, &route).await,
+        Method::PUT => on_the_newest(&call, || update::put_status(&call, &route)).await,
+        Method::PATCH => on_the_newest(&call, || update::patch_status(&call, &route)).await,
         _ => Err(ApiError::method_not_allowed()),
     }
+}
+
+/// Serves a write. One that is refused for what this coordinator sees of the record is looked at once more, with all that others have
+/// written by now: nobody is told that an object is not there which another coordinator has just made for them.
+async fn on_the_newest<F: Future<Output = ApiResult<Answer>>>(call: &Call, write: impl Fn() -> F) -> ApiResult<Answer> {
+    let store = call.api.admission().store();
+    let seen = store.revision();
+    let refused = match write().await {
+        Err(error) if matches!(error.code, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::CONFLICT) => error,
+        answer => return answer,
+    };
+    catch_up(call).await?;
+    if store.revision() == seen { Err(refused) } else { write().await }
+}
+
+/// Brings the view up to what others have written by now.
+async fn catch_up(call: &Call) -> ApiResult<()> {
+    call.api.admission().store().catch_up().await.map_err(|error| ApiError::unavailable(error.to_string()))
 }
 
 /// How the answer to a call looks.

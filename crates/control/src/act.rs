@@ -254,18 +254,18 @@ impl Control {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
                 let next = tokio::select! {
-                    next = watcher.next() => next,
+                    next = watcher.next_at_hand() => next,
                     _ = leads.changed() => {
                         self.take_over(wire).await;
                         continue;
                     }
                 };
                 let group = match next {
-                    Ok(group) => group,
+                    Ok(Some(group)) => group,
                     Err(WatchError::Closed) => return,
-                    Err(error) => {
-                        // Nothing is lost: the picture is made anew from the whole record.
-                        tracing::warn!(%error, "the coordinator fell behind its own record and reads it again");
+                    Ok(None) | Err(_) => {
+                        // Nothing is lost: the picture is made anew from the whole record, which is there in memory.
+                        tracing::warn!(after = %watcher.revision(), "the coordinator fell behind its own record and reads it again");
                         after = self.load();
                         self.answer_all(wire).await;
                         states::send_to_all(&self.shared, wire).await;

@@ -5,5 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test whose peer cannot be run has failed")]
 
 mod postgres;
+mod proxy;
 
 pub use postgres::{ServerPlace, Shutdown, TempPostgres};
+pub use proxy::{Passage, PostgresProxy};

@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use self::backup::{BackupArgs, BackupCommand};
+pub(crate) use self::backup::{BackupArgs, BackupCommand, BackupListArgs, BackupTakeArgs, BackupVerifyArgs};
 pub(crate) use self::change::{
     ApplyArgs, ApproveArgs, ChangeCommand, ChangeExportArgs, Conditions, DeleteArgs, DenyArgs, DiffArgs, Files,
 };
@@ -24,7 +24,7 @@ pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
-pub(crate) use self::restore::RestoreArgs;
+pub(crate) use self::restore::{RestoreArgs, RestoreOptions};
 pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
@@ -100,7 +100,9 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Wait until something is true of objects
     #[command(
-        long_about = "Wait until something is true of objects.\n\nExamples:\n  stead wait machine/web-1 --for condition=Converged\n  \
+        long_about = "Wait until something is true of objects. What goes wrong meanwhile is said once, on standard error: the units \
+                            of machines that fail, also those of a profile's machines; and who waits in vain is told what was in the way.\n\n\
+                            Examples:\n  stead wait machine/web-1 --for condition=Converged\n  \
                             stead wait machines -l role=web --for condition=Ready --timeout 10m\n  \
                             stead wait profile/old --for delete\n  stead wait enrollment/0123456789abcdef --for status.phase=Approved"
     )]

@@ -20,6 +20,7 @@ mod man;
 mod plan;
 mod plugin;
 mod propose;
+mod question;
 mod restore;
 mod show;
 mod sign;

@@ -142,17 +142,11 @@ async fn serve(
     let traces = Arc::clone(&context.traces);
     desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
-    let plain = match args.listen_plain {
-        Some(address) => Some(bind(address, None, &api).await?),
-        None => None,
-    };
+    let plain = bind_plain(args, &api).await?;
     let api_urls = public_api(args, &server, &address);
     let token_mark = relay_token_mark(&relay_token(&pass));
     let presence = Presence { address, api: api_urls, authority: keys.authority().to_owned(), token_mark };
-    let metrics = match args.listen_metrics {
-        Some(address) => Some(MetricsServer::bind(address).await?),
-        None => None,
-    };
+    let metrics = bind_metrics(args).await?;
     let ports =
         Ports { api: &server, plain: plain.as_ref(), metrics: metrics.as_ref(), machines: &transport, relay: relay.as_ref() };
     announce(context, &ports, &fleet, state_dir)?;
@@ -178,6 +172,20 @@ async fn serve(
         let _ = tokio::time::timeout(goodbye, relay.stop()).await;
     }
     Ok(())
+}
+
+async fn bind_plain(args: &CoordinatorArgs, api: &Api) -> Result<Option<Server>, Failure> {
+    match args.listen_plain {
+        Some(address) => Ok(Some(bind(address, None, api).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn bind_metrics(args: &CoordinatorArgs) -> Result<Option<MetricsServer>, Failure> {
+    match args.listen_metrics {
+        Some(address) => Ok(Some(MetricsServer::bind(address).await?)),
+        None => Ok(None),
+    }
 }
 
 async fn run_plain(server: Option<Server>) {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::kind_word::namespace_of;
 use crate::output::name_of;
 
-/// How long to wait before the coordinator is asked again: after it was away, or for trust roots, which cannot be watched.
+/// How long to wait before the coordinator is asked again: after it was away, or for what an older one does not let anybody watch.
 const PAUSE_SECONDS: u64 = 1;
 
 /// Objects that are followed.
@@ -96,7 +96,7 @@ impl<'a> Follower<'a> {
             None => {
                 let opened = self.client.watch(self.info, &self.namespace, &self.labels, &self.fields, &self.revision).await;
                 match opened {
-                    // Trust roots are not watched: they are looked at again and again.
+                    // Trust roots of an older coordinator are not watched: they are looked at again and again.
                     Err(ClientError::Status(status)) if status.code == StatusCode::METHOD_NOT_ALLOWED => {
                         tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
                         return self.list().await;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod aligned;
+mod backup;
 mod change;
 mod cli;
 mod client;

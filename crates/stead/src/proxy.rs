@@ -4,6 +4,7 @@
 //! which this command writes for its user.
 
 mod answer;
+mod can_i;
 mod sign;
 
 use std::net::SocketAddr;

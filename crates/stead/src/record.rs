@@ -119,10 +119,7 @@ impl Place {
                 PostgresEngine::open_offline(url, password).await.map(|engine| Arc::new(engine) as Arc<dyn Engine>)
             }
         };
-        opened.map_err(|error| {
-            let kind = if error.is_away() { FailureKind::Unreachable } else { FailureKind::Config };
-            Failure::of(kind, error)
-        })
+        opened.map_err(opening)
     }
 
     async fn try_open(&self) -> Result<Store, RecordError> {
@@ -150,6 +147,12 @@ impl Place {
             pause = pause.saturating_mul(2).min(PAUSE_SECONDS_MAX);
         }
     }
+}
+
+/// The failure of a record that could not be opened.
+pub(crate) fn opening(error: OpenError) -> Failure {
+    let kind = if error.is_away() { FailureKind::Unreachable } else { FailureKind::Config };
+    Failure::of(kind, error)
 }
 
 /// Whether a record's name is that of a PostgreSQL database.

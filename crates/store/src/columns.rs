@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use stead_model::{ObjectKey, Revision};
 
 use crate::engine::EngineError;
-use crate::rows::{Change, Entry, HistoryRow, Meta, Operation, Restored, RootDocument, Sequence, kind_from_column};
+use crate::rows::{Change, Entry, HistoryRow, Meta, Operation, Restored, RootDocument, Sequence, Step, kind_from_column};
 use crate::stored::Stored;
 
 /// How many columns the record as a whole has.
@@ -162,6 +162,20 @@ pub(crate) fn step(row: &impl Columns) -> Result<HistoryRow, EngineError> {
         key,
         before,
     })
+}
+
+/// A step with the object after it, from the columns of [`step`] and `after_uid, after_revision, after`.
+pub(crate) fn forward(row: &impl Columns) -> Result<Step, EngineError> {
+    const TABLE: &str = "history";
+    let step = step(row)?;
+    let after = match row.text(11).map_err(reading)? {
+        Some(after) => {
+            let (uid, revision) = (text(row, 9, TABLE)?, revision(row, 10, TABLE)?);
+            Some(Arc::new(Stored::from_json(&step.key, uid, revision, json(after))?))
+        }
+        None => None,
+    };
+    Ok(Step { step, after })
 }
 
 /// A Change, from `revision, id, statement, signatures, receipt, receipt_signature, author, message, time`.

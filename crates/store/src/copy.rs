@@ -7,8 +7,8 @@ use futures::stream::BoxStream;
 use stead_model::Revision;
 
 use crate::digest::{RecordDigest, digest, next_chunk};
-use crate::engine::{Engine, EngineError, Import};
-use crate::rows::Batch;
+use crate::engine::{Engine, EngineError, Import, Reading};
+use crate::rows::{Batch, Meta};
 
 /// Why a record was not copied, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,9 @@ pub async fn copy(from: &dyn Engine, to: &dyn Engine, progress: CopyProgress<'_>
         }
     }
     ensure_empty(to).await?;
-    let copied = copy_rows(from, to, progress).await?;
+    let mut reading = from.reading().await?;
+    let copied = copy_reading(reading.as_mut(), to.import().await?, progress).await?.last;
+    reading.end().await;
     progress("digest of the source", 0);
     let from = digest(from).await?;
     progress("digest of the target", 0);
@@ -91,11 +93,18 @@ async fn ensure_empty(to: &dyn Engine) -> Result<(), CopyError> {
     if revision == Revision(0) && roots == 0 { Ok(()) } else { Err(CopyError::NotEmpty { revision, roots }) }
 }
 
-/// Gives back the revision that was copied.
-async fn copy_rows(from: &dyn Engine, to: &dyn Engine, progress: CopyProgress<'_>) -> Result<Revision, EngineError> {
-    let mut reading = from.reading().await?;
+/// Copies the record as one reading sees it, in bounded memory, and gives back what that is as a whole.
+///
+/// # Errors
+///
+/// [`EngineError`]; nothing is filled in then.
+pub async fn copy_reading<'e>(
+    reading: &mut dyn Reading,
+    import: Box<dyn Import + 'e>,
+    progress: CopyProgress<'_>,
+) -> Result<Meta, EngineError> {
     let meta = reading.meta().await?;
-    let mut copying = Copying { import: to.import().await?, progress };
+    let mut copying = Copying { import, progress };
     copying
         .table(
             "objects",
@@ -118,9 +127,8 @@ async fn copy_rows(from: &dyn Engine, to: &dyn Engine, progress: CopyProgress<'_
         .await?;
     let roots = reading.roots_after(0).await?;
     copying.import.add(&Batch { roots, ..Batch::default() }).await?;
-    reading.end().await;
     copying.import.finish(&meta).await?;
-    Ok(meta.last)
+    Ok(meta)
 }
 
 struct Copying<'e, 'p> {

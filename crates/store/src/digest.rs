@@ -52,6 +52,17 @@ impl fmt::Display for RecordDigest {
 /// [`EngineError`] where it cannot be read.
 pub async fn digest(engine: &dyn Engine) -> Result<RecordDigest, EngineError> {
     let mut reading = engine.reading().await?;
+    let digest = digest_reading(reading.as_mut()).await?;
+    reading.end().await;
+    Ok(digest)
+}
+
+/// The digest of the record as one reading sees it.
+///
+/// # Errors
+///
+/// [`EngineError`] where it cannot be read.
+pub async fn digest_reading(reading: &mut dyn Reading) -> Result<RecordDigest, EngineError> {
     let meta = reading.meta().await?;
     let mut tables = vec![of_meta(&meta)];
     tables.push(of_table("objects", reading.objects(), object).await?);
@@ -59,8 +70,7 @@ pub async fn digest(engine: &dyn Engine) -> Result<RecordDigest, EngineError> {
     tables.push(of_table("changes", reading.changes(), change).await?);
     tables.push(of_table("entries", reading.entries(), entry).await?);
     tables.push(of_table("sequences", reading.sequences_after(Revision(0)), sequence).await?);
-    tables.push(of_roots(reading.as_mut()).await?);
-    reading.end().await;
+    tables.push(of_roots(reading).await?);
     let mut all = Sha256::new();
     tables.iter().for_each(|table| all.update(table.sha256));
     Ok(RecordDigest { tables, sha256: all.finalize().into(), revision: meta.last })

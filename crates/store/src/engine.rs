@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 
 use crate::postgres::Replication;
-use crate::rows::{Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled};
+use crate::rows::{
+    Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled, Steps, StepsWanted,
+};
 use crate::stored::{MalformedObject, Stored};
 
 /// A database that holds the record. Who writes takes a turn, and has the record to itself until the turn ends; reads run beside it.
@@ -45,6 +47,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Changes whose id starts like this, by id, at most so many.
     fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>>;
+
+    /// A page of the steps after a place, oldest first, each with the object after it. All of it is of one moment.
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>>;
 
     /// The newest revision whose steps, with those of all before it, must go to leave at most so many bytes of history.
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>>;

@@ -16,7 +16,7 @@
 //! An [`Engine`] keeps the rows; [`SqliteEngine`] is one. A [`Store`] loads them into a view made of persistent maps, and starts
 //! the one writer. A [`Transaction`] waits in its queue; the writer takes all that wait, evaluates each on the record as those
 //! before it leave it, hands the batch to the engine for one fsync, and then moves the view, tells the watchers, and answers.
-//! A [`Watcher`] is a place in a run of events that all watchers share.
+//! A [`Watcher`] is a place in a run of events that all watchers share; what has fallen out of that, it reads from the engine's history.
 //!
 //! ```
 //! use stead_model::Object;
@@ -46,6 +46,7 @@ mod digest;
 mod engine;
 mod evaluate;
 mod follow;
+mod history;
 mod load;
 mod open_error;
 mod postgres;
@@ -62,21 +63,26 @@ mod view;
 mod watch;
 mod writer;
 
-pub use copy::{CopyError, CopyProgress, copy};
-pub use digest::{RecordDigest, TableDigest, digest};
+pub use copy::{CopyError, CopyProgress, copy, copy_reading};
+pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
+pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_AT_ONCE_MAX};
 pub use open_error::OpenError;
 pub use postgres::{
-    PostgresEngine, PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState, each_server,
-    split_authority,
+    PlaceError, PostgresEngine, PostgresPlace, PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState,
+    Standing, each_server, split_authority,
 };
-pub use retained::{RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, SnapshotExpired};
+pub use retained::{
+    RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,
+};
 pub use ring::EventKind;
 pub use rows::{
-    Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Restored, RootDocument, Sequence,
-    Settled,
+    Asked, AskedKind, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, Operation, Place, Restored, RootDocument,
+    Sequence, Settled, Step, Steps, StepsWanted,
 };
-pub use sqlite::SqliteEngine;
+pub use sqlite::{
+    ReplaceError, Replacement, SnapshotError, SqliteEngine, SqliteFile, schema_version, seal, snapshot_engine, snapshot_file,
+};
 pub use store::{Options, RING_BYTES_MAX, RING_EVENTS_MAX, Retention, Store};
 pub use stored::{MalformedObject, Stored};
 pub use transaction::{

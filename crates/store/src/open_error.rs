@@ -63,6 +63,29 @@ pub enum OpenError {
         /// What the database said.
         source: sqlx::Error,
     },
+    /// It could be opened, and not be copied.
+    #[error("{record} could not be copied to {to}: {source}")]
+    Snapshot {
+        /// The record.
+        record: String,
+        /// The new file.
+        to: String,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Its schema is of an older Stead, and may not be touched here.
+    #[error(
+        "{record} has schema version {found}, and this version of Stead reads {supported}; use the version that the coordinators run, \
+         or start them with this one first"
+    )]
+    Older {
+        /// The record.
+        record: String,
+        /// Its version.
+        found: i64,
+        /// The version that is read.
+        supported: i64,
+    },
     /// What the record says of itself cannot be read.
     #[error("{record} could not be opened: {source}")]
     Record {

@@ -6,11 +6,13 @@
 
 mod anew;
 mod connection;
+mod forward;
 mod hosts;
 mod import;
 mod inbox;
 mod migration;
 mod news;
+mod place;
 mod read;
 mod standby;
 mod write;
@@ -27,11 +29,12 @@ use tokio::task::AbortHandle;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
 use connection::{SESSION_NAME, Server, Session};
 pub use hosts::{each_server, split_authority};
 use import::PgImport;
 use news::News;
+pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
 use standby::Watched;
 pub use standby::{PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState};
@@ -84,8 +87,23 @@ impl PostgresEngine {
         Self::open_server(Server::parse(url, password, OFFLINE_SESSION_NAME)?, migration::STEPS).await
     }
 
+    /// The same for something that only reads, while coordinators are at work: it leaves the schema as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`], and [`OpenError::Older`].
+    pub async fn open_reading(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
+        let server = Server::parse(url, password, OFFLINE_SESSION_NAME)?;
+        migration::ensure_current(&server).await?;
+        Ok(Self::on(server))
+    }
+
     async fn open_server(server: Server, steps: &[&'static str]) -> Result<Self, OpenError> {
         migration::run(&server, steps).await?;
+        Ok(Self::on(server))
+    }
+
+    fn on(server: Server) -> Self {
         let server = Arc::new(server);
         let news = Arc::new(News::default());
         let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
@@ -93,7 +111,7 @@ impl PostgresEngine {
         let watch = standby::watch(Arc::clone(&server), Arc::clone(&news), Arc::clone(&watched));
         let watching = tokio::spawn(watch).abort_handle();
         let (session, closed) = (Mutex::new(None), AtomicBool::new(false));
-        Ok(Self { server, session, news, listening, watching, watched, closed })
+        Self { server, session, news, listening, watching, watched, closed }
     }
 
     fn ensure_open(&self) -> Result<(), EngineError> {
@@ -147,6 +165,10 @@ impl Engine for PostgresEngine {
 
     fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
         read::changes_named(self, prefix, limit).boxed()
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        forward::steps(self, wanted).boxed()
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

@@ -10,6 +10,8 @@ use crate::view::{Snapshot, View};
 
 /// Snapshots kept at once; lists that start at the same revision share one.
 pub const RETAINED_SNAPSHOTS_MAX: usize = 256;
+/// Of these, snapshots that were made out of a newer one: each may have some megabytes of its own.
+pub const REWOUND_SNAPSHOTS_MAX: usize = 16;
 /// Seconds that a snapshot is kept after its last use: as long as Kubernetes keeps a continue token.
 pub const RETAINED_SECONDS_MAX: i64 = 300;
 /// Bytes of objects replaced since a snapshot was taken, which it alone may be holding in memory.
@@ -34,8 +36,15 @@ impl Retained {
     pub(crate) fn retain(&mut self, snapshot: &Snapshot, current: &View, now: Timestamp) {
         self.expire(current, now);
         self.snapshots.insert(snapshot.revision(), (Arc::clone(&snapshot.0), now));
-        while self.snapshots.len() > RETAINED_SNAPSHOTS_MAX {
-            let longest_unused = self.snapshots.iter().min_by_key(|(_, (_, used))| *used).map(|(revision, _)| *revision);
+        self.keep(RETAINED_SNAPSHOTS_MAX, |_| true);
+        self.keep(REWOUND_SNAPSHOTS_MAX, |view| view.rewound);
+    }
+
+    /// At most so many of some, those that were used last.
+    fn keep(&mut self, max: usize, counts: impl Fn(&View) -> bool) {
+        while self.snapshots.values().filter(|(view, _)| counts(view)).count() > max {
+            let counted = self.snapshots.iter().filter(|(_, (view, _))| counts(view));
+            let longest_unused = counted.min_by_key(|(_, (_, used))| *used).map(|(revision, _)| *revision);
             longest_unused.and_then(|revision| self.snapshots.remove(&revision));
         }
     }

@@ -99,6 +99,11 @@ impl Ring {
         }
     }
 
+    /// The group of a revision.
+    pub(crate) fn at(&self, revision: Revision) -> Option<&Arc<EventGroup>> {
+        self.groups.get(&revision)
+    }
+
     /// The groups after a revision, oldest first.
     pub(crate) fn after(&self, revision: Revision) -> impl Iterator<Item = &Arc<EventGroup>> {
         self.groups.range((Bound::Excluded(revision), Bound::Unbounded)).map(|(_, group)| group)

@@ -101,6 +101,109 @@ pub struct HistoryRow {
     pub before: Option<Arc<Stored>>,
 }
 
+/// A place in the history: after a step, or after all of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The revision.
+    pub revision: Revision,
+    /// The place of the step within it; `None` where all of it is meant.
+    pub position: Option<u32>,
+}
+
+impl Place {
+    /// After all of a revision.
+    pub const fn after(revision: Revision) -> Self {
+        Self { revision, position: None }
+    }
+
+    /// The newest revision of which nothing is left.
+    pub const fn whole(self) -> Revision {
+        match self.position {
+            None => self.revision,
+            Some(_) => Revision(self.revision.0.saturating_sub(1)),
+        }
+    }
+
+    /// As the steps of a database are compared with it.
+    pub(crate) fn columns(self) -> (u64, i64) {
+        (self.revision.0, self.position.map_or(i64::MAX, i64::from))
+    }
+}
+
+/// Which steps are asked for.
+#[derive(Clone, Debug)]
+pub struct StepsWanted {
+    /// The record that is meant.
+    pub incarnation: String,
+    /// A batch that the record must have gone by.
+    pub mark: Mark,
+    /// Those after this place.
+    pub after: Place,
+    /// And up to this revision.
+    pub through: Revision,
+    /// At most so many.
+    pub steps_max: usize,
+    /// No further ones after so many bytes of objects.
+    pub bytes_max: usize,
+}
+
+/// A step with the object after it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The step.
+    pub step: HistoryRow,
+    /// The object after it; `None` where it was removed.
+    pub after: Option<Arc<Stored>>,
+}
+
+/// A page of steps.
+#[derive(Debug)]
+pub struct Steps {
+    /// The record as a whole, when it was read.
+    pub meta: Meta,
+    /// Whether it is the record that was meant, and went by the batch that was named.
+    pub continuous: bool,
+    /// The steps, oldest first. None where it is another record, or what was asked for is no longer kept.
+    pub steps: Vec<Step>,
+    bytes: usize,
+}
+
+impl Steps {
+    pub(crate) const fn new(meta: Meta, continuous: bool) -> Self {
+        Self { meta, continuous, steps: Vec::new(), bytes: 0 }
+    }
+
+    /// Whether what is asked for is there.
+    pub(crate) fn reaches(&self, wanted: &StepsWanted) -> bool {
+        self.continuous && wanted.after.whole() >= self.meta.compacted
+    }
+
+    pub(crate) fn push(&mut self, step: Step) {
+        let bytes = |stored: &Option<Arc<Stored>>| stored.as_ref().map_or(0, |stored| stored.json().len());
+        self.bytes = self.bytes.saturating_add(bytes(&step.step.before)).saturating_add(bytes(&step.after));
+        self.steps.push(step);
+    }
+
+    /// Whether further steps may have been left for the next page.
+    pub(crate) fn is_full(&self, wanted: &StepsWanted) -> bool {
+        self.steps.len() >= wanted.steps_max || self.bytes >= wanted.bytes_max
+    }
+
+    /// Where the next page begins, and the steps up to there. A revision of which steps may be missing is left for the next page, unless
+    /// it alone fills one.
+    pub(crate) fn divide(mut self, wanted: &StepsWanted) -> (Place, Vec<Step>) {
+        let last = self.steps.last().map(|last| (last.step.revision, last.step.position));
+        let Some((revision, position)) = last.filter(|_| self.is_full(wanted)) else {
+            return (Place::after(wanted.through), self.steps);
+        };
+        let whole = self.steps.partition_point(|step| step.step.revision < revision);
+        let before = whole.checked_sub(1).and_then(|place| self.steps.get(place)).map(|step| step.step.revision);
+        let Some(before) = before else { return (Place { revision, position: Some(position) }, self.steps) };
+        self.steps.truncate(whole);
+        (Place::after(before), self.steps)
+    }
+}
+
 /// A signed Change as it was admitted: bytes that the store does not look into. Kept for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {

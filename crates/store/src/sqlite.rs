@@ -1,10 +1,13 @@
 //! The record in one SQLite file, with its write-ahead log: the engine of a coordinator that stands alone.
 
 mod anew;
+mod file;
+mod forward;
 mod import;
 mod lock;
 mod migration;
 mod read;
+mod replace;
 mod write;
 
 use std::fs::{self, OpenOptions, Permissions};
@@ -24,18 +27,25 @@ use tokio::sync::Mutex;
 
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
-use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled};
+use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
+pub use file::{SnapshotError, SqliteFile, seal, snapshot_engine, snapshot_file};
 use import::SqliteImport;
 use lock::FileLock;
 use read::SqliteReading;
+pub use replace::{ReplaceError, Replacement};
 use write::SqliteTurn;
 
 /// Readers of what is not in memory: Changes and their entries.
 const READERS_MAX: u32 = 4;
 /// How long a statement waits for another process (a backup, the `sqlite3` shell) to let go of the file.
-const BUSY_SECONDS_MAX: u64 = 5;
+const BUSY: Duration = Duration::from_secs(5);
 /// Pages in the log before it is written back: 32 MiB, so that a busy writer does it about once a second.
 const CHECKPOINT_PAGES: u32 = 8_192;
+/// The version of the schema that this version of Stead reads and writes, in SQLite.
+pub fn schema_version() -> i64 {
+    migration::supported()
+}
+
 /// Only the coordinator's user may read the record.
 const FILE_MODE: u32 = 0o600;
 
@@ -79,7 +89,7 @@ impl SqliteEngine {
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
+            .busy_timeout(BUSY)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(database)?;
@@ -156,6 +166,14 @@ impl Engine for SqliteEngine {
 
     fn newest_entries(&self, keys: Vec<ObjectKey>) -> BoxFuture<'_, Result<Vec<(Change, Entry)>, EngineError>> {
         read::newest_entries(&self.readers, keys).boxed()
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        async {
+            self.ensure_open()?;
+            forward::steps(&self.readers, wanted).await
+        }
+        .boxed()
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {

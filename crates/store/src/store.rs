@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
+use crate::history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, History, PageLimits};
 use crate::load::{RingLimits, load};
 use crate::postgres::Replication;
 use crate::retained::{Retained, SnapshotExpired};
@@ -32,6 +33,10 @@ pub struct Options {
     pub ring_events_max: usize,
     /// Bytes of objects before and after those events.
     pub ring_bytes_max: usize,
+    /// Steps of one page of history that a watch reads from the database.
+    pub history_page_steps_max: usize,
+    /// Bytes of objects at which such a page ends.
+    pub history_page_bytes_max: usize,
     /// Where uids come from.
     pub new_uid: UidSource,
 }
@@ -39,7 +44,13 @@ pub struct Options {
 impl Options {
     /// The usual limits, with a source of uids.
     pub fn new(new_uid: UidSource) -> Self {
-        Self { ring_events_max: RING_EVENTS_MAX, ring_bytes_max: RING_BYTES_MAX, new_uid }
+        Self {
+            ring_events_max: RING_EVENTS_MAX,
+            ring_bytes_max: RING_BYTES_MAX,
+            history_page_steps_max: HISTORY_PAGE_STEPS_MAX,
+            history_page_bytes_max: HISTORY_PAGE_BYTES_MAX,
+            new_uid,
+        }
     }
 }
 
@@ -53,6 +64,8 @@ impl fmt::Debug for Options {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Options");
         shown.field("ring_events_max", &self.ring_events_max).field("ring_bytes_max", &self.ring_bytes_max);
+        shown.field("history_page_steps_max", &self.history_page_steps_max);
+        shown.field("history_page_bytes_max", &self.history_page_bytes_max);
         shown.finish_non_exhaustive()
     }
 }
@@ -81,6 +94,7 @@ pub struct Store {
 
 struct Inner {
     engine: Arc<dyn Engine>,
+    history: Arc<History>,
     requests: mpsc::Sender<Request>,
     published: watch::Receiver<Arc<Published>>,
     retained: Mutex<Retained>,
@@ -120,7 +134,9 @@ impl Store {
         };
         tokio::spawn(writer.run(queue));
         let retained = Mutex::new(Retained::default());
-        let inner = Inner { engine, requests, published, retained, new_uid };
+        let page = PageLimits::new(options.history_page_steps_max, options.history_page_bytes_max);
+        let history = Arc::new(History::new(Arc::clone(&engine), page));
+        let inner = Inner { engine, history, requests, published, retained, new_uid };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -163,6 +179,18 @@ impl Store {
         self.inner.published.borrow().view.revision
     }
 
+    /// Waits until snapshots show all that was committed before this was called, whoever committed it: for a verdict that must not
+    /// rest on what another coordinator has changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Engine`] where the database cannot be asked; [`CommitError::Closed`].
+    pub async fn catch_up(&self) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.requests.send(Request::CatchUp(reply)).await.map_err(|_| CommitError::Closed)?;
+        answer.await.map_err(|_| CommitError::Closed)?.map_err(CommitError::Engine)
+    }
+
     /// Waits until the record is past a revision, whatever happened at it; gives back the newest. May be dropped while it waits.
     ///
     /// # Errors
@@ -193,14 +221,26 @@ impl Store {
         self.retained().get(revision, &current.0, now)
     }
 
+    /// The record as it was at an older revision, as far as memory has what happened since; with all that, it takes tenths of a second.
+    /// Its objects are those of then; sequences, roots and the leader's term are those of now.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotExpired`] where memory does not reach back so far.
+    pub fn rewound(&self, revision: Revision) -> Result<Snapshot, SnapshotExpired> {
+        let published = Arc::clone(&self.inner.published.borrow());
+        let expired = SnapshotExpired { revision, current: published.view.revision };
+        published.view.rewound(&published.ring, revision).map(|view| Snapshot(Arc::new(view))).ok_or(expired)
+    }
+
     fn retained(&self) -> std::sync::MutexGuard<'_, Retained> {
         // Every change of it is a single step, so that a thread which panicked has left nothing half done.
         self.inner.retained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells every event in a scope after a revision; for a revision to come, from there on.
+    /// Tells every event in a scope after a revision that is still kept; for a revision to come, from there on.
     pub fn watch(&self, after: Revision, scope: WatchScope) -> Watcher {
-        Watcher::new(self.inner.published.clone(), after, scope)
+        Watcher::new(self.inner.published.clone(), Arc::clone(&self.inner.history), after, scope)
     }
 
     /// One signed Change.

@@ -4,11 +4,13 @@ mod filter;
 mod kind;
 mod list;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use stead_model::{GroupKind, ObjectKey, Revision};
 
+use crate::ring::Ring;
 use crate::rows::{Mark, Meta, Restored, RootDocument, Sequence};
 use crate::stored::Stored;
 pub(crate) use filter::Filter;
@@ -30,6 +32,8 @@ pub(crate) struct View {
     roots: OrdMap<u64, Arc<RootDocument>>,
     /// Bytes of objects that writes have replaced or removed since the start: what older snapshots may be holding on to.
     pub(crate) replaced_bytes: u64,
+    /// Whether it was made out of a newer one, and shares less with it than one that was there.
+    pub(crate) rewound: bool,
 }
 
 impl Default for View {
@@ -44,6 +48,7 @@ impl Default for View {
             kinds: OrdMap::new(),
             roots: OrdMap::new(),
             replaced_bytes: 0,
+            rewound: false,
         }
     }
 }
@@ -98,6 +103,34 @@ impl View {
         let removed = self.kinds.get_mut(&key.kind)?.remove(&key.namespace, &key.name)?;
         self.replaced_bytes = self.replaced_bytes.saturating_add(removed.json().len() as u64);
         Some(removed)
+    }
+
+    /// The objects as they were at an older revision, as far as memory has what happened since. All else of it is as it is now.
+    pub(crate) fn rewound(&self, ring: &Ring, revision: Revision) -> Option<Self> {
+        if revision < ring.floor || revision > self.revision {
+            return None;
+        }
+        let mut view = Self { revision, rewound: true, ..self.clone() };
+        let (mut seen, mut bytes) = (BTreeSet::new(), 0_u64);
+        // Of each object, the first thing that happened to it since then knows what it was.
+        for event in ring.after(revision).flat_map(|group| &group.events) {
+            let key = event.object.key();
+            if seen.contains(&key) {
+                continue;
+            }
+            match &event.previous {
+                Some(before) => {
+                    bytes = bytes.saturating_add(before.json().len() as u64);
+                    view.kinds.entry(key.kind.clone()).or_default().put_back(Arc::clone(before));
+                }
+                None => {
+                    view.kinds.get_mut(&key.kind).and_then(|kind| kind.remove(&key.namespace, &key.name));
+                }
+            }
+            seen.insert(key);
+        }
+        view.replaced_bytes = self.replaced_bytes.saturating_sub(bytes);
+        Some(view)
     }
 
     pub(crate) fn sequence(&self, key: &ObjectKey) -> Option<Sequence> {

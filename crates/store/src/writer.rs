@@ -39,9 +39,21 @@ type Waiting = (Box<Transaction>, Reply);
 /// A caller, and what it is told once the batch is on disk.
 type Answer = (Reply, Result<Committed, CommitError>);
 
+/// Whoever waits until the view has caught up.
+type Looker = oneshot::Sender<Result<(), Arc<EngineError>>>;
+
 pub(crate) enum Request {
     Commit(Box<Transaction>, Reply),
+    CatchUp(Looker),
     Close(oneshot::Sender<()>),
+}
+
+/// What is taken from the queue at once.
+#[derive(Default)]
+struct Taken {
+    commits: Vec<Waiting>,
+    lookers: Vec<Looker>,
+    close: Option<oneshot::Sender<()>>,
 }
 
 pub(crate) struct Writer {
@@ -99,9 +111,16 @@ impl Writer {
                 }
             };
             let Some(request) = request else { return };
-            let (commits, close) = take_waiting(request, &mut requests);
+            let Taken { commits, lookers, close } = take_waiting(request, &mut requests);
             if !commits.is_empty() {
                 self.commit(engine.as_ref(), commits).await;
+            }
+            if !lookers.is_empty() {
+                let looked = self.bring_up(engine.as_ref()).await.map_err(Arc::new);
+                for looker in lookers {
+                    // One that has gone away need not know.
+                    let _ = looker.send(looked.clone());
+                }
             }
             if let Some(reply) = close {
                 drop(self);
@@ -207,13 +226,18 @@ impl Writer {
         if known && self.in_doubt.is_none() {
             return;
         }
-        let looked = if self.in_doubt.is_some() { self.settle(engine).await.map(|_| ()) } else { self.catch_up(engine).await };
+        let looked = self.bring_up(engine).await;
         match &looked {
             Ok(()) if self.blind => tracing::info!("what other coordinators write is seen again"),
             Err(error) if !self.blind => tracing::warn!(%error, "what other coordinators write is not seen"),
             _ => {}
         }
         self.blind = looked.is_err();
+    }
+
+    /// Brings the view up to the record, and settles what was in doubt.
+    async fn bring_up(&mut self, engine: &dyn Engine) -> Result<(), EngineError> {
+        if self.in_doubt.is_some() { self.settle(engine).await.map(|_| ()) } else { self.catch_up(engine).await }
     }
 
     /// Brings the view up to the record beside those who write.
@@ -292,23 +316,27 @@ impl Writer {
     }
 }
 
-/// What one batch takes of what waits, and whether the store is to be closed after it.
-fn take_waiting(request: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Waiting>, Option<oneshot::Sender<()>>) {
-    let (mut commits, mut operations) = (Vec::new(), 0_usize);
+/// What one batch takes of what waits, who waits beside it, and whether the store is to be closed after it.
+fn take_waiting(request: Request, requests: &mut mpsc::Receiver<Request>) -> Taken {
+    let (mut taken, mut operations) = (Taken::default(), 0_usize);
     let mut next = Some(request);
     while let Some(request) = next.take() {
         match request {
             Request::Commit(transaction, reply) => {
                 operations = operations.saturating_add(transaction.ops.len());
-                commits.push((transaction, reply));
-                if commits.len() < BATCH_TRANSACTIONS_MAX && operations < BATCH_OPERATIONS_MAX {
-                    next = requests.try_recv().ok();
-                }
+                taken.commits.push((transaction, reply));
             }
-            Request::Close(reply) => return (commits, Some(reply)),
+            Request::CatchUp(looker) => taken.lookers.push(looker),
+            Request::Close(reply) => {
+                taken.close = Some(reply);
+                return taken;
+            }
+        }
+        if taken.commits.len() < BATCH_TRANSACTIONS_MAX && operations < BATCH_OPERATIONS_MAX {
+            next = requests.try_recv().ok();
         }
     }
-    (commits, None)
+    taken
 }
 
 fn answer(replies: Vec<Answer>) {

@@ -6,11 +6,12 @@ use std::path::Path;
 const ORDER: &str = "STEAD_LIMITS";
 
 /// Where the limits of requests are, the port's first.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("../limits.rs"),
     include_str!("../../../model/src/info.rs"),
     include_str!("../../../store/src/transaction.rs"),
     include_str!("../../../store/src/retained.rs"),
+    include_str!("../../../store/src/history.rs"),
 ];
 
 /// What happens past each.
@@ -43,6 +44,7 @@ const ANSWERS: &[(&str, &str)] = &[
     ("PAGE_CHANGES_MAX", "the list comes in parts"),
     ("SCANNED_CHANGES_MAX", "the page ends early, with a token"),
     ("LISTS_PER_CLIENT_MAX", "the list waits for the client's others"),
+    ("LOOK_BACKS_PER_CLIENT_MAX", "the watch waits for the client's others"),
     ("PARTS_AT_ONCE_MAX", "the part waits for its client's turn"),
     ("LIST_SECONDS_MAX", "429 `TooManyRequests` before the first part; after it the answer is cut off"),
     ("REVISION_WAIT_SECONDS_MAX", "504 `Timeout`, cause `ResourceVersionTooLarge`"),
@@ -51,8 +53,12 @@ const ANSWERS: &[(&str, &str)] = &[
     ("OBJECT_BYTES_MAX", "413 `RequestEntityTooLarge`"),
     ("TRANSACTION_BYTES_MAX", "413 `RequestEntityTooLarge`"),
     ("RETAINED_SNAPSHOTS_MAX", "410 `Expired`, with a token for the rest"),
+    ("REWOUND_SNAPSHOTS_MAX", "410 `Expired`, with a token for the rest"),
     ("RETAINED_SECONDS_MAX", "410 `Expired`, with a token for the rest"),
     ("RETAINED_REPLACED_BYTES_MAX", "410 `Expired`, with a token for the rest"),
+    ("HISTORY_PAGE_STEPS_MAX", "the watch is told the rest from the next page"),
+    ("HISTORY_PAGE_BYTES_MAX", "the watch is told the rest from the next page"),
+    ("HISTORY_PAGES_AT_ONCE_MAX", "the watch waits"),
 ];
 
 const HEAD: &str = "\

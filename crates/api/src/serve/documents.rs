@@ -1,11 +1,9 @@
 //! Changes and trust roots: signed documents of the record, shown as objects.
 
-use std::sync::Arc;
-
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
-use stead_admission::{Precondition, bundle_of_change, change_object, root_object};
+use stead_admission::{Precondition, bundle_of_change, change_object};
 use stead_model::Object;
 use stead_store::{Change, ChangeReference};
 use stead_trust::{Signature, SignedStatement, Submission, SubmittedEntry};
@@ -15,7 +13,6 @@ use crate::body;
 use crate::fields::FieldMatcher;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
-use crate::render::ListMeta;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 
@@ -24,13 +21,22 @@ pub(super) async fn serve(call: Call, route: ObjectsRoute) -> ApiResult<Answer> 
     let change = route.resource.is_change();
     match (&call.method, &route.name, route.subresource.as_deref()) {
         (&Method::GET, None, _) if change => super::changes::serve(call, &route).await,
-        (&Method::GET, None, _) => list_roots(&call, &route),
-        (&Method::POST, None, _) if change => submit(&call, &route).await,
-        (&Method::POST, None, _) => submit_root(&call, &route).await,
-        (&Method::GET, Some(_), None) if change && call.query.list_options()?.watch => super::changes::serve(call, &route).await,
+        (&Method::GET, None, _) => super::roots::serve(call, &route).await,
+        (&Method::POST, None, _) if change => super::on_the_newest(&call, || submit(&call, &route)).await,
+        (&Method::POST, None, _) => super::on_the_newest(&call, || submit_root(&call, &route)).await,
+        (&Method::GET, Some(_), None) if call.query.list_options()?.watch => {
+            if change {
+                super::changes::serve(call, &route).await
+            } else {
+                super::roots::serve(call, &route).await
+            }
+        }
         (&Method::GET, Some(name), None) => {
-            let object =
-                if change { object_of(&call, &find(&call, &route, name).await?).await? } else { root(&call, &route, name)? };
+            let object = if change {
+                object_of(&call, &find(&call, &route, name).await?).await?
+            } else {
+                super::roots::root(&call, &route, name)?
+            };
             shown(&call, &route, &object, StatusCode::OK)
         }
         (&Method::GET, Some(name), Some("bundle")) if change => bundle(&call, &route, name).await,
@@ -66,37 +72,10 @@ async fn object_of(call: &Call, change: &Change) -> ApiResult<Object> {
     change_object(change, &entries).map_err(|error| ApiError::internal(error.to_string()))
 }
 
-fn root(call: &Call, route: &ObjectsRoute, name: &str) -> ApiResult<Object> {
-    let version = name.strip_prefix('v').and_then(|version| version.parse().ok());
-    let root = version.and_then(|version| call.api.admission().store().snapshot().root(version));
-    let root = root.ok_or_else(|| ApiError::not_found(route.resource, name))?;
-    root_object(&root).map_err(|error| ApiError::internal(error.to_string()))
-}
-
-/// The versions of the trust root.
-fn list_roots(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
-    let renderer = super::renderer(call, route)?;
-    let options = call.query.list_options()?;
-    if options.watch {
-        return Err(ApiError::method_not_allowed());
-    }
-    let fields = FieldMatcher::new(route.resource, &options.fields)?;
-    let objects = roots(call)?.iter().map(value_of).collect::<ApiResult<Vec<_>>>()?;
-    let wanted: Vec<Value> = objects.into_iter().filter(|object| fits(object, &options, fields.as_deref())).collect();
-    let meta = ListMeta { revision: call.api.admission().store().revision(), ..ListMeta::default() };
-    Ok(response::json_bytes(StatusCode::OK, renderer.list_of_values(&wanted, &meta)?))
-}
-
 /// Whether a document is selected; documents have no labels.
 pub(super) fn fits(object: &Value, options: &ListOptions, fields: Option<&FieldMatcher>) -> bool {
     let unlabelled = options.labels.matches(&std::collections::BTreeMap::new());
     unlabelled && fields.is_none_or(|fields| fields.matches_value(object))
-}
-
-fn roots(call: &Call) -> ApiResult<Vec<Object>> {
-    let roots = call.api.admission().store().snapshot().roots_after(0);
-    let object = |root: &Arc<stead_store::RootDocument>| root_object(root).map_err(|error| ApiError::internal(error.to_string()));
-    roots.iter().map(object).collect()
 }
 
 /// A signed Change, and what it depends on beside it, which is not signed.

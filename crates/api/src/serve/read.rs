@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 use stead_model::{Operator, Revision};
 use stead_store::{List, Page, Snapshot, Stored};
+use tokio::time::Instant;
 
 use crate::api::Call;
 use crate::fields::FieldMatcher;
@@ -32,10 +33,12 @@ pub(super) async fn list(call: Call, route: ObjectsRoute, options: ListOptions) 
     let renderer = super::renderer(&call, &route)?;
     let token = options.continue_token.as_deref().map(PageToken::parse).transpose()?;
     let fields = FieldMatcher::new(route.resource, &options.fields)?;
-    if token.is_none() {
-        wait_for(&call, options.revision).await?;
+    match &token {
+        None => wait_for(&call, options.revision).await?,
+        // It may be of a coordinator that is ahead of this one. Where this one does not get there, the token has expired.
+        Some(token) => wait_for(&call, Some(token.revision.0)).await.unwrap_or_default(),
     }
-    let snapshot = snapshot(&call, &options, token.as_ref())?;
+    let snapshot = snapshot(&call, &options, token.as_ref()).await?;
     let listing = Listing { renderer, snapshot, route, options, fields, token };
     if !listing.is_quick() {
         return super::parts::serve(call, listing).await;
@@ -127,18 +130,30 @@ pub(super) async fn wait_for(call: &Call, revision: Option<u64>) -> ApiResult<()
     if current.0 >= revision { Ok(()) } else { Err(too_new(revision, current)) }
 }
 
-/// The snapshot that the options ask for.
-fn snapshot(call: &Call, options: &ListOptions, token: Option<&PageToken>) -> ApiResult<Snapshot> {
+/// The snapshot that the options ask for: one that was kept, or one that is made out of what memory has of the time since; a token may
+/// be another coordinator's.
+async fn snapshot(call: &Call, options: &ListOptions, token: Option<&PageToken>) -> ApiResult<Snapshot> {
     let store = call.api.admission().store();
-    match (token, options.revision, options.revision_match) {
-        (Some(token), _, _) if token.revision > Revision(0) => {
-            store.snapshot_at(token.revision, call.now()).map_err(|error| token_expired(token, &error.to_string()))
-        }
-        (None, Some(revision), Some(RevisionMatch::Exact)) => store
-            .snapshot_at(Revision(revision), call.now())
-            .map_err(|error| ApiError::expired(format!("The resourceVersion for the provided list is too old: {error}"))),
-        _ => Ok(store.snapshot()),
+    let revision = match (token, options.revision, options.revision_match) {
+        (Some(token), _, _) if token.revision > Revision(0) => token.revision,
+        (None, Some(revision), Some(RevisionMatch::Exact)) => Revision(revision),
+        _ => return Ok(store.snapshot()),
+    };
+    if let Ok(kept) = store.snapshot_at(revision, call.now()) {
+        return Ok(kept);
     }
+    let ends = Instant::now() + Duration::from_millis(call.api.limits().list_milliseconds_max);
+    let turn = super::parts::turn(&call.api, call.permit.client(), ends).await.ok_or_else(super::parts::busy)?;
+    let store = store.clone();
+    let rewound = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        store.rewound(revision)
+    });
+    let rewound = rewound.await.map_err(|error| ApiError::internal(format!("the list failed: {error}")))?;
+    rewound.map_err(|error| match token {
+        Some(token) => token_expired(token, &error.to_string()),
+        None => ApiError::expired(format!("The resourceVersion for the provided list is too old: {error}")),
+    })
 }
 
 /// The hint that Kubernetes gives: start again, or take the rest as it is now.
@@ -152,7 +167,8 @@ fn token_expired(token: &PageToken, why: &str) -> ApiError {
     ApiError::expired(message).continue_with(PageToken { revision: Revision(0), cursor: token.cursor.clone() }.to_text())
 }
 
-fn too_new(revision: u64, current: Revision) -> ApiError {
+/// A revision that this coordinator has yet to hear of.
+pub(super) fn too_new(revision: u64, current: Revision) -> ApiError {
     let message = format!("Too large resource version: {revision}, current: {current}");
     let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version", "field": ""});
     ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message).with_raw_causes(vec![cause]).retry_after(1)

@@ -33,7 +33,8 @@ pub(super) fn serve(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
         "SelfSubjectAccessReview" => {
             let review: SelfSubjectAccessReview = read(&sent)?;
             check(&review.spec, call, route)?;
-            json!(access::answer(&root, &review.spec))
+            let key = call.caller()?.key.as_ref();
+            json!(access::answer(&root, key, &review.spec))
         }
         "SelfSubjectRulesReview" => {
             let _: SelfSubjectRulesReview = read(&sent)?;

@@ -55,6 +55,10 @@ async fn replace(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<Ans
     body::settle_names(&mut sent, route.namespace.as_deref(), Some(&key.name))?;
     let Parsed { object, warnings } = body::parse(resource, sent, validation, false)?;
     let given = given_revision(resource, &key, &object.metadata.resource_version)?;
+    if given.is_some_and(|given| given > call.api.admission().store().revision()) {
+        // Who manages what is settled on top of the version that the client has seen, perhaps at another coordinator.
+        super::catch_up(call).await?;
+    }
     for attempt in 1.. {
         let current = current(call, route, &key)?;
         let uid = &object.metadata.uid;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
+use crate::lanes::Lane;
 use crate::limits::Limits;
 use crate::lines;
 use crate::media::Form;
@@ -22,11 +23,13 @@ use crate::render::Renderer;
 use crate::response::{Answer, ResponseBody};
 use crate::status::{ApiError, ApiResult};
 
-/// Chunks that wait for a slow client. What it has not taken beyond them waits in the ring that all watchers share, and when it
-/// falls out of that, the watch ends with 410.
+/// Chunks that wait for a slow client. What it has not taken beyond them waits in the ring that all watchers share, then in the
+/// database's history, and when that forgets it, the watch ends with 410.
 const QUEUE_CHUNKS_MAX: usize = 4;
 /// Bytes at which a chunk is handed on, so that many small events go in one write.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// Seconds after which a database that was away is asked again.
+const PAUSE_SECONDS: u64 = 1;
 
 /// Starts a watch.
 pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) -> ApiResult<Answer> {
@@ -51,6 +54,8 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
         _ => snapshot.revision(),
     };
     let watcher = store.watch(after, scope);
+    // A client names the revision of the last event that it took, which need not have been the last event of that revision.
+    let watcher = if initial { watcher } else { watcher.telling_again() };
     let plan = Plan::new(&options, call.api.limits());
     let (teller, answer) = Teller::start(call, renderer);
     let initial = initial.then(|| Initial { snapshot, route: route.clone(), options, matcher });
@@ -130,8 +135,10 @@ impl Teller {
         let period = Duration::from_millis(self.api.limits().bookmark_milliseconds);
         let mut bookmarks = tokio::time::interval_at(Instant::now() + period, period);
         bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let sender = self.sender.clone();
+        let (sender, mut lane) = (self.sender.clone(), None);
         loop {
+            let behind = watcher.is_behind();
+            lane = lane.filter(|_| behind);
             tokio::select! {
                 biased;
                 () = sender.closed() => return Err(Ended),
@@ -146,8 +153,41 @@ impl Teller {
                     self.bookmark(watcher.revision(), false);
                     self.flush().await?;
                 }
-                group = watcher.next() => self.groups(&mut watcher, group).await?,
+                () = std::future::ready(()), if behind => self.look_back(&mut watcher, &mut lane, plan.ends).await?,
+                group = watcher.next_at_hand(), if !behind => self.groups(&mut watcher, group.transpose()).await?,
             }
+        }
+    }
+
+    /// Tells a page of what is no longer in memory: in a lane of the client's, which is kept until there is no more of that, and at the
+    /// client's turn.
+    async fn look_back(&mut self, watcher: &mut Watcher, lane: &mut Option<Lane>, ends: Instant) -> Result<(), Ended> {
+        let read = async {
+            if lane.is_none() {
+                *lane = Some(self.api.look_backs().enter(&self.client).await);
+            }
+            let _turn = self.api.turns().take(&self.client).await;
+            watcher.read_on().await
+        };
+        let read = tokio::select! {
+            biased;
+            () = self.sender.closed() => return Err(Ended),
+            () = tokio::time::sleep_until(ends) => return Ok(()),
+            read = read => read,
+        };
+        match read {
+            Ok(()) => {
+                self.api.count().history_pages.add();
+                let first = watcher.try_next();
+                self.groups(watcher, first.transpose()).await
+            }
+            Err(WatchError::Unread { away: true, reason, .. }) => {
+                // What it is to be told next stays where it is until the database is back.
+                tracing::debug!(%reason, "a watch waits for the record's database");
+                tokio::time::sleep(Duration::from_secs(PAUSE_SECONDS)).await;
+                Ok(())
+            }
+            Err(error) => self.error(error).await,
         }
     }
 
@@ -178,36 +218,39 @@ impl Teller {
     }
 
     /// Tells a group and those that are there already behind it.
-    async fn groups(&mut self, watcher: &mut Watcher, first: Result<WatchGroup, WatchError>) -> Result<(), Ended> {
-        let mut group = first;
+    async fn groups(&mut self, watcher: &mut Watcher, first: Option<Result<WatchGroup, WatchError>>) -> Result<(), Ended> {
+        let mut next = first;
         loop {
-            match group {
-                Ok(WatchGroup { events, .. }) => {
+            match next {
+                None => return self.flush().await,
+                Some(Ok(WatchGroup { events, shared, .. })) => {
                     for WatchEvent { kind, object, .. } in events {
                         let kind = match kind {
                             EventKind::Added => "ADDED",
                             EventKind::Modified => "MODIFIED",
                             EventKind::Deleted => "DELETED",
                         };
-                        self.object(kind, &object, true).await?;
+                        self.object(kind, &object, shared).await?;
                     }
                 }
-                Err(error) => return self.error(error).await,
+                Some(Err(error)) => return self.error(error).await,
             }
-            match watcher.try_next().transpose() {
-                Some(next) => group = next,
-                None => return self.flush().await,
-            }
+            next = watcher.try_next().transpose();
         }
     }
 
     async fn error(&mut self, error: WatchError) -> Result<(), Ended> {
-        if let WatchError::Gone { revision, oldest } = error {
-            self.api.count().watches_behind.add();
-            return self.refuse(&ApiError::expired(format!("too old resource version: {revision} ({oldest})"))).await;
+        match error {
+            WatchError::Gone { revision, oldest } => {
+                self.api.count().watches_behind.add();
+                self.refuse(&ApiError::expired(format!("too old resource version: {revision} ({oldest})"))).await
+            }
+            WatchError::Unread { .. } => self.refuse(&ApiError::unavailable(error.to_string())).await,
+            WatchError::Closed => {
+                self.flush().await?;
+                Err(Ended)
+            }
         }
-        self.flush().await?;
-        Err(Ended)
     }
 
     /// Ends the watch, and says why.

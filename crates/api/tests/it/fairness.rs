@@ -29,6 +29,8 @@ async fn a_flood_of_full_lists_starves_nobody() {
     let limits = Limits { parts_at_once_max: 1, ..Limits::default() };
     let fixture = Fixture::start(Wish { limits, others: vec![other()], ..Wish::default() }).await;
     fixture.write_leases((0..OBJECTS).map(|number| format!("l{number:05}"))).await;
+    // A watch from a revision at which many were written would tell of all of them again.
+    fixture.write_lease("l00000", 1_000).await;
     let mut watch = Watch::start(&fixture, &format!("resourceVersion={}", fixture.admission.store().revision()), "*/*").await;
     let flooding: Vec<_> = (0..FLOOD).map(|_| tokio::spawn(flood(fixture.client(&fixture.owner)))).collect();
     // By now many more lists wait than there are turns.

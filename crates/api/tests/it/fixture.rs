@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stead_admission::{Admission, Caller, Environment, Write};
 use stead_api::{Api, Fleet, Limits, Server, ServingKeys};
-use stead_model::{GroupKind, Object};
-use stead_store::{Expect, Options, SqliteEngine, Store};
+use stead_model::{Digest, GroupKind, Object};
+use stead_store::{Expect, OPERATIONS_PER_TRANSACTION_MAX, Op, Options, PostgresEngine, SqliteEngine, Store, Transaction};
 use stead_trust::{Clock, Root, SignedRoot, Signer, SigningKey};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub(crate) struct Wish {
     pub(crate) store: Options,
     /// Owners beside the first.
     pub(crate) others: Vec<SigningKey>,
+    /// A record in PostgreSQL, which another coordinator may have founded.
+    pub(crate) postgres: Option<String>,
 }
 
 impl Wish {
@@ -86,10 +88,21 @@ impl Fixture {
         let mut root = Root::default_for(owners, vec![online.public_key().clone()], Timestamp::now());
         root.online.kinds.extend(wish.left_to_online);
         let first = SignedRoot::sign(&root, &[&owner]).unwrap();
-        let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
-        let store = Store::open(engine, wish.store).await.unwrap();
-        Admission::found(&store, &first, &environment).await.unwrap();
-        let admission = Admission::open(store, first.digest(), Arc::new(online), environment).unwrap();
+        let store = match &wish.postgres {
+            Some(url) => Store::open(PostgresEngine::open(url).await.unwrap(), wish.store).await.unwrap(),
+            None => {
+                let engine = SqliteEngine::open(&directory.path().join("record.sqlite")).await.unwrap();
+                Store::open(engine, wish.store).await.unwrap()
+            }
+        };
+        let fleet = match store.snapshot().root(1) {
+            Some(root) => Digest::of(&root.document),
+            None => {
+                Admission::found(&store, &first, &environment).await.unwrap();
+                first.digest()
+            }
+        };
+        let admission = Admission::open(store, fleet, Arc::new(online), environment).unwrap();
         let caller = Caller { name: "coordinator".to_owned(), key: None };
         admission
             .write(&caller, "the first namespace", vec![Write::Put { object: namespace("default"), expect: Expect::Any }], false)
@@ -157,18 +170,30 @@ impl Fixture {
 
     /// Writes many leases at once; each has a holder of its own.
     pub(crate) async fn write_leases(&self, names: impl IntoIterator<Item = String>) {
-        let put = |name: String| {
-            let lease = json!({
-                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-                "metadata": {"name": name, "namespace": "default", "labels": {"half": if name.ends_with(['0', '2', '4', '6', '8']) { "even" } else { "odd" }}},
-                "spec": {"holderIdentity": name},
-            });
-            Write::Put { object: serde_json::from_value(lease).unwrap(), expect: Expect::Any }
-        };
+        let put = |name: String| Write::Put { object: lease_of(&name), expect: Expect::Any };
         let writes: Vec<Write> = names.into_iter().map(put).collect();
         let caller = Caller { name: "writer".to_owned(), key: None };
         for part in writes.chunks(2_000) {
             self.admission.write(&caller, "", part.to_vec(), false).await.unwrap();
+        }
+    }
+
+    /// Puts very many such leases straight into the record.
+    pub(crate) async fn import_leases(&self, names: impl IntoIterator<Item = String>) {
+        let example = [lease_of("even-0"), lease_of("odd-1")];
+        let mut ops = names.into_iter().map(|name| {
+            let odd = name.bytes().last().is_some_and(|digit| digit % 2 == 1);
+            let mut lease = example[usize::from(odd)].clone();
+            lease.fields.insert("spec".to_owned(), json!({"holderIdentity": name}));
+            lease.metadata.name = name;
+            Op::create(lease)
+        });
+        loop {
+            let part: Vec<Op> = ops.by_ref().take(OPERATIONS_PER_TRANSACTION_MAX).collect();
+            if part.is_empty() {
+                return;
+            }
+            self.admission.store().commit(Transaction::unsigned(Timestamp::now(), part)).await.unwrap();
         }
     }
 
@@ -261,6 +286,17 @@ impl Reply {
         assert_eq!(self.code, code, "{}", self.text);
         self.json()
     }
+}
+
+/// A lease with a holder and a label of its own.
+fn lease_of(name: &str) -> Object {
+    let half = if name.ends_with(['0', '2', '4', '6', '8']) { "even" } else { "odd" };
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": name, "namespace": "default", "labels": {"half": half}},
+        "spec": {"holderIdentity": name},
+    });
+    serde_json::from_value(lease).unwrap()
 }
 
 pub(crate) fn namespace(name: &str) -> Object {

@@ -37,7 +37,7 @@ impl<'a> Kubectl<'a> {
         self.name.ends_with("1.20")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(words).env_clear().env("HOME", self.home.path()).env("KUBECONFIG", self.fixture.kubeconfig());
         command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null()).kill_on_drop(true);

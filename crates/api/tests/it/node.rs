@@ -80,6 +80,8 @@ async fn its_informer_lists_again_when_it_was_away_for_too_long() {
         fixture.write_lease(&format!("new-{}", number % 2), number).await;
     }
     fixture.send("DELETE", "/apis/coordination.k8s.io/v1/namespaces/default/leases/gone", &[], "").await.expect(200);
+    let forgetful = stead_store::Retention { revisions_max: 8, bytes_max: u64::MAX };
+    fixture.admission.store().compact(forgetful).await.unwrap();
     let behind = fixture.api.counters().watches_behind;
     line.up.send_replace(true);
     told(&["delete gone 1", "add new-0 38", "add new-1 39"]).await;

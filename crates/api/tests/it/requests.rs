@@ -183,6 +183,69 @@ async fn namespaces_hold_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_selector_finds_is_deleted_with_one_change() {
+    let fixture = Fixture::start(Wish::everything_online()).await;
+    for (name, role) in [("a", "web"), ("b", "db"), ("c", "web"), ("d", "web")] {
+        let mut made = profile(name);
+        made["metadata"]["labels"]["role"] = role.into();
+        fixture.post(PROFILES, &made).await.expect(201);
+    }
+    let before = fixture.admission.store().revision();
+    let names = |list: &Value| -> Vec<String> {
+        list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let selected = format!("{PROFILES}?labelSelector=role%3Dweb");
+    let shown = fixture.send("DELETE", &format!("{selected}&dryRun=All"), &[], "").await.expect(200);
+    assert_eq!(names(&shown), ["a", "c", "d"]);
+    let shown = fixture.send("DELETE", &selected, &JSON, r#"{"dryRun":["All"]}"#).await.expect(200);
+    assert_eq!((names(&shown).len(), fixture.admission.store().revision()), (3, before), "a dry run deletes nothing");
+    let gone = fixture.send("DELETE", &selected, &JSON, r#"{"propagationPolicy":"Background"}"#).await.expect(200);
+    assert_eq!((gone["kind"].as_str(), names(&gone)), (Some("ProfileList"), names(&shown)));
+    assert_eq!(names(&fixture.get(PROFILES).await.expect(200)), ["b"]);
+    assert_eq!(fixture.admission.store().revision(), before.next(), "all of them with one change");
+    let changes = fixture.get("/apis/stead.dev/v1/changes?limit=1").await.expect(200);
+    let entries = changes["items"][0]["spec"]["entries"].as_array().unwrap().clone();
+    assert_eq!(entries.len(), 3);
+    // Nothing is found twice, and nothing is no error.
+    assert_eq!(names(&fixture.send("DELETE", &selected, &[], "").await.expect(200)), [""; 0]);
+    fixture.send("DELETE", "/apis/coordination.k8s.io/v1/leases", &[], "").await.expect(405);
+    fixture.send("DELETE", "/api/v1/namespaces", &[], "").await.expect(405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_owners_sign_for_stays() {
+    let fixture = Fixture::start(Wish::default()).await;
+    fixture.submit_signed(&profile("web"), 1).await;
+    let refused = fixture.send("DELETE", &format!("{PROFILES}?labelSelector=role%3Dweb"), &[], "").await.expect(403);
+    assert!(refused["message"].as_str().unwrap().contains("stead delete"), "{refused}");
+    fixture.get(&format!("{PROFILES}/web")).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_server_makes_is_free_and_signed() {
+    let fixture = Fixture::start(Wish::everything_online()).await;
+    let mut made = profile("ignored");
+    made["metadata"] = json!({"generateName": "web-"});
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..5 {
+        let answer = fixture.post(PROFILES, &made).await.expect(201);
+        let name = answer["metadata"]["name"].as_str().unwrap().to_owned();
+        assert!(name.starts_with("web-") && name.len() == 9 && names.insert(name.clone()), "{name}");
+        assert_eq!(answer["metadata"]["generateName"], "web-");
+        let changes = fixture.get("/apis/stead.dev/v1/changes?limit=1").await.expect(200);
+        let entry = changes["items"][0]["spec"]["entries"][0].to_string();
+        assert!(entry.contains(&format!("{name}\"")), "{entry}");
+    }
+    let long = json!({"metadata": {"generateName": "l".repeat(250)}, "spec": {}});
+    let name = fixture.post(LEASES, &long).await.expect(201)["metadata"]["name"].as_str().unwrap().to_owned();
+    assert_eq!(name.len(), 253);
+    made["metadata"] = json!({"generateName": "-"});
+    fixture.post(PROFILES, &made).await.expect(422);
+    made["metadata"] = json!({});
+    fixture.post(PROFILES, &made).await.expect(422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_and_metadata() {
     let fixture = Fixture::start(Wish::everything_online()).await;
     fixture.post(PROFILES, &profile("web")).await.expect(201);

@@ -33,6 +33,14 @@ struct PageMeta {
 }
 
 impl Client {
+    /// At most so many objects of a kind of cluster scope that fit a field selector.
+    pub(crate) async fn some(&self, info: &KindInfo, fields: &str, limit: usize) -> Result<Vec<Value>, ClientError> {
+        let limit = limit.to_string();
+        let pairs = [("limit", limit.as_str()), ("fieldSelector", fields)];
+        let page: Page = self.get(&format!("{}?{}", collection(info, ""), query(&pairs))).await?;
+        Ok(page.items)
+    }
+
     /// All objects of a kind in a namespace (all where it is empty) that fit the selectors.
     pub(crate) async fn list(&self, info: &KindInfo, namespace: &str, labels: &str, fields: &str) -> Result<List, ClientError> {
         let mut list = List::default();

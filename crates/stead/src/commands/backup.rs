@@ -1,14 +1,209 @@
 //! `stead backup`, `stead backup list` and `stead backup verify`.
 
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use stead_store::{Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
+
 use super::Context;
 use crate::Outcome;
-use crate::cli::{BackupArgs, BackupCommand};
-use crate::failure::Failure;
+use crate::aligned::aligned;
+use crate::backup::{self, Found, Listed, Manifest, Progress, Rebuilt, Scratch, human_bytes};
+use crate::cli::{BackupArgs, BackupCommand, BackupListArgs, BackupTakeArgs, BackupVerifyArgs};
+use crate::duration::whole_seconds;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, FailureKind};
+use crate::output::{self, Format};
+use crate::record::{Place, opening, without_password};
 
-pub(super) async fn run(_context: &Context, args: BackupArgs) -> Outcome {
+pub(super) async fn run(context: &Context, args: BackupArgs) -> Outcome {
     match args.command {
-        None => Err(Failure::internal("`stead backup` is being built")),
-        Some(BackupCommand::List(_)) => Err(Failure::internal("`stead backup list` is being built")),
-        Some(BackupCommand::Verify(_)) => Err(Failure::internal("`stead backup verify` is being built")),
+        None => take(context, &args.take).await,
+        Some(BackupCommand::List(args)) => list(context, &args),
+        Some(BackupCommand::Verify(args)) => verify(context, &args).await,
     }
+}
+
+async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
+    let (place, state_dir) = (Place::of(&context.settings)?, context.settings.state_dir());
+    let to = backup::folder_of(args.to.as_deref(), &context.settings);
+    // A folder that somebody named may be a disk that is not mounted; the one in the state directory is ours.
+    if args.to.is_none() && state_dir.is_dir() {
+        crate::coordinator::make_private_dir(&to)
+            .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", to.display())))?;
+    }
+    let progress = Progress::new(context.terminal);
+    let taken = backup::take(&place, &to, args.keys.then_some(state_dir.as_path()), &progress).await?;
+    drop(progress);
+    if !args.keys {
+        context.say(
+            "The coordinator's keys are not in it (--keys takes them along): without its key no machine believes a new coordinator.",
+        );
+    }
+    for gone in args.keep.map_or_else(|| Ok(Vec::new()), |keep| backup::prune(&taken, keep))? {
+        context.say(&format!("Removed {}.", gone.display()));
+    }
+    let (path, manifest) = (&taken.path, &taken.manifest);
+    let text = match context.settings.output() {
+        Format::Json => output::json(&document(path, Some(manifest), &[])?)?,
+        Format::Yaml => output::yaml(&document(path, Some(manifest), &[])?)?,
+        Format::Name => format!("{}\n", path.display()),
+        Format::Table | Format::Wide => {
+            format!("{}: revision {}, {}\n", path.display(), manifest.revision, human_bytes(manifest.bytes()))
+        }
+    };
+    context.print(&text)?;
+    Ok(ExitCode::Success)
+}
+
+/// What a program is told of a backup: its manifest, where it is, and more.
+fn document(path: &Path, manifest: Option<&Manifest>, more: &[(&str, Value)]) -> Result<Value, Failure> {
+    let said = manifest.map(Manifest::to_value).transpose().map_err(|error| Failure::internal(error.to_string()))?;
+    let mut members = match said {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    members.insert("path".to_owned(), path.to_string_lossy().into());
+    members.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    Ok(Value::Object(members))
+}
+
+fn list(context: &Context, args: &BackupListArgs) -> Outcome {
+    let listed = backup::list(&backup::folder_of(args.folder.as_deref(), &context.settings))?;
+    let now = Timestamp::now();
+    let format = context.settings.output();
+    let text = match format {
+        Format::Json | Format::Yaml => {
+            let items = listed.iter().map(|listed| {
+                let flaw = listed.flaw.as_ref().map(|flaw| ("flaw", Value::String(flaw.to_string())));
+                let more: Vec<_> = std::iter::once(("whole", Value::Bool(flaw.is_none()))).chain(flaw).collect();
+                document(&listed.path, listed.manifest.as_ref(), &more)
+            });
+            let items = Value::Array(items.collect::<Result<_, Failure>>()?);
+            if format == Format::Json { output::json(&items)? } else { output::yaml(&items)? }
+        }
+        Format::Name => listed.iter().map(|listed| format!("{}\n", listed.path.display())).collect(),
+        Format::Table | Format::Wide => {
+            let rows = listed.iter().map(|listed| row(listed, now)).collect();
+            aligned(&["taken", "age", "revision", "size", "fleet", "keys", "whole", "backup"], rows)
+        }
+    };
+    context.print(&text)?;
+    Ok(ExitCode::Success)
+}
+
+fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
+    let whole = listed.flaw.as_ref().map_or_else(|| "yes".to_owned(), |flaw| format!("no: {flaw}"));
+    let name = listed.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some(manifest) = &listed.manifest else {
+        return [vec!["-".to_owned(); 6], vec![whole, name]].concat();
+    };
+    vec![
+        whole_seconds(manifest.taken_at).to_string(),
+        backup::age(manifest.taken_at, now),
+        manifest.revision.to_string(),
+        human_bytes(manifest.bytes()),
+        manifest.fleet.short(),
+        if manifest.has_keys() { "yes" } else { "no" }.to_owned(),
+        whole,
+        name,
+    ]
+}
+
+async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
+    let from = backup::folder_of(args.backup.as_deref(), &context.settings);
+    let found = backup::choose(&from, None, |line| context.say(line))?;
+    let scratch = Scratch::new()
+        .map_err(|error| Failure::user(format!("there is no scratch place: {error}")).hint("TMPDIR names another folder."))?;
+    let progress = Progress::new(context.terminal);
+    let rebuilt = backup::rebuild(&found, &scratch.record(), &progress).await?;
+    let put = match &args.into {
+        Some(into) => into_database(context, &rebuilt, into, &progress).await,
+        None => Ok(()),
+    };
+    rebuilt.engine.close().await;
+    put?;
+    drop((progress, scratch));
+    print_verified(context, &found, &rebuilt, args.into.as_deref())?;
+    Ok(ExitCode::Success)
+}
+
+/// The same record in PostgreSQL, read through there, and taken out again.
+async fn into_database(context: &Context, rebuilt: &Rebuilt, named: &str, progress: &Progress) -> Result<(), Failure> {
+    let place = Place::parse(named, true, context.settings.store_password_file().as_deref())?;
+    let Place::Postgres { url, password } = &place else {
+        return Err(Failure::user(format!("{named} is no PostgreSQL database; without --into a SQLite file is used anyway")));
+    };
+    let password = password.as_ref().map(|password| password.as_str());
+    let database = PostgresPlace::open(url.as_str(), password).await.map_err(opening)?;
+    let failed = |error: stead_store::EngineError| Failure::of(FailureKind::Config, error);
+    let wrong = |error: stead_store::PlaceError| Failure::of(FailureKind::Config, error);
+    if database.standing().await.map_err(wrong)? != Standing::Nothing {
+        return Err(Failure::user(format!("there is a schema stead in {} already, and it stays", without_password(named))).hint(
+            "Give a database for this alone, such as `CREATE DATABASE scratch OWNER stead ENCODING 'UTF8' TEMPLATE template0`.",
+        ));
+    }
+    // One with an incarnation of its own, so that nothing else is ever taken for it.
+    let before = rebuilt.engine.meta().await.map_err(failed)?.incarnation;
+    let incarnation = rebuilt.engine.begin_anew(&before, Timestamp::now()).await.map_err(failed)?.incarnation;
+    let mut reading = rebuilt.engine.reading().await.map_err(failed)?;
+    let import = database.import(None).await.map_err(wrong)?;
+    copy_reading(reading.as_mut(), import, &mut progress.of_copy()).await.map_err(failed)?;
+    reading.end().await;
+    let compared = compare(rebuilt, url.as_str(), password).await;
+    let erased = database.erase(&incarnation).await.map_err(wrong);
+    compared?;
+    erased.map(drop)
+}
+
+async fn compare(rebuilt: &Rebuilt, url: &str, password: Option<&str>) -> Result<(), Failure> {
+    let failed = |error: stead_store::EngineError| Failure::of(FailureKind::Config, error);
+    let engine = PostgresEngine::open_reading(url, password).await.map_err(opening)?;
+    let there = digest(&engine).await;
+    engine.close().await;
+    let (there, here) = (there.map_err(failed)?, digest(&rebuilt.engine).await.map_err(failed)?);
+    if there == here {
+        return Ok(());
+    }
+    Err(Failure::refused(format!("in PostgreSQL the record is another one: its digest is {there}, and in SQLite {here}"))
+        .hint("Do not restore it there, and report this."))
+}
+
+fn print_verified(context: &Context, found: &Found, rebuilt: &Rebuilt, into: Option<&str>) -> Result<(), Failure> {
+    let (path, manifest) = (&found.path, &found.manifest);
+    let text = match context.settings.output() {
+        format @ (Format::Json | Format::Yaml) => {
+            let more = [("verified", Value::Bool(true)), ("digestsCompared", Value::Bool(rebuilt.compared))];
+            let value = document(path, Some(manifest), &more)?;
+            if format == Format::Json { output::json(&value)? } else { output::yaml(&value)? }
+        }
+        Format::Name => format!("{}\n", path.display()),
+        Format::Table | Format::Wide => {
+            let age = backup::age(manifest.taken_at, Timestamp::now());
+            let mut text = format!(
+                "{} can be restored: revision {}, taken at {} ({age} ago)\n",
+                path.display(),
+                manifest.revision,
+                whole_seconds(manifest.taken_at),
+            );
+            let newest = rebuilt.chain.newest().version;
+            let digests = if rebuilt.compared {
+                format!("every table has its digest; all of them {}", manifest.digest)
+            } else {
+                "not compared: the schema has gone on since it was taken".to_owned()
+            };
+            let rows = [
+                ("files", format!("{}, each with its size and SHA-256", manifest.files.len())),
+                ("database", "SQLite finds nothing wrong".to_owned()),
+                ("digests", digests),
+                ("trust root", format!("verified from fleet {} to version {newest}", manifest.fleet)),
+            ];
+            let mut rows: Vec<Vec<String>> = rows.into_iter().map(|(what, said)| vec![format!("  {what}"), said]).collect();
+            rows.extend(into.map(|into| vec!["  into".to_owned(), format!("{}: the same digest there", without_password(into))]));
+            text.push_str(&aligned(&[], rows));
+            text
+        }
+    };
+    context.print(&text)
 }

@@ -1,12 +1,11 @@
 //! `stead sign`: one more signature under a change that others wrote, after a look at it.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use jiff::Timestamp;
 use serde_json::json;
 use stead_model::{Object, ProposalPhase};
 use stead_trust::{Signature, SignatureNamespace};
 
+use super::question::Question;
 use super::{Context, plan, propose};
 use crate::cli::SignArgs;
 use crate::client::Client;
@@ -79,22 +78,8 @@ async fn steps(context: &Context, client: &Client, pending: &Pending, ground: &G
 
 /// Asks whether to sign what was shown.
 fn confirm(args: &SignArgs) -> Result<(), Failure> {
-    if args.yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::user("nobody can be asked whether to sign this: there is no terminal")
-            .hint("Nothing was signed. Scripts say --yes, when somebody has looked at it."));
-    }
-    let failed = |error: std::io::Error| Failure::internal(format!("the terminal cannot be asked: {error}"));
-    let mut stderr = std::io::stderr();
-    stderr.write_all(b"Sign this? [y/N] ").and_then(|()| stderr.flush()).map_err(failed)?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::refused("nothing was signed"))
+    let question = Question { text: "Sign this?", whether: "whether to sign this", nothing: "nothing was signed" };
+    question.ask(args.yes)
 }
 
 /// The signatures of keys that have not signed yet, over the bytes that were read and checked here.

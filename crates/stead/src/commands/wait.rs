@@ -1,8 +1,12 @@
 //! `stead wait`: until something is true of objects.
 
+mod why;
+
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::Value;
+use stead_model::{Kind as _, KindInfo, Profile};
 use tokio::time::timeout;
 
 use super::Context;
@@ -14,6 +18,10 @@ use crate::failure::{Failure, FailureKind};
 use crate::follow::Follower;
 use crate::kind_word::wanted;
 use crate::output::{name_of, qualified_name};
+use why::{Depth, ON, Reasons, Said};
+
+/// How long the last look at what was in the way may take, when the time to wait is over.
+const LAST_LOOK_SECONDS_MAX: u64 = 5;
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +111,8 @@ pub(super) async fn run(context: &Context, args: WaitArgs) -> Outcome {
     let wanted = wanted(&args.kind, &args.names)?;
     let client = Client::connect(&context.settings).await?;
     let mut follower = Follower::start(&client, wanted.info, wanted.names.clone(), &args.scope).await?;
-    let waited = timeout(args.timeout.to_duration(), until(context, &args.awaited, &wanted.names, &mut follower)).await;
+    let waiting = Waiting { context, client: &client, awaited: &args.awaited, info: wanted.info, names: &wanted.names };
+    let waited = timeout(args.timeout.to_duration(), waiting.until(&mut follower)).await;
     context.terminal.progress_end();
     if let Ok(outcome) = waited {
         outcome?;
@@ -111,30 +120,81 @@ pub(super) async fn run(context: &Context, args: WaitArgs) -> Outcome {
         context.print(&lines.collect::<String>())?;
         return Ok(ExitCode::Success);
     }
-    let open: Vec<&str> = follower.objects().filter(|object| !args.awaited.holds(object)).map(name_of).collect();
-    let missing =
-        wanted.names.iter().map(String::as_str).filter(|name| !follower.objects().any(|object| name_of(object) == *name));
-    let open = if args.awaited == Awaited::Deleted { open } else { open.into_iter().chain(missing).collect() };
-    let open =
-        if open.is_empty() { format!("there are no {}", wanted.info.plural) } else { format!("not yet: {}", open.join(", ")) };
-    Err(Failure::new(FailureKind::Timeout, format!("waited {} in vain; {open}", args.timeout))
+    let open = waiting.open(&follower);
+    // The time is over: what cannot be asked for at once is left out.
+    let reasons = timeout(Duration::from_secs(LAST_LOOK_SECONDS_MAX), waiting.reasons(follower.objects(), Depth::All)).await;
+    let reasons = reasons.ok().and_then(Result::ok).unwrap_or_default();
+    let what = match open.is_empty() {
+        true => format!("there are no {}", wanted.info.plural),
+        false => format!(
+            "not yet: {} {}{}",
+            open.len(),
+            if open.len() == 1 { wanted.info.singular } else { wanted.info.plural },
+            why::listed(&open, &reasons)
+        ),
+    };
+    Err(Failure::new(FailureKind::Timeout, format!("waited {} in vain; {what}", args.timeout))
         .hint(format!("`stead describe {} NAME` says what is known of one.", wanted.info.singular)))
 }
 
-async fn until(context: &Context, awaited: &Awaited, names: &[String], follower: &mut Follower<'_>) -> Result<(), Failure> {
-    loop {
-        let total = follower.objects().count().max(names.len());
-        let met = follower.objects().filter(|object| awaited.holds(object)).count();
-        let done = match awaited {
-            Awaited::Deleted => follower.objects().next().is_none(),
-            _ => total > 0 && met == total,
-        };
-        if done {
-            return Ok(());
+/// What is waited for, and for whom.
+struct Waiting<'a> {
+    context: &'a Context,
+    client: &'a Client,
+    awaited: &'a Awaited,
+    info: &'static KindInfo,
+    names: &'a [String],
+}
+
+impl Waiting<'_> {
+    async fn until(&self, follower: &mut Follower<'_>) -> Result<(), Failure> {
+        let mut said = Said::default();
+        let mut news = said.news(&self.reasons(follower.objects(), Depth::Wrong).await?);
+        loop {
+            let total = follower.objects().count().max(self.names.len());
+            let met = follower.objects().filter(|object| self.awaited.holds(object)).count();
+            let done = match self.awaited {
+                Awaited::Deleted => follower.objects().next().is_none(),
+                _ => total > 0 && met == total,
+            };
+            if done {
+                return Ok(());
+            }
+            if !news.is_empty() {
+                self.context.terminal.progress_end();
+                news.iter().for_each(|line| self.context.say(line));
+            }
+            let left = follower.objects().find(|object| !self.awaited.holds(object)).map(name_of).unwrap_or_default();
+            self.context.terminal.progress(&format!("{met} of {total} so far; waiting for {left}"));
+            let event = follower.next().await?;
+            let touched = Some(&event.object).filter(|_| event.kind != "DELETED");
+            news = said.news(&self.reasons(touched.into_iter(), Depth::Wrong).await?);
         }
-        let left = follower.objects().find(|object| !awaited.holds(object)).map(name_of).unwrap_or_default();
-        context.terminal.progress(&format!("{met} of {total} so far; waiting for {left}"));
-        follower.next().await?;
+    }
+
+    /// The objects that are not there yet, and those that are missing.
+    fn open(&self, follower: &Follower<'_>) -> Vec<String> {
+        let open = follower.objects().filter(|object| !self.awaited.holds(object)).map(name_of);
+        let is_there = |name: &str| follower.objects().any(|object| name_of(object) == name);
+        let missing = self.names.iter().map(String::as_str).filter(|name| *self.awaited != Awaited::Deleted && !is_there(name));
+        open.chain(missing).map(str::to_owned).collect()
+    }
+
+    /// What they say. Of a profile, it is its machines that say it.
+    async fn reasons(&self, objects: impl Iterator<Item = &Value>, depth: Depth) -> Result<Reasons, Failure> {
+        let mut reasons = Reasons::new();
+        for object in objects.filter(|object| !self.awaited.holds(object)) {
+            let own = why::reasons(self.info, object, self.awaited, depth);
+            if !own.is_empty() {
+                reasons.insert(name_of(object).to_owned(), own);
+            }
+            if self.info.kind == Profile::KIND && *self.awaited != Awaited::Deleted {
+                for (machine, lines) in why::of_profile(self.client, object).await? {
+                    reasons.insert(format!("{}{ON}{machine}", name_of(object)), lines);
+                }
+            }
+        }
+        Ok(reasons)
     }
 }
 

@@ -192,6 +192,7 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
         connections: _,
         requests: _,
         list_parts: _,
+        history_pages: _,
         connections_refused,
         handshakes_failed,
         handshakes_too_slow,

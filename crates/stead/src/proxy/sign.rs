@@ -41,6 +41,9 @@ struct Writing<'a> {
 
 impl Proxy {
     pub(super) async fn pass_or_sign(&self, asked: &Asked) -> Result<Answer, Answer> {
+        if super::can_i::is_asked(asked) {
+            return self.can_i(asked).await;
+        }
         let Some(meaning) = Meaning::of(&asked.method, &asked.path, &asked.query) else { return Ok(self.pass(asked).await) };
         let client = self.fresh_client().await?;
         let keyring = Keyring::fetch(&client, &self.settings).await.map_err(|failure| failed(&failure))?;

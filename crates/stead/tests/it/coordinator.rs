@@ -217,11 +217,50 @@ fn wait_sees_what_comes_and_gives_up_with_six() {
     coordinator.record.lock().unwrap().objects.insert(format!("{MACHINES}/web-1"), machine("web-1", "False"));
     let words = ["wait", "machine/web-1", "--for", "condition=Ready"];
     let error = home.stead(&[&words[..], &["--timeout", "1s"]].concat()).fails(6);
-    assert!(error.contains("waited 1s in vain; not yet: web-1"), "{error}");
+    assert!(error.contains("waited 1s in vain; not yet: 1 machine\n  web-1: Ready is False\n"), "{error}");
     coordinator.record.lock().unwrap().watch = vec![json!({"type": "MODIFIED", "object": machine("web-1", "True")})];
     assert_eq!(home.stead(&words).ok(), "machine.stead.dev/web-1 condition met\n");
     coordinator.record.lock().unwrap().watch = vec![json!({"type": "DELETED", "object": machine("web-1", "True")})];
     assert_eq!(home.stead(&["wait", "machine/web-1", "--for", "delete"]).ok(), "");
+}
+
+#[test]
+fn wait_says_what_is_in_the_way() {
+    let (home, coordinator) = logged_in();
+    let failing = |name: &str, message: &str| {
+        let mut machine = machine(name, "True");
+        machine["status"]["conditions"] =
+            json!([{"type": "Converged", "status": "False", "reason": "UnitsFail", "message": "1 of 1"}]);
+        let unit =
+            json!({"unit": "file:/etc/motd", "source": "Profile/web", "sequence": 1, "state": "Failed", "message": message});
+        machine["status"]["units"] = json!([unit]);
+        machine
+    };
+    {
+        let mut record = coordinator.record.lock().unwrap();
+        record.objects.insert(format!("{MACHINES}/web-1"), failing("web-1", "no space left"));
+        record.objects.insert(format!("{MACHINES}/web-2"), machine("web-2", "True"));
+        let status = json!({"machines": 2, "converged": 0, "failed": 1, "sequence": 1, "observedGeneration": 1});
+        let profile = json!({"apiVersion": "stead.dev/v1", "kind": "Profile", "metadata": {"name": "web"}, "spec": {"selector": {}}, "status": status});
+        record.objects.insert("/apis/stead.dev/v1/profiles/web".to_owned(), profile);
+        record.watch = vec![
+            json!({"type": "MODIFIED", "object": failing("web-1", "no space left")}),
+            json!({"type": "MODIFIED", "object": failing("web-1", "read-only file system")}),
+        ];
+    }
+    let words = ["wait", "machines", "--for", "condition=Converged", "--timeout", "1s"];
+    let error = home.stead(&words).fails(6);
+    let lines: Vec<&str> = error.lines().collect();
+    // Each thing once, however often the machine says it.
+    let expected = ["web-1: file:/etc/motd fails: no space left", "web-1: file:/etc/motd fails: read-only file system"];
+    assert_eq!(lines[..2], expected, "{error}");
+    let expected = "waited 1s in vain; not yet: 2 machines\n  web-1: file:/etc/motd fails: ";
+    assert!(lines.len() == 6 && error.contains(expected) && error.contains("\n  web-2\nhint:"), "{error}");
+    coordinator.record.lock().unwrap().watch.clear();
+    let error = home.stead(&["wait", "profile/web", "--for", "condition=Converged", "--timeout", "1s"]).fails(6);
+    assert!(error.starts_with("web on web-1: file:/etc/motd fails: no space left\nerror: "), "{error}");
+    assert!(error.contains("not yet: 1 profile\n  web on web-1: file:/etc/motd fails: no space left\n"), "{error}");
+    assert!(coordinator.was_asked("GET /apis/stead.dev/v1/machines?limit=200&fieldSelector=status.conditions.Converged%3DFalse"));
 }
 
 #[test]

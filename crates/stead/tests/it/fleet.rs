@@ -1,6 +1,8 @@
 //! Whole fleets out of the real binary: coordinator and agents as processes, the owner's commands, and the machines' files.
 
 mod altered_record;
+mod backup_cases;
+mod backups;
 mod campaign;
 mod campaign_rounds;
 mod coordinator_starts;
@@ -10,7 +12,7 @@ mod duplicate_key;
 mod export;
 mod first_starts;
 mod full_disk;
-mod harness;
+pub(crate) mod harness;
 mod history;
 mod host_keys;
 mod kubectl;
@@ -20,7 +22,7 @@ mod observed;
 mod plugin;
 mod postgres;
 mod preconditions;
-mod process;
+pub(crate) mod process;
 mod proposals;
 mod proxy;
 mod prune;
@@ -29,4 +31,5 @@ mod standby;
 mod status;
 mod traces;
 mod undo;
+mod waiting;
 mod withdrawal;

@@ -9,6 +9,7 @@ mod fleet;
 mod keys;
 mod manifests;
 mod observability;
+mod recorded;
 mod security_key;
 mod stand_in;
 mod stead;

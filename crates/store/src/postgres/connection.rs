@@ -19,6 +19,8 @@ pub(super) const CONNECT_SECONDS_MAX: u64 = 5;
 pub(super) const TURN_SECONDS_MAX: u64 = 8;
 /// How long the server lets a coordinator think within its turn before it throws it out and lets the others go on.
 const IDLE_SECONDS_MAX: u64 = 5;
+/// The same for a command, which holds nobody up: the slowest disk has taken what was read by then.
+const OFFLINE_IDLE_SECONDS_MAX: u64 = 600;
 /// How long one statement of a batch, or one reader's, may take: the largest transaction (64 MiB) on a slow disk.
 const STATEMENT_SECONDS_MAX: u64 = 30;
 /// How long an answer is waited for, until the server counts as away: longer than the server itself lets a statement take.
@@ -354,12 +356,13 @@ fn host(url: &str, password: Option<&str>, session_name: &str) -> Result<Host, O
     };
     let options = password.into_iter().fold(options, PgConnectOptions::password);
     let seconds = |seconds: u64| format!("{seconds}s");
+    let idle = if session_name == SESSION_NAME { IDLE_SECONDS_MAX } else { OFFLINE_IDLE_SECONDS_MAX };
     let options = options
         .application_name(session_name)
         .options([
             ("lock_timeout", seconds(TURN_SECONDS_MAX)),
             ("statement_timeout", seconds(STATEMENT_SECONDS_MAX)),
-            ("idle_in_transaction_session_timeout", seconds(IDLE_SECONDS_MAX)),
+            ("idle_in_transaction_session_timeout", seconds(idle)),
         ])
         .disable_statement_logging();
     Ok(Host { options, name })

@@ -36,6 +36,11 @@ impl<'e> PgImport<'e> {
         Ok(Self { server, connection })
     }
 
+    /// In a transaction that somebody has begun, with an empty record in it.
+    pub(super) const fn within(server: &'e Server, connection: PgConnection) -> Self {
+        Self { server, connection }
+    }
+
     async fn add(&mut self, rows: &Batch) -> Result<(), EngineError> {
         for statement in statements(rows) {
             self.server.within(ANSWER_SECONDS_MAX, FILLING, statement.execute(&mut self.connection)).await?;

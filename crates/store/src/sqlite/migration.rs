@@ -6,7 +6,13 @@ use sqlx::{Connection, Executor};
 use crate::open_error::OpenError;
 
 /// Step n leads from schema version n to n + 1.
-pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(super) const STEPS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
+
+/// The newest schema version known.
+pub(super) fn supported() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
 
 /// Brings a database up to date, each step in a transaction of its own.
 pub(super) async fn run(connection: &mut SqliteConnection, record: &str, steps: &[&'static str]) -> Result<(), OpenError> {
@@ -35,7 +41,7 @@ async fn apply(connection: &mut SqliteConnection, from: i64, step: &'static str)
 }
 
 /// The version of a database; 0 for an empty one.
-async fn version(connection: &mut SqliteConnection, record: &str) -> Result<i64, OpenError> {
+pub(super) async fn version(connection: &mut SqliteConnection, record: &str) -> Result<i64, OpenError> {
     let database = |source| OpenError::Database { record: record.to_owned(), source };
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *connection)

@@ -26,6 +26,10 @@ impl SqliteReading {
     pub(super) async fn begin(pool: &SqlitePool) -> Result<Self, EngineError> {
         Ok(Self(pool.begin().await.map_err(reading)?))
     }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.0
+    }
 }
 
 pub(super) async fn meta(connection: &mut SqliteConnection) -> Result<Meta, EngineError> {

@@ -139,3 +139,18 @@ async fn a_record_of_the_first_schema_is_as_it_was_and_goes_on() {
     store.close().await;
     assert_eq!(SqliteEngine::open(&path).await.unwrap().meta().await.unwrap().leader_term, 1);
 }
+
+/// However much history there is, a step's next one is sought among those that replaced its revision.
+#[tokio::test]
+async fn the_next_step_is_found_by_its_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = SqliteEngine::open(&folder.path().join("record.db")).await.unwrap();
+    let mut connection = engine.readers.acquire().await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", forward::SELECT_STEPS));
+    let plan = sqlx::query(sql).bind(0).bind(0).bind(9).bind(9).fetch_all(&mut *connection).await.unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| sqlx::Row::get(row, 3)).collect();
+    let searches = |what: &str| plan.iter().any(|step| step.contains(what));
+    assert!(searches("SEARCH x USING INDEX history_by_before (before_revision=? AND name=?)"), "{plan:#?}");
+    assert!(searches("SEARCH n USING INTEGER PRIMARY KEY") && searches("SEARCH o USING INDEX"), "{plan:#?}");
+    assert!(searches("SEARCH h USING INDEX sqlite_autoindex_history_1 ((revision,position)>(?,?)"), "{plan:#?}");
+}

@@ -121,6 +121,22 @@ impl KindView {
         stored
     }
 
+    /// Puts an object in as it is, in the place of the one of its name.
+    pub(super) fn put_back(&mut self, stored: Arc<Stored>) {
+        let name = stored.shared_name().clone();
+        let old = self.objects.insert(name.clone(), Arc::clone(&stored));
+        let old_labels = old.as_ref().map_or(&[][..], |old| old.shared_labels());
+        for gone in old_labels.iter().filter(|label| !stored.shared_labels().contains(label)) {
+            self.unlabel(gone, &name);
+        }
+        for label in stored.shared_labels().iter().filter(|label| !old_labels.contains(label)) {
+            self.label(&mut label.clone(), &name);
+        }
+        if old.is_none() {
+            self.count(stored.namespace(), 1);
+        }
+    }
+
     pub(super) fn remove(&mut self, namespace: &str, name: &str) -> Option<Arc<Stored>> {
         let removed = self.objects.remove(join(namespace, name).as_str())?;
         for label in removed.shared_labels() {

@@ -148,7 +148,7 @@ async fn compaction_leaves_changes_and_tombstones_alone(record: Record) {
     assert_eq!(store.changes(None, 10).await.unwrap().len(), 2);
     assert_eq!(store.snapshot().sequence(&key("a")).unwrap().sequence, 2);
     let mut watcher = store.watch(Revision(16), stead_store::WatchScope::default());
-    assert_eq!(watcher.try_next().unwrap_err(), stead_store::WatchError::Gone { revision: Revision(16), oldest: Revision(17) });
+    assert_eq!(watcher.next().await.unwrap_err(), stead_store::WatchError::Gone { revision: Revision(16), oldest: Revision(17) });
     let mut watcher = store.watch(Revision(17), stead_store::WatchScope::default());
     assert_eq!(watcher.try_next().unwrap().unwrap().revision, Revision(18));
     let by_bytes = store.compact(Retention { revisions_max: 100, bytes_max: 0 }).await.unwrap();

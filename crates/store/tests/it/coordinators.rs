@@ -373,6 +373,20 @@ fn a_coordinator_that_slept_through_a_compaction_tells_its_watchers() {
 }
 
 #[tokio::test]
+async fn who_catches_up_sees_what_was_committed_before() {
+    let mut record = Record::postgres();
+    let (first, second) = (record.open().await, record.open().await);
+    for round in 0..50 {
+        let written = put(&first, widget("a", json!({"round": round}))).await;
+        second.catch_up().await.unwrap();
+        assert_eq!(second.revision(), written);
+    }
+    record.postgres.as_mut().unwrap().stop(stead_peers::Shutdown::Fast);
+    let error = second.catch_up().await.unwrap_err();
+    assert!(matches!(&error, CommitError::Engine(engine) if engine.is_away()), "{error}");
+}
+
+#[tokio::test]
 async fn another_incarnation_is_another_record() {
     let record = Record::postgres();
     let store = record.open().await;

@@ -14,6 +14,8 @@ mod failure;
 mod list;
 mod lost;
 mod property;
+mod snapshots;
 mod standby;
 mod support;
 mod watch;
+mod watch_history;

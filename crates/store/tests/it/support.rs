@@ -9,7 +9,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use stead_model::{GroupKind, Object, ObjectKey, Revision};
-use stead_peers::TempPostgres;
+use stead_peers::{PostgresProxy, TempPostgres};
 use stead_store::{
     CommitError, Committed, Engine, Op, Operation, Options, PostgresEngine, SealedChange, SignedChange, SignedEntry,
     SqliteEngine, Store, Transaction,
@@ -17,7 +17,6 @@ use stead_store::{
 use tempfile::TempDir;
 
 pub(crate) mod flaky;
-pub(crate) mod proxy;
 
 /// A record that outlives the stores which open it.
 pub(crate) struct Record {
@@ -55,7 +54,7 @@ impl Record {
     }
 
     /// A store whose way to the server leads through a proxy.
-    pub(crate) async fn open_through(&self, proxy: &proxy::Proxy) -> Store {
+    pub(crate) async fn open_through(&self, proxy: &PostgresProxy) -> Store {
         let engine = PostgresEngine::open(&proxy.url(&self.url)).await.unwrap();
         Store::open(engine, Options::default()).await.unwrap()
     }

@@ -223,9 +223,16 @@ impl Role {
     }
 
     fn covers_name(&self, key: &ObjectKey) -> bool {
-        let in_namespace = self.namespaces.iter().any(|namespace| namespace == "*" || *namespace == key.namespace);
-        let prefixed = self.name_prefix.as_ref().is_none_or(|prefix| !key.namespace.is_empty() || key.name.starts_with(prefix));
-        in_namespace && prefixed
+        self.covers_place(Some(&key.namespace), Some(&key.name))
+    }
+
+    /// Whether it covers a namespace (empty for cluster scope; all of them, and cluster scope, for `None`) and a name (every name for
+    /// `None`), whatever the kind. Which machines it reaches is another question.
+    pub fn covers_place(&self, namespace: Option<&str>, name: Option<&str>) -> bool {
+        let in_namespace = self.namespaces.iter().any(|covered| covered == "*" || Some(covered.as_str()) == namespace);
+        let in_cluster_scope = namespace.is_none_or(str::is_empty);
+        let begins = |prefix: &String| name.is_some_and(|name| name.starts_with(prefix));
+        in_namespace && self.name_prefix.as_ref().is_none_or(|prefix| !in_cluster_scope || begins(prefix))
     }
 
     fn reaches(&self, write: &Write<'_>) -> bool {

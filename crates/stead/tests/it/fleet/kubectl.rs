@@ -32,6 +32,12 @@ impl<'a> Kubectl<'a> {
         self.fleet.home.command(&self.program).args(words).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// All that it says, however it ends.
+    pub(super) fn text(&self, words: &[&str]) -> String {
+        let output = self.output(words);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
     #[track_caller]
     pub(super) fn run(&self, words: &[&str], parts: &[&str]) {
         let output = self.output(words);

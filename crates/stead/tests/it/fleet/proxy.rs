@@ -59,6 +59,10 @@ fn kubectl_writes_profiles_that_the_owner_signs_as_they_pass() {
         let profile = name.replace('.', "-");
         let (object, path) = (format!("profile/{profile}"), format!("/{profile}"));
         let manifest = fleet.manifest(&profile, file(&path, "one"));
+        kubectl.ok(&["auth", "can-i", "create", "profiles"], "yes");
+        kubectl.ok(&["auth", "can-i", "delete", "machine/m1"], "yes");
+        let (may, said) = kubectl.run(&["auth", "can-i", "create", "trustroots"]);
+        assert!(!may && said.contains("stead trust rotate"), "{name}: {said}");
         kubectl.ok(&["apply", "-f", &manifest], "created");
         kubectl.ok(&["apply", "-f", &manifest], "unchanged");
         fleet.manifest(&profile, file(&path, "two"));

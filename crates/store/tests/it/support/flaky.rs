@@ -8,7 +8,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 use stead_store::{
-    Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled, Turn,
+    Asked, Batch, Change, ChangeReference, CommitFailure, Engine, EngineError, Entry, Import, Meta, Moved, Reading, Settled,
+    Steps, StepsWanted, Turn,
 };
 
 pub(crate) const SOUND: u8 = 0;
@@ -126,6 +127,10 @@ impl Engine for Flaky {
 
     fn changes_named(&self, prefix: String, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, EngineError>> {
         self.inner.changes_named(prefix, limit)
+    }
+
+    fn steps<'a>(&'a self, wanted: &'a StepsWanted) -> BoxFuture<'a, Result<Steps, EngineError>> {
+        self.inner.steps(wanted)
     }
 
     fn history_bytes_floor(&self, bytes_max: u64) -> BoxFuture<'_, Result<Revision, EngineError>> {
