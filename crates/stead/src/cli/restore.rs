@@ -9,12 +9,12 @@ use crate::duration::Since;
 
 /// `stead restore`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RestoreArgs {
     #[command(subcommand)]
     pub(crate) command: Option<RestoreCommand>,
     #[command(flatten)]
-    pub(crate) options: Option<RestoreOptions>,
+    pub(crate) options: RestoreOptions,
 }
 
 /// `stead restore ...`.

@@ -39,12 +39,10 @@ struct Restored {
 }
 
 pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
-    let options = match (args.command, args.options) {
-        (Some(RestoreCommand::Status), _) => return status::run(context).await,
-        (None, Some(options)) => options,
-        (None, None) => return Err(Failure::user("which backup? Name it with --from BACKUP")),
-    };
-    let now = Timestamp::now();
+    if let Some(RestoreCommand::Status) = args.command {
+        return status::run(context).await;
+    }
+    let (options, now) = (args.options, Timestamp::now());
     let moment = options.at.map(|at| at.moment(now));
     let Some(from) = &options.from else { return to_a_moment(context, &options, moment).await };
     let found = backup::choose(from, moment, |line| context.say(line))?;
