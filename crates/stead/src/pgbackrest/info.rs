@@ -93,7 +93,9 @@ impl Info {
 
     /// The earliest moment that can be restored: the end of the oldest backup.
     pub(super) fn earliest(&self) -> Option<Timestamp> {
-        self.good().next().map(Backup::ended)
+        // It tells times by the second, and takes no backup for a moment of the second in which that ended.
+        let second = jiff::SignedDuration::from_secs(1);
+        self.good().next().map(|backup| backup.ended().checked_add(second).unwrap_or(Timestamp::MAX))
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
             "name": "stead", "status": {"code": 0, "message": "ok"}}]"#;
         let info = Info::parse(text, "stead").unwrap();
         assert!(info.has_stanza());
-        assert_eq!(info.earliest().unwrap().to_string(), "2026-11-24T14:01:56Z");
+        assert_eq!(info.earliest().unwrap().to_string(), "2026-11-24T14:01:57Z");
         assert!(!Info::parse(text, "other").unwrap().has_stanza());
         assert!(!Info::parse("[]", "stead").unwrap().has_stanza());
         let none = r#"[{"backup": [], "db": [], "name": "stead", "status": {"code": 1, "message": "missing stanza path"}}]"#;

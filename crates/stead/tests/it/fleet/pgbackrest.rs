@@ -44,9 +44,9 @@ impl Backed {
         self.stead(home, &[&["backup", "check"], words].concat())
     }
 
-    /// The moment, by the database's clock.
+    /// The first moment of the next second, by the database's clock: a backup that has just ended is of an earlier one then.
     fn now(&self) -> String {
-        self.cluster.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+        self.cluster.sql("WITH waited AS MATERIALIZED (SELECT pg_sleep_until(date_trunc('second', clock_timestamp()) + interval '1 second')::text AS until) SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM waited WHERE until IS NOT NULL")
     }
 
     /// A file of the repository whose path has this in it, the largest.
