@@ -1,6 +1,6 @@
 //! Base backups and the archive of the write-ahead log of a record in PostgreSQL, by pgBackRest, on the database's own host.
 //!
-//! `stead backup setup` writes a stanza and the server's settings ([`setup`]); from then on the record can be put back to any moment
+//! `stead backup setup` writes a stanza and the server's settings ([`mod@setup`]); from then on the record can be put back to any moment
 //! since the oldest backup. What is planned is planned by pure functions of what was found ([`plan`], [`wal`]); what acts
 //! runs the real programs as the database's system user ([`program`]), and repeats their words where they fail.
 
