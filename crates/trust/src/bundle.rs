@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use stead_model::Digest;
 
+use crate::admit::is_ahead;
 use crate::document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX};
+use crate::key::PublicKey;
 use crate::leaf::{LEAF_BYTES_MAX, OBJECT_BYTES_MAX};
 use crate::merkle::{PROOF_DIGESTS_MAX, Tree};
-use crate::receipt::SignedReceipt;
+use crate::receipt::{Receipt, SignedReceipt, verify_receipt};
 use crate::signature::Signature;
-use crate::statement::{SignedStatement, Submission};
+use crate::statement::{ChangeStatement, SignedStatement, Submission};
 
 /// The longest encoded bundle in bytes: several large objects, and still something a small board can hold twice.
 pub const BUNDLE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -160,4 +162,31 @@ impl Bundle {
         }
         Ok(())
     }
+}
+
+/// Whether a bundle's receipt is that of its statement, admitted in time, by a key that `signed_by` lets sign it; or why not, in words.
+pub(crate) fn check_receipt(
+    bundle: &Bundle,
+    statement: &ChangeStatement,
+    digest: &Digest,
+    signed_by: impl FnOnce(&PublicKey) -> Result<(), String>,
+) -> Result<Receipt, String> {
+    let receipt = verify_receipt(&bundle.receipt, &bundle.receipt_signature).map_err(|error| error.to_string())?;
+    if receipt.fleet != statement.fleet {
+        return Err(format!("it is for the fleet {}", receipt.fleet));
+    }
+    signed_by(&receipt.online_key)?;
+    if receipt.statement != *digest {
+        return Err(format!("it is for the statement {}, not {digest}", receipt.statement));
+    }
+    if receipt.time > statement.admit_before {
+        return Err(format!(
+            "admitted at {}, after the deadline {}; its author has to sign it again",
+            receipt.time, statement.admit_before
+        ));
+    }
+    if is_ahead(statement.time, receipt.time) {
+        return Err(format!("admitted at {}, long before it was written at {}", receipt.time, statement.time));
+    }
+    Ok(receipt)
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use stead_model::{Digest, Object, ObjectKey};
 
-use crate::admit::{Current, is_ahead, reach};
-use crate::bundle::{Bundle, BundleEntry};
+use crate::admit::{Current, reach};
+use crate::bundle::{Bundle, BundleEntry, check_receipt};
 use crate::leaf::Leaf;
 use crate::machine::{Check, Refusal};
 use crate::merkle::verify_inclusion;
-use crate::receipt::{Receipt, verify_receipt};
+use crate::receipt::Receipt;
 use crate::root::authority::{Author, Authority, Labels, Unauthorised, Write, authorise};
 use crate::root::chain::RootChain;
 use crate::statement::{VerifiedStatement, verify_statement};
@@ -76,7 +76,12 @@ pub fn recover(roots: &RootChain, bundle: &Bundle, current: &dyn Fn(&ObjectKey) 
     if found != fleet {
         return Err(Refusal::new(Check::Fleet, None, format!("it is for the fleet {found}, and this is {fleet}")));
     }
-    let receipt = check_receipt(roots, bundle, &statement).map_err(|message| Refusal::new(Check::Receipt, None, message))?;
+    // The key may have left since: what it admitted then was in the record, and is what machines still hold.
+    let receipt = check_receipt(bundle, &statement.statement, &statement.digest, |key| match roots.was_online_key(key) {
+        true => Ok(()),
+        false => Err(format!("{} is an online key of no version of the trust root", key.fingerprint())),
+    });
+    let receipt = receipt.map_err(|message| Refusal::new(Check::Receipt, None, message))?;
     let mut keys = BTreeSet::new();
     let mut entries = Vec::with_capacity(bundle.entries.len());
     for entry in &bundle.entries {
@@ -88,29 +93,6 @@ pub fn recover(roots: &RootChain, bundle: &Bundle, current: &dyn Fn(&ObjectKey) 
     }
     entries.sort_by_key(|entry| entry.entry.index);
     Ok(Recovered { statement, receipt, entries })
-}
-
-/// The key may have left since: what it admitted then was in the record, and is what machines still hold.
-fn check_receipt(roots: &RootChain, bundle: &Bundle, verified: &VerifiedStatement) -> Result<Receipt, String> {
-    let (statement, digest) = (&verified.statement, verified.digest);
-    let receipt = verify_receipt(&bundle.receipt, &bundle.receipt_signature).map_err(|error| error.to_string())?;
-    if receipt.fleet != statement.fleet {
-        return Err(format!("it is for the fleet {}", receipt.fleet));
-    }
-    if !roots.was_online_key(&receipt.online_key) {
-        return Err(format!("{} is an online key of no version of the trust root", receipt.online_key.fingerprint()));
-    }
-    if receipt.statement != digest {
-        return Err(format!("it is for the statement {}, not {digest}", receipt.statement));
-    }
-    if receipt.time > statement.admit_before {
-        let (time, admit_before) = (receipt.time, statement.admit_before);
-        return Err(format!("admitted at {time}, after the deadline {admit_before}; its author has to sign it again"));
-    }
-    if is_ahead(statement.time, receipt.time) {
-        return Err(format!("admitted at {}, long before it was written at {}", receipt.time, statement.time));
-    }
-    Ok(receipt)
 }
 
 fn check_entry(

@@ -12,7 +12,7 @@ use stead_admission::change_object;
 use stead_model::Revision;
 use stead_store::{Change, ChangeReference, Cursor};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::documents::{fits, unreadable, value_of};
 use super::watch::{Ended, Plan, Teller};
@@ -20,7 +20,6 @@ use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
 use crate::lanes::Lane;
 use crate::limits::{PAGE_CHANGES_MAX, SCANNED_CHANGES_MAX};
-use crate::lines;
 use crate::page_token::PageToken;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
@@ -182,13 +181,8 @@ impl Rest {
 /// Tells of every new Change.
 fn watch(call: Call, renderer: Renderer, wanted: Wanted) -> Answer {
     let current = call.api.admission().store().revision();
-    let from_start = wanted.options.revision.is_none_or(|revision| revision == 0);
-    let cursor = match wanted.options.revision {
-        _ if wanted.options.initial_events.unwrap_or(from_start) => Revision(0),
-        Some(revision) if revision > 0 => Revision(revision),
-        _ => current,
-    };
     let plan = Plan::new(&wanted.options, call.api.limits());
+    let cursor = plan.begin.unwrap_or(current);
     let (teller, answer) = Teller::start(call, renderer);
     let watch = Watch { teller, wanted, cursor, initial_end: plan.end_of_initial_events.then_some(current) };
     tokio::spawn(watch.run(plan));
@@ -214,9 +208,7 @@ impl Watch {
     }
 
     async fn tell(&mut self, plan: &Plan) -> Result<(), Ended> {
-        let period = Duration::from_millis(self.teller.api.limits().bookmark_milliseconds);
-        let mut bookmarks = tokio::time::interval_at(Instant::now() + period, period);
-        bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut bookmarks = self.teller.bookmarks();
         let (sender, store) = (self.teller.sender.clone(), self.teller.api.admission().store().clone());
         loop {
             self.end_initial().await?;
@@ -225,16 +217,9 @@ impl Watch {
                 biased;
                 () = sender.closed() => return Err(Ended),
                 () = tokio::time::sleep_until(plan.ends) => {
-                    if plan.bookmarks {
-                        self.teller.bookmark(self.cursor, false);
-                        self.teller.flush().await?;
-                    }
-                    return Ok(());
+                    return if plan.bookmarks { self.teller.mark(self.cursor, false).await } else { Ok(()) };
                 }
-                _ = bookmarks.tick(), if plan.bookmarks => {
-                    self.teller.bookmark(self.cursor, false);
-                    self.teller.flush().await?;
-                }
+                _ = bookmarks.tick(), if plan.bookmarks => self.teller.mark(self.cursor, false).await?,
                 newest = store.past(cursor) => match newest {
                     Ok(newest) => self.catch_up(newest).await?,
                     Err(_) => return Err(Ended),
@@ -246,8 +231,7 @@ impl Watch {
     async fn end_initial(&mut self) -> Result<(), Ended> {
         if let Some(end) = self.initial_end.filter(|end| self.cursor >= *end) {
             self.initial_end = None;
-            self.teller.bookmark(end, true);
-            self.teller.flush().await?;
+            self.teller.mark(end, true).await?;
         }
         Ok(())
     }
@@ -260,15 +244,8 @@ impl Watch {
             Ok(objects) => objects,
             Err(error) => return self.teller.refuse(&error).await,
         };
-        self.teller.renderer.now = self.teller.api.now();
-        for object in objects.iter().filter(|object| self.wanted.fits(object)) {
-            let first = std::mem::take(&mut self.teller.first);
-            match self.teller.renderer.event_value(object, first) {
-                Ok(event) => self.teller.line(lines::line("ADDED", &event).into()),
-                Err(error) => return self.teller.refuse(&error).await,
-            }
-            self.teller.flush_when_full().await?;
-        }
+        let fitting = objects.iter().filter(|object| self.wanted.fits(object));
+        self.teller.added(fitting.map(Arc::as_ref)).await?;
         self.cursor = through;
         self.teller.flush().await
     }

@@ -9,13 +9,11 @@ use serde_json::Value;
 use stead_admission::root_object;
 use stead_model::{Object, Revision};
 use stead_store::{RootDocument, Snapshot, Store};
-use tokio::time::{Instant, MissedTickBehavior};
 
 use super::documents::{fits, value_of};
 use super::watch::{Ended, Plan, Teller};
 use crate::api::Call;
 use crate::fields::FieldMatcher;
-use crate::lines;
 use crate::path::ObjectsRoute;
 use crate::query::ListOptions;
 use crate::render::ListMeta;
@@ -90,13 +88,8 @@ impl Wanted {
 /// Tells of every new version.
 fn watch(call: Call, renderer: crate::render::Renderer, wanted: Wanted) -> Answer {
     let current = newest(&call.api.admission().store().snapshot());
-    let from_start = wanted.options.revision.is_none_or(|revision| revision == 0);
-    let cursor = match wanted.options.revision {
-        _ if wanted.options.initial_events.unwrap_or(from_start) => Revision(0),
-        Some(revision) if revision > 0 => Revision(revision),
-        _ => current,
-    };
     let plan = Plan::new(&wanted.options, call.api.limits());
+    let cursor = plan.begin.unwrap_or(current);
     let (teller, answer) = Teller::start(call, renderer);
     let watch = Watch { teller, wanted, cursor, known: current, initial: plan.end_of_initial_events };
     tokio::spawn(watch.run(plan));
@@ -124,9 +117,7 @@ impl Watch {
     }
 
     async fn tell(&mut self, plan: &Plan) -> Result<(), Ended> {
-        let period = Duration::from_millis(self.teller.api.limits().bookmark_milliseconds);
-        let mut bookmarks = tokio::time::interval_at(Instant::now() + period, period);
-        bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut bookmarks = self.teller.bookmarks();
         let (sender, store) = (self.teller.sender.clone(), self.teller.api.admission().store().clone());
         loop {
             let snapshot = store.snapshot();
@@ -135,16 +126,9 @@ impl Watch {
                 biased;
                 () = sender.closed() => return Err(Ended),
                 () = tokio::time::sleep_until(plan.ends) => {
-                    if plan.bookmarks {
-                        self.teller.bookmark(self.cursor, false);
-                        self.teller.flush().await?;
-                    }
-                    return Ok(());
+                    return if plan.bookmarks { self.teller.mark(self.cursor, false).await } else { Ok(()) };
                 }
-                _ = bookmarks.tick(), if plan.bookmarks => {
-                    self.teller.bookmark(self.cursor, false);
-                    self.teller.flush().await?;
-                }
+                _ = bookmarks.tick(), if plan.bookmarks => self.teller.mark(self.cursor, false).await?,
                 moved = store.past(snapshot.revision()) => if moved.is_err() { return Err(Ended) },
             }
         }
@@ -163,15 +147,7 @@ impl Watch {
             Ok(objects) => objects,
             Err(error) => return self.teller.refuse(&error).await,
         };
-        self.teller.renderer.now = self.teller.api.now();
-        for object in &objects {
-            let first = std::mem::take(&mut self.teller.first);
-            match self.teller.renderer.event_value(object, first) {
-                Ok(event) => self.teller.line(lines::line("ADDED", &event).into()),
-                Err(error) => return self.teller.refuse(&error).await,
-            }
-            self.teller.flush_when_full().await?;
-        }
+        self.teller.added(objects.iter()).await?;
         self.cursor = self.cursor.max(newest);
         if std::mem::take(&mut self.initial) {
             self.teller.bookmark(self.cursor, true);

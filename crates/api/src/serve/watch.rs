@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use serde_json::Value;
 use stead_model::Revision;
 use stead_store::{EventKind, Snapshot, Stored, WatchError, WatchEvent, WatchFields, WatchGroup, WatchScope, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::api::{Api, Call};
 use crate::fields::FieldMatcher;
@@ -46,17 +47,13 @@ pub(super) fn serve(call: Call, route: &ObjectsRoute, mut options: ListOptions) 
         fields,
     };
     let store = call.api.admission().store();
-    let from_start = options.revision.is_none_or(|revision| revision == 0);
+    let plan = Plan::new(&options, call.api.limits());
     let snapshot = store.snapshot();
-    let initial = options.initial_events.unwrap_or(from_start);
-    let after = match options.revision {
-        Some(revision) if !initial && revision > 0 => Revision(revision),
-        _ => snapshot.revision(),
-    };
+    let initial = plan.begin == Some(Revision(0));
+    let after = plan.begin.filter(|_| !initial).unwrap_or(snapshot.revision());
     let watcher = store.watch(after, scope);
     // A client names the revision of the last event that it took, which need not have been the last event of that revision.
     let watcher = if initial { watcher } else { watcher.telling_again() };
-    let plan = Plan::new(&options, call.api.limits());
     let (teller, answer) = Teller::start(call, renderer);
     let initial = initial.then(|| Initial { snapshot, route: route.clone(), options, matcher });
     tokio::spawn(teller.run(watcher, initial, plan));
@@ -75,14 +72,22 @@ struct Initial {
 pub(super) struct Plan {
     pub(super) bookmarks: bool,
     pub(super) end_of_initial_events: bool,
+    /// The events after it are told: after 0, what there is comes first. None where it is those from now on.
+    pub(super) begin: Option<Revision>,
     pub(super) ends: Instant,
 }
 
 impl Plan {
     pub(super) fn new(options: &ListOptions, limits: &Limits) -> Self {
         let asked = options.timeout_seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000));
+        let from_start = options.revision.is_none_or(|revision| revision == 0);
+        let begin = match options.revision {
+            _ if options.initial_events.unwrap_or(from_start) => Some(Revision(0)),
+            revision => revision.filter(|revision| *revision > 0).map(Revision),
+        };
         Self {
             bookmarks: options.bookmarks,
+            begin,
             end_of_initial_events: options.initial_events == Some(true) && options.bookmarks,
             ends: Instant::now() + Duration::from_millis(asked.min(limits.watch_milliseconds_max)),
         }
@@ -132,9 +137,7 @@ impl Teller {
         if let Some(initial) = initial {
             self.initial(initial, plan.end_of_initial_events).await?;
         }
-        let period = Duration::from_millis(self.api.limits().bookmark_milliseconds);
-        let mut bookmarks = tokio::time::interval_at(Instant::now() + period, period);
-        bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut bookmarks = self.bookmarks();
         let (sender, mut lane) = (self.sender.clone(), None);
         loop {
             let behind = watcher.is_behind();
@@ -143,16 +146,9 @@ impl Teller {
                 biased;
                 () = sender.closed() => return Err(Ended),
                 () = tokio::time::sleep_until(plan.ends) => {
-                    if plan.bookmarks {
-                        self.bookmark(watcher.revision(), false);
-                        self.flush().await?;
-                    }
-                    return Ok(());
+                    return if plan.bookmarks { self.mark(watcher.revision(), false).await } else { Ok(()) };
                 }
-                _ = bookmarks.tick(), if plan.bookmarks => {
-                    self.bookmark(watcher.revision(), false);
-                    self.flush().await?;
-                }
+                _ = bookmarks.tick(), if plan.bookmarks => self.mark(watcher.revision(), false).await?,
                 () = std::future::ready(()), if behind => self.look_back(&mut watcher, &mut lane, plan.ends).await?,
                 group = watcher.next_at_hand(), if !behind => self.groups(&mut watcher, group.transpose()).await?,
             }
@@ -278,6 +274,34 @@ impl Teller {
 
     pub(super) async fn flush_when_full(&mut self) -> Result<(), Ended> {
         if self.chunk.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// When bookmarks are due.
+    pub(super) fn bookmarks(&self) -> Interval {
+        let period = Duration::from_millis(self.api.limits().bookmark_milliseconds);
+        let mut due = tokio::time::interval_at(Instant::now() + period, period);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        due
+    }
+
+    /// Tells of signed documents that are new.
+    pub(super) async fn added<'v>(&mut self, objects: impl Iterator<Item = &'v Value>) -> Result<(), Ended> {
+        self.renderer.now = self.api.now();
+        for object in objects {
+            let first = std::mem::take(&mut self.first);
+            match self.renderer.event_value(object, first) {
+                Ok(event) => self.line(lines::line("ADDED", &event).into()),
+                Err(error) => return self.refuse(&error).await,
+            }
+            self.flush_when_full().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a bookmark, after everything that was told before it.
+    pub(super) async fn mark(&mut self, revision: Revision, end_of_initial_events: bool) -> Result<(), Ended> {
+        self.bookmark(revision, end_of_initial_events);
+        self.flush().await
     }
 
     pub(super) fn bookmark(&mut self, revision: Revision, end_of_initial_events: bool) {

@@ -11,6 +11,7 @@ mod manifests;
 mod observability;
 mod recorded;
 mod security_key;
+mod share;
 mod stand_in;
 mod stead;
 mod trust;

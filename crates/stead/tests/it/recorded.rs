@@ -23,20 +23,10 @@ const ROUNDS_DEFAULT: u64 = 2;
 /// The seed where nothing says which; each round has the next one.
 const SEED_DEFAULT: u64 = 0x5eee;
 
-/// How many rounds: all of them, or the share that `STEAD_CAMPAIGN_SHARE` names, such as `kills=20,history=2`.
-fn rounds() -> u64 {
-    if std::env::var("STEAD_CAMPAIGN_FULL").is_ok_and(|full| full == "1") {
-        return ROUNDS_FULL;
-    }
-    let share = std::env::var("STEAD_CAMPAIGN_SHARE").unwrap_or_default();
-    let own = share.split(',').find_map(|part| part.trim().strip_prefix("history="));
-    own.map_or(ROUNDS_DEFAULT, |count| count.parse().unwrap())
-}
-
 #[test]
 fn campaign_history() {
     let first = std::env::var("STEAD_CAMPAIGN_SEED").map_or(SEED_DEFAULT, |seed| seed.parse().unwrap());
-    let rounds = rounds();
+    let rounds = crate::share::of("history", ROUNDS_FULL, ROUNDS_DEFAULT);
     let mut occurred: BTreeMap<String, u32> = BTreeMap::new();
     let (mut operations, mut acknowledged, mut events) = (0, 0, 0);
     for seed in first..first + rounds {

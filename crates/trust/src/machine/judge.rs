@@ -7,13 +7,12 @@ use stead_model::{Digest, Object, ObjectKey, Revision};
 
 use super::memory::{HeldEntry, MachineMemory, machine_kind};
 use super::refusal::{Check, Refusal};
-use crate::admit::is_ahead;
-use crate::bundle::{Bundle, BundleEntry};
+use crate::bundle::{Bundle, BundleEntry, check_receipt};
 use crate::document::{self, Signers};
 use crate::key::PublicKey;
 use crate::leaf::{Leaf, Op};
 use crate::merkle::verify_inclusion;
-use crate::receipt::{Receipt, verify_receipt};
+use crate::receipt::Receipt;
 use crate::root::authority::{Author, Authority, Reach, Unauthorised, Write, authorise};
 use crate::signature::SignatureNamespace;
 use crate::statement::ChangeStatement;
@@ -87,37 +86,12 @@ fn check_statement<'a>(memory: &'a MachineMemory, bundle: &Bundle) -> Result<Jud
     }
     // The root chain comes next, and was verified when the memory took it: a `RootChain` cannot be wrong.
     let digest = Digest::of(&bundle.statement);
-    let receipt = check_receipt(memory, bundle, &statement, &digest);
+    // The receipt is looked at first and reported last: who may write can depend on when it was admitted.
+    let receipt = check_receipt(bundle, &statement, &digest, |key| match root.is_online_key(key) {
+        true => Ok(()),
+        false => Err(format!("{} is no online key of the trust root", key.fingerprint())),
+    });
     Ok(Judged { memory, statement, digest, signers, receipt })
-}
-
-/// The receipt is looked at first and reported last: who may write can depend on when it was admitted.
-fn check_receipt(
-    memory: &MachineMemory,
-    bundle: &Bundle,
-    statement: &ChangeStatement,
-    digest: &Digest,
-) -> Result<Receipt, String> {
-    let receipt = verify_receipt(&bundle.receipt, &bundle.receipt_signature).map_err(|error| error.to_string())?;
-    if receipt.fleet != statement.fleet {
-        return Err(format!("it is for the fleet {}", receipt.fleet));
-    }
-    if !memory.roots().newest().is_online_key(&receipt.online_key) {
-        return Err(format!("{} is no online key of the trust root", receipt.online_key.fingerprint()));
-    }
-    if receipt.statement != *digest {
-        return Err(format!("it is for the statement {}, not {digest}", receipt.statement));
-    }
-    if receipt.time > statement.admit_before {
-        return Err(format!(
-            "admitted at {}, after the deadline {}; its author has to sign it again",
-            receipt.time, statement.admit_before
-        ));
-    }
-    if is_ahead(statement.time, receipt.time) {
-        return Err(format!("admitted at {}, long before it was written at {}", receipt.time, statement.time));
-    }
-    Ok(receipt)
 }
 
 fn check_entry(judged: &Judged<'_>, entry: &BundleEntry) -> Result<Option<AcceptedEntry>, Refusal> {

@@ -12,20 +12,10 @@ const KILLS_DEFAULT: u32 = 20;
 /// The seed where nothing says which.
 const SEED_DEFAULT: u64 = 0x5eed;
 
-/// How many kills: all of them, or the share that `STEAD_CAMPAIGN_SHARE` names, such as `kills=20,forgeries=200`.
-fn kills() -> u32 {
-    if std::env::var("STEAD_CAMPAIGN_FULL").is_ok_and(|full| full == "1") {
-        return KILLS_FULL;
-    }
-    let share = std::env::var("STEAD_CAMPAIGN_SHARE").unwrap_or_default();
-    let own = share.split(',').find_map(|part| part.trim().strip_prefix("kills="));
-    own.map_or(KILLS_DEFAULT, |count| count.parse().unwrap())
-}
-
 #[test]
 fn campaign_kills() {
     let seed = std::env::var("STEAD_CAMPAIGN_SEED").map_or(SEED_DEFAULT, |seed| seed.parse().unwrap());
-    let kills = kills();
+    let kills = crate::share::of("kills", KILLS_FULL, KILLS_DEFAULT);
     println!("kills: seed {seed}");
     let mut campaign = Campaign::start(seed);
     let mut occurred: BTreeMap<(Victim, Moment), u32> = BTreeMap::new();

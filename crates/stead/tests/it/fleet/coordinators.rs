@@ -5,24 +5,10 @@ use stead_peers::TempPostgres;
 use stead_store::{Engine, PostgresEngine};
 
 use super::harness::{Fleet, file, until};
-use super::process::Process;
 use crate::stead::Home;
 
 fn words<'a>(state: &'a str, url: &'a str) -> [&'a str; 5] {
     ["coordinator", "--state-dir", state, "--store", url]
-}
-
-/// The second coordinator, on ports that the system chooses.
-fn start_second(fleet: &Fleet, url: &str) -> Process {
-    let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
-    command.args(words("second", url)).args(["--trust-root", "trust/root.json"]);
-    for flag in ["--listen", "--listen-machines", "--listen-relay"] {
-        command.args([flag, "127.0.0.1:0"]);
-    }
-    command.env("STEAD_LOG_LEVEL", "info").stderr(fleet.log_file("second"));
-    let mut second = Process::spawn(&mut command);
-    assert!(second.line("ready ").is_some(), "{}", fleet.log("second"));
-    second
 }
 
 fn leader(fleet: &Fleet) -> (String, i64) {
@@ -44,7 +30,7 @@ fn when_one_is_killed_everybody_goes_on_with_the_other() {
     let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
     home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
     let mut fleet = Fleet::on_root(home, &words("coordinator", &url));
-    let mut second = start_second(&fleet, &url);
+    let mut second = fleet.start_second(&url);
 
     let login = ["login", "--server", &fleet.server(), "--ca-file", "coordinator/tls/authority.crt"];
     let said = until("the coordinators know of one another", || {

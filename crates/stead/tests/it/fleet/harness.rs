@@ -119,6 +119,19 @@ impl Fleet {
         command
     }
 
+    /// A second coordinator on the same record, on ports that the system chooses.
+    pub(crate) fn start_second(&self, url: &str) -> Process {
+        let mut command = self.home.command(env!("CARGO_BIN_EXE_stead"));
+        command.args(["coordinator", "--state-dir", "second", "--store", url, "--trust-root", "trust/root.json"]);
+        for flag in ["--listen", "--listen-machines", "--listen-relay"] {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+        command.env("STEAD_LOG_LEVEL", "info").stderr(self.log_file("second"));
+        let mut second = Process::spawn(&mut command);
+        assert!(second.line("ready ").is_some(), "{}", self.log("second"));
+        second
+    }
+
     pub(crate) fn log_file(&self, name: &str) -> File {
         File::options().create(true).append(true).open(self.home.path(&format!("{name}.log"))).unwrap()
     }

@@ -4,24 +4,11 @@ use serde_json::Value;
 use stead_peers::{ServerPlace, Shutdown, TempPostgres};
 
 use super::harness::{Fleet, file, until};
-use super::process::Process;
 use crate::stead::Home;
 
 /// What a server of the test's own is told by `--set`: a socket in a folder, and no TCP.
 fn own_settings(folder: &str) -> [String; 3] {
     [format!("unix_socket_directories={folder}"), "listen_addresses=".to_owned(), "fsync=off".to_owned()]
-}
-
-fn second(fleet: &Fleet, url: &str) -> Process {
-    let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
-    command.args(["coordinator", "--state-dir", "second", "--store", url, "--trust-root", "trust/root.json"]);
-    for flag in ["--listen", "--listen-machines", "--listen-relay"] {
-        command.args([flag, "127.0.0.1:0"]);
-    }
-    command.env("STEAD_LOG_LEVEL", "info").stderr(fleet.log_file("second"));
-    let mut second = Process::spawn(&mut command);
-    assert!(second.line("ready ").is_some(), "{}", fleet.log("second"));
-    second
 }
 
 #[test]
@@ -54,7 +41,7 @@ fn a_standby_is_set_up_watched_and_promoted_and_everybody_follows() {
     home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
     let words = ["coordinator", "--state-dir", "coordinator", "--store", &both];
     let mut fleet = Fleet::on_root(home, &words);
-    let mut other = second(&fleet, &both);
+    let mut other = fleet.start_second(&both);
     for name in ["m1", "m2"] {
         fleet.join(name);
     }
