@@ -63,6 +63,11 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
 /// On the database's host, with what pgBackRest has.
 async fn to_a_moment(context: &Context, options: &RestoreOptions, at: Option<Timestamp>) -> Outcome {
     let place = Place::of(&context.settings)?;
+    if let Place::Sqlite(path) = &place {
+        let message = format!("no backup is named, of which the record {} could be made again", path.display());
+        return Err(Failure::user(message)
+            .hint("Name one with --from BACKUP, or a folder of them; `stead backup list` shows what there is."));
+    }
     let way = WayFlags { portable: false, physical: true, stanza: options.stanza.clone() };
     let stanza = pgbackrest::choose(&place, &way).map_err(|failure| failure.hint("A portable backup is named with --from."))?;
     let Some(stanza) = stanza else { return Err(Failure::user("no backup is named").hint("Name one with --from.")) };

@@ -142,7 +142,7 @@ fn render(status: &Status) -> String {
             0 => String::new(),
             number => format!("; {number} machines have not given back yet what they hold"),
         };
-        row("Restored:", format!("at {at}, to revision {revision}{not_yet} (`stead restore status`)"))
+        row("Restored:", format!("at {at:.0}, to revision {revision}{not_yet} (`stead restore status`)"))
     }));
     let ports = status.ports.iter().filter_map(|(name, port)| Some((name, port.as_ref()?)));
     let (mut taken, mut refused) = (Vec::new(), Vec::new());

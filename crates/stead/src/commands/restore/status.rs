@@ -186,7 +186,7 @@ impl Report {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let machines = &self.machines;
         let about = vec![
-            row("Restored:", format!("at {}, to revision {}", restored.at, restored.revision)),
+            row("Restored:", format!("at {:.0}, to revision {}", restored.at, restored.revision)),
             row(
                 "Machines:",
                 format!(
