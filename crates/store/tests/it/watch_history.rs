@@ -301,10 +301,12 @@ async fn watches_look_back_while_others_write_and_forget(record: Record) {
             let mut seen = Vec::new();
             loop {
                 witnessed.store(live.revision().0, Ordering::SeqCst);
+                // Asked before the watch is: what was there when the end was called is told first.
+                let last = finish.load(Ordering::SeqCst);
                 match live.try_next().unwrap() {
                     Some(group) => seen.extend(told(group)),
                     None if live.is_behind() => live.read_on().await.unwrap(),
-                    None if finish.load(Ordering::SeqCst) => return (live.revision(), seen),
+                    None if last => return (live.revision(), seen),
                     None => tokio::task::yield_now().await,
                 }
             }
