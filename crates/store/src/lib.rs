@@ -69,8 +69,8 @@ pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Tur
 pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_AT_ONCE_MAX};
 pub use open_error::OpenError;
 pub use postgres::{
-    PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication, ReplicationSlot,
-    ServerReport, ServerState, Standing, each_server, split_authority,
+    HeldRecord, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication,
+    ReplicationSlot, ServerReport, ServerState, Standing, each_server, split_authority,
 };
 pub use retained::{
     RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,
