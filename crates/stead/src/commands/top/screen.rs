@@ -187,7 +187,7 @@ impl Screen {
         let [head, table, detail, foot] =
             Layout::vertical([Constraint::Length(1), Constraint::Min(3), Constraint::Length(2), Constraint::Length(1)])
                 .areas(frame.area());
-        frame.render_widget(self.head(now), head);
+        frame.render_widget(self.head(), head);
         let rows = self.view.shown().iter().map(|machine| row(machine, now));
         let widths = [
             Constraint::Min(12),
@@ -207,7 +207,7 @@ impl Screen {
         let table_widget = Table::new(rows, widths).header(self.heading()).row_highlight_style(chosen).block(Block::bordered());
         frame.render_stateful_widget(table_widget, table, &mut self.chosen);
         frame.render_widget(self.detail(), detail);
-        frame.render_widget(self.foot(), foot);
+        frame.render_widget(self.foot(now), foot);
         if self.help {
             let lines = u16::try_from(HELP.lines().count()).unwrap_or(u16::MAX).saturating_add(2);
             let area = frame.area().inner(Margin::new(2, 1));
@@ -218,7 +218,7 @@ impl Screen {
     }
 
     /// The fleet in one line: how many machines are how.
-    fn head(&self, now: Timestamp) -> Line<'static> {
+    fn head(&self) -> Line<'static> {
         let mut spans = vec![Span::from(format!(" {} machines", self.view.count())).bold()];
         for (state, number) in self.view.states() {
             spans.push(Span::from("  "));
@@ -232,10 +232,6 @@ impl Screen {
         }
         if self.still {
             spans.push(Span::from("  standing still").reversed());
-        }
-        if let Some(trouble) = &self.trouble {
-            let since = self.heard.map_or_else(String::new, |heard| format!(" (this is from {} ago)", age(heard, now)));
-            spans.push(Span::from(format!("  {trouble}{since}")).red().bold());
         }
         Line::from(spans)
     }
@@ -272,7 +268,11 @@ impl Screen {
         Paragraph::new(Text::from(vec![Line::from(first), Line::from(format!(" {}", machine.message)).dim()]))
     }
 
-    fn foot(&self) -> Line<'static> {
+    fn foot(&self, now: Timestamp) -> Line<'static> {
+        if let Some(trouble) = &self.trouble {
+            let since = self.heard.map_or_else(String::new, |heard| format!(" what is shown is from {} ago:", age(heard, now)));
+            return Line::from(format!("{since} {trouble}")).red().bold();
+        }
         match &self.typing {
             Some(text) => Line::from(format!(" /{text}█   Enter keeps it, Esc shows all")),
             None if !self.view.filter().is_empty() => {
@@ -371,7 +371,7 @@ mod tests {
             assert!(text.contains(words), "{words} in\n{text}");
         }
         screen.trouble = Some("the coordinator cannot be reached".to_owned());
-        assert!(painted(&mut screen).contains("cannot be reached (this is from 0s ago)"));
+        assert!(painted(&mut screen).contains("what is shown is from 0s ago: the coordinator cannot be reached"));
     }
 
     #[test]

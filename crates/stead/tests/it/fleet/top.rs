@@ -14,12 +14,12 @@ fn machines(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
 fn top_tells_how_each_machine_is_doing() {
     let mut fleet = Fleet::with_machines(&["well", "ill", "away"]);
     fleet.apply_and_wait("motd", file("/motd", "hello"));
-    // It cannot be converged: a file stands where a directory has to be.
-    std::fs::write(fleet.root_of("ill").join("blocked"), "in the way").unwrap();
+    // It cannot be converged: a directory with something in it stands where a file has to be.
+    std::fs::create_dir_all(fleet.root_of("ill").join("blocked/full")).unwrap();
     fleet.agent("away").kill();
-    fleet.apply("blocked", file("/blocked/file", "x"));
+    fleet.apply("blocked", file("/blocked", "x"));
     fleet.wait("machine/ill", "condition=Converged=False");
-    until("the well machine has it", || fleet.file("well", "/blocked/file"));
+    until("the well machine has it", || fleet.file("well", "/blocked"));
     fleet.wait("machine/away", "condition=Ready=Unknown");
     fleet.wait("machine/well", "condition=Converged");
 
