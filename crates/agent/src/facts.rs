@@ -96,8 +96,8 @@ fn interfaces() -> Vec<NetworkInterface> {
     interfaces
 }
 
-/// The digest of the running binary: which revision of the agent this is.
-fn own_digest() -> io::Result<Digest> {
+/// The digest of the running binary: which revision of the program this is.
+pub fn own_digest() -> io::Result<Digest> {
     use sha2::{Digest as _, Sha256};
     let mut hasher = Sha256::new();
     io::copy(&mut fs::File::open("/proc/self/exe")?, &mut hasher)?;

@@ -33,7 +33,7 @@ mod watched;
 pub use agent::{AgentError, AgentOptions, Told, run};
 pub use claims::{ClaimError, claims};
 pub use fact_labels::fact_labels;
-pub use facts::{LISTED_MAX, gather, machine_id};
+pub use facts::{LISTED_MAX, gather, machine_id, own_digest};
 pub use host::{Folder, Gate, Host, HostError, HostPath, HostPathError, Ids, NameError, OpenGate, Thing};
 pub use memory::{MemoryStore, MemoryStoreError, News, OUTBOX_ITEMS_MAX, Standing};
 pub use metrics::{ActLabels, AgentMetrics, CheckLabels, KindLabels, OutcomeLabels, UnitLabels};

@@ -6,6 +6,7 @@ mod lead;
 mod news;
 mod occurrences;
 mod presence;
+mod pulse;
 mod sessions;
 mod states;
 mod statuses;
@@ -428,6 +429,11 @@ impl Control {
         let statuses: Vec<_> = names.iter().map(|name| read.of(&snapshot, name)).collect();
         drop(read);
         crate::tally(statuses.iter().map(std::option::Option::as_deref))
+    }
+
+    /// How each machine is doing that a selector fits, by name. `wanted` is the binary that machines are meant to run.
+    pub fn pulse(&self, selector: &stead_model::Selector, wanted: &crate::pulse::Binary) -> Vec<crate::pulse::MachinePulse> {
+        pulse::read(&self.shared, selector, wanted)
     }
 
     /// Machines that have not given back to the record, as it is now, what they hold.
