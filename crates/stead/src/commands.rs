@@ -17,6 +17,7 @@ pub(crate) mod label;
 mod log;
 mod login;
 mod man;
+mod physical;
 mod plan;
 mod plugin;
 mod propose;
