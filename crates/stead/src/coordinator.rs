@@ -99,7 +99,7 @@ pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
     secrets::make_private_dir(&state_dir)
         .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display())))?;
     let place = Place::of(&context.settings)?;
-    let Some(store) = place.open(|line| context.say(line), &stop).await? else {
+    let Some(store) = place.open(&state_dir, |line| context.say(line), &stop).await? else {
         return Ok(ExitCode::Success);
     };
     let served = serve(context, &args, &state_dir, key, store.clone(), place.is_shared(), &stop).await;
