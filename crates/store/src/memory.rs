@@ -15,7 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 pub use self::disk::{Disk, DiskLog, LogFailure, SoundDisk, WriteEnd, Written};
 use self::reading::MemoryReading;
@@ -37,8 +37,8 @@ struct Kept {
     log: DiskLog<Tables>,
     /// What readers see: what the log has acknowledged.
     live: StdMutex<Tables>,
-    /// Held by whoever writes.
-    turn: Mutex<()>,
+    /// Held by whoever writes. A crash makes a new one: who held the old one is dead.
+    turn: StdMutex<Arc<Mutex<()>>>,
     /// How often it has crashed: a turn does not outlive that.
     crashes: AtomicU64,
     moved: watch::Sender<Revision>,
@@ -59,6 +59,13 @@ impl Kept {
         let last = tables.meta.last;
         *self.live() = tables;
         self.moved.send_replace(last);
+    }
+
+    async fn alone(&self) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(&self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let alone = turn.lock_owned().await;
+        self.settle();
+        alone
     }
 
     /// Writes the next state of the record, in a turn.
@@ -91,14 +98,14 @@ impl MemoryRecord {
     /// An empty record on a disk.
     pub fn on(disk: Arc<dyn Disk>, new_uid: UidSource) -> Self {
         let tables = Tables::new(name(&new_uid));
-        let (turn, crashes, moved) = (Mutex::new(()), AtomicU64::new(0), watch::Sender::new(Revision(0)));
+        let (turn, crashes, moved) = (StdMutex::default(), AtomicU64::new(0), watch::Sender::new(Revision(0)));
         let log = DiskLog::new(disk, tables.clone());
         Self { kept: Arc::new(Kept { log, live: StdMutex::new(tables), turn, crashes, moved, new_uid }) }
     }
 
     /// An engine on it. Several may be open at once, as several coordinators share a server.
     pub fn engine(&self) -> MemoryEngine {
-        MemoryEngine { kept: Arc::clone(&self.kept), closed: AtomicBool::new(false) }
+        MemoryEngine { kept: Arc::clone(&self.kept), closed: AtomicBool::new(false), told: AtomicU64::new(0) }
     }
 
     /// The power is lost: what is left is what the disk says. Says how many acknowledged batches are gone, which only a disk that
@@ -106,6 +113,7 @@ impl MemoryRecord {
     pub fn crash(&self) -> usize {
         self.kept.crashes.fetch_add(1, Ordering::Relaxed);
         let (tables, lost) = self.kept.log.crash();
+        *self.kept.turn.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         self.kept.show(tables);
         lost
     }
@@ -119,6 +127,8 @@ fn name(new_uid: &UidSource) -> String {
 pub struct MemoryEngine {
     kept: Arc<Kept>,
     closed: AtomicBool,
+    /// The revision that was last told of.
+    told: AtomicU64,
 }
 
 impl MemoryEngine {
@@ -128,16 +138,14 @@ impl MemoryEngine {
 
     async fn take_turn(&self) -> Result<MemoryTurn<'_>, EngineError> {
         let kept = self.open()?;
-        let alone = kept.turn.lock().await;
-        kept.settle();
+        let alone = kept.alone().await;
         Ok(MemoryTurn::new(kept, alone))
     }
 
     /// Makes the record another one with a function of it, durably.
     async fn change(&self, change: impl FnOnce(&mut Tables) + Send) -> Result<Meta, EngineError> {
         let kept = self.open()?;
-        let _alone = kept.turn.lock().await;
-        kept.settle();
+        let _alone = kept.alone().await;
         let mut next = kept.tables();
         change(&mut next);
         let meta = next.meta.clone();
@@ -169,10 +177,10 @@ impl Engine for MemoryEngine {
     fn moved(&self) -> BoxFuture<'_, Moved> {
         let mut moved = self.kept.moved.subscribe();
         async move {
-            match moved.changed().await {
-                Ok(()) => Moved::To(*moved.borrow_and_update()),
-                Err(_) => std::future::pending().await,
-            }
+            let news = |revision: &Revision| revision.0 != self.told.load(Ordering::Relaxed);
+            let Ok(revision) = moved.wait_for(news).await.map(|revision| *revision) else { return std::future::pending().await };
+            self.told.store(revision.0, Ordering::Relaxed);
+            Moved::To(revision)
         }
         .boxed()
     }
@@ -234,7 +242,7 @@ impl Engine for MemoryEngine {
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {
         async {
             let kept = self.open()?;
-            let alone = kept.turn.lock().await;
+            let alone = kept.alone().await;
             Ok(Box::new(MemoryImport::new(kept, alone)) as Box<dyn Import>)
         }
         .boxed()

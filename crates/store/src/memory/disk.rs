@@ -72,12 +72,14 @@ struct States<S> {
     lied: Vec<S>,
     /// What is being written, or was given up half-way.
     open: Option<S>,
+    /// How often the power was lost.
+    crashes: u64,
 }
 
 impl<S: Clone> DiskLog<S> {
     /// A log that begins with a state.
     pub fn new(disk: Arc<dyn Disk>, state: S) -> Self {
-        Self { disk, states: Mutex::new(States { durable: state, lied: Vec::new(), open: None }) }
+        Self { disk, states: Mutex::new(States { durable: state, lied: Vec::new(), open: None, crashes: 0 }) }
     }
 
     /// Writes the next state. One writer at a time. A future that is dropped leaves the state where it was: on its way.
@@ -87,13 +89,21 @@ impl<S: Clone> DiskLog<S> {
     /// [`LogFailure`].
     pub async fn write(&self, state: S) -> Result<(), LogFailure> {
         let Written { takes, end } = self.disk.write();
-        if end != WriteEnd::Full {
-            self.states().open = Some(state);
-        }
+        let crashes = {
+            let mut states = self.states();
+            if end != WriteEnd::Full {
+                states.open = Some(state);
+            }
+            states.crashes
+        };
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
         }
         let mut states = self.states();
+        if states.crashes != crashes {
+            // What became of it was decided when the power was lost.
+            return Err(LogFailure::Unsure);
+        }
         match end {
             WriteEnd::Full => Err(LogFailure::Full),
             WriteEnd::Failed => Err(LogFailure::Unsure),
@@ -128,6 +138,7 @@ impl<S: Clone> DiskLog<S> {
     /// The power is lost. Gives what is left, and how many states are gone that the disk had acknowledged.
     pub fn crash(&self) -> (S, usize) {
         let mut states = self.states();
+        states.crashes = states.crashes.saturating_add(1);
         let open = states.open.take();
         let acknowledged = states.lied.len();
         let unsafe_states: Vec<S> = states.lied.drain(..).chain(open).collect();

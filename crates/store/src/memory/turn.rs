@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use stead_model::Revision;
-use tokio::sync::MutexGuard;
+use tokio::sync::OwnedMutexGuard;
 
 use super::reading::MemoryReading;
 use super::tables::Tables;
@@ -15,14 +15,14 @@ use crate::rows::{Batch, Meta};
 
 pub(super) struct MemoryTurn<'e> {
     kept: &'e Kept,
-    _alone: MutexGuard<'e, ()>,
+    _alone: OwnedMutexGuard<()>,
     crashes: u64,
     found: Tables,
     reading: MemoryReading,
 }
 
 impl<'e> MemoryTurn<'e> {
-    pub(super) fn new(kept: &'e Kept, alone: MutexGuard<'e, ()>) -> Self {
+    pub(super) fn new(kept: &'e Kept, alone: OwnedMutexGuard<()>) -> Self {
         let (found, crashes) = (kept.tables(), kept.crashes.load(Ordering::Relaxed));
         Self { kept, _alone: alone, crashes, reading: MemoryReading::new(found.clone()), found }
     }
@@ -77,12 +77,12 @@ impl Turn for MemoryTurn<'_> {
 
 pub(super) struct MemoryImport<'e> {
     kept: &'e Kept,
-    _alone: MutexGuard<'e, ()>,
+    _alone: OwnedMutexGuard<()>,
     filled: Tables,
 }
 
 impl<'e> MemoryImport<'e> {
-    pub(super) fn new(kept: &'e Kept, alone: MutexGuard<'e, ()>) -> Self {
+    pub(super) fn new(kept: &'e Kept, alone: OwnedMutexGuard<()>) -> Self {
         Self { kept, _alone: alone, filled: kept.tables() }
     }
 
