@@ -215,6 +215,7 @@ impl Control {
         let shared = &self.shared;
         let started = shared.now();
         tokio::select! {
+            biased;
             () = sessions::listen(shared, &wire, events) => tracing::info!("the hub has closed"),
             () = self.follow(&wire) => tracing::info!("the record has closed"),
             () = news::write(shared, &wire) => {}
@@ -273,11 +274,12 @@ impl Control {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
                 let next = tokio::select! {
-                    next = watcher.next_at_hand() => next,
+                    biased;
                     _ = leads.changed() => {
                         self.take_over(wire).await;
                         continue;
                     }
+                    next = watcher.next_at_hand() => next,
                 };
                 let group = match next {
                     Ok(Some(group)) => group,
