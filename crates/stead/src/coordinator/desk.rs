@@ -96,7 +96,7 @@ impl Desk {
         self.binary.get_or_init(|| Binary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
-            digest: stead_agent::own_digest().ok(),
+            digest: stead_agent::own_digest(),
         })
     }
 
