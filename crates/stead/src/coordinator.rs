@@ -158,7 +158,7 @@ async fn serve(
         () = inbox.serve_inbox() => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
-        () = run_optional(metrics, desk.metrics_port(), Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
+        () = run_optional(metrics, desk.metrics_port(), Arc::new(move |path| desk.metrics_at(path))) => {}
     }
     tracing::info!("stopping");
     // Nobody waits for a database that is away.

@@ -33,6 +33,7 @@ mod standby;
 mod standby_network;
 mod standby_promotions;
 mod status;
+mod top;
 mod traces;
 mod undo;
 mod waiting;
