@@ -5,7 +5,7 @@ use stead_model::{ObjectError, ObjectKey};
 use stead_store::{CommitError, EngineError};
 use stead_trust::{AdmissionError, BuildError, RootError, SignDocumentError};
 
-/// Why a write is refused. Nothing of it has happened.
+/// Why a write is refused. Nothing of it has happened, but for [`CommitError::Unknown`] and [`ProposalError::Unknown`].
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Owners must sign it, and did not.

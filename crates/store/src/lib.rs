@@ -71,8 +71,8 @@ pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_
 pub use memory::{Disk, DiskLog, LogFailure, MemoryEngine, MemoryRecord, SoundDisk, WriteEnd, Written};
 pub use open_error::OpenError;
 pub use postgres::{
-    PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication, ReplicationSlot,
-    ServerReport, ServerState, Standing, each_server, split_authority,
+    HeldRecord, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication,
+    ReplicationSlot, ServerReport, ServerState, Standing, each_server, split_authority,
 };
 pub use retained::{
     RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,

@@ -42,7 +42,7 @@ pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
 pub use server::PostgresServer;
 use standby::Watched;
-pub use standby::{PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState};
+pub use standby::{HeldRecord, PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState};
 use write::PgTurn;
 
 /// What the sessions of a command are called that works on a record while no coordinator does.

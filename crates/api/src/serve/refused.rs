@@ -70,6 +70,7 @@ fn proposal(resource: Resource, name: &str, error: &ProposalError) -> ApiError {
         ProposalError::Signature { .. } | ProposalError::Stranger { .. } => {
             ApiError::forbidden(resource, name, &error.to_string())
         }
+        ProposalError::Unknown { .. } => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", error.to_string()),
         ProposalError::Record { .. } => ApiError::internal(error.to_string()),
     }
 }

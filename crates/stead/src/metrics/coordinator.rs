@@ -36,6 +36,8 @@ struct Build {
 struct PortMetrics {
     /// Connections that the HTTP port took.
     connections: Counter,
+    /// Pages of history that watches were told out of the database, since memory had let go of them.
+    history_pages: Counter,
     /// Connections and requests that the HTTP port refused, and watches it ended, by reason.
     refused: Family<Reason, Counter>,
 }
@@ -234,6 +236,7 @@ fn count(family: &Family<Reason, Counter>, refused: Vec<Refused>) {
 
 fn port(group: &PortMetrics, counters: &CountersSnapshot) {
     group.connections.set(counters.connections);
+    group.history_pages.set(counters.history_pages);
     count(&group.refused, port_refusals(counters));
 }
 
@@ -386,4 +389,18 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
             })),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_port_counts_is_in_its_metrics() {
+        let group = PortMetrics::default();
+        let counters = CountersSnapshot { connections: 2, history_pages: 3, too_many: 4, ..CountersSnapshot::default() };
+        port(&group, &counters);
+        assert_eq!((group.connections.get(), group.history_pages.get()), (2, 3));
+        assert_eq!(group.refused.get(&Reason { reason: "TooMany".to_owned() }).map(|number| number.get()), Some(4));
+    }
 }

@@ -30,6 +30,8 @@ mod proxy;
 mod prune;
 mod rotation;
 mod standby;
+mod standby_network;
+mod standby_promotions;
 mod status;
 mod top;
 mod traces;

@@ -21,6 +21,8 @@ const SESSION_NAME: &str = "stead standby";
 
 const LOOKING: &str = "looking at the standbys";
 const PREPARING: &str = "preparing the primary for a standby";
+const HOLDING: &str = "keeping writers off the old primary";
+const MARKING: &str = "writing a mark into the primary's log";
 const PROMOTING: &str = "promoting a standby";
 
 /// What every server says of itself; `pg_stat_*` views show a plain role NULLs, which is told from nothing there by the counts.
@@ -35,6 +37,9 @@ const STATE: &str = "SELECT pg_is_in_recovery(), \
      EXISTS (SELECT FROM pg_stat_wal_receiver), pg_has_role('pg_monitor', 'USAGE'), \
      current_setting('synchronous_standby_names'), current_setting('server_version_num')::int, \
      (SELECT system_identifier FROM pg_control_system())";
+
+/// The writers' lock, for longer than a coordinator may have it.
+const HOLD: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT last_revision FROM stead.meta FOR UPDATE";
 
 const REPLICAS: &str = "SELECT coalesce(application_name, ''), coalesce(client_addr::text, 'socket'), coalesce(state, ''), \
             coalesce(sync_state, ''), (pg_current_wal_lsn() - replay_lsn)::bigint, EXTRACT(epoch FROM replay_lag)::float8 \
@@ -133,6 +138,12 @@ pub struct ServerReport {
     pub state: Result<ServerState, String>,
 }
 
+/// A record to which nobody writes meanwhile. The server lets the others go on when the connection ends.
+#[derive(Debug)]
+pub struct HeldRecord {
+    _connection: PgConnection,
+}
+
 /// The servers that a URL names, for who looks after them.
 #[derive(Debug)]
 pub struct PostgresServers {
@@ -173,6 +184,37 @@ impl PostgresServers {
             sqlx::query_scalar("SELECT pg_promote(true, $1)").bind(seconds).fetch_one(connection).await
         })
         .await
+    }
+
+    /// Writes something into a primary's log that changes nothing, and says up to where a standby has to receive the log to have it.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub async fn mark(&self, number: usize) -> Result<u64, EngineError> {
+        let mark = self.on(number, MARKING, async |connection| {
+            // A transaction that has a number is in the log by its end.
+            sqlx::query("SELECT txid_current()").execute(&mut *connection).await?;
+            let end = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
+            sqlx::query_scalar::<_, i64>(end).fetch_one(connection).await
+        });
+        Ok(u64::try_from(mark.await?).unwrap_or_default())
+    }
+
+    /// Keeps everybody from writing to the record on a server, until what is given back is let go of.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]; also where there is no record, or the role may not write to it.
+    pub async fn hold(&self, number: usize) -> Result<HeldRecord, EngineError> {
+        let Some(host) = self.server.hosts.get(number) else {
+            return self.server.within(CONNECT_SECONDS_MAX, HOLDING, async { Err(sqlx::Error::PoolClosed) }).await;
+        };
+        let connecting = PgConnection::connect_with(&host.options);
+        let mut connection = self.server.within(CONNECT_SECONDS_MAX, HOLDING, connecting).await?;
+        let taking = sqlx::raw_sql(HOLD).execute(&mut connection);
+        self.server.within(ANSWER_SECONDS_MAX, HOLDING, taking).await?;
+        Ok(HeldRecord { _connection: connection })
     }
 
     /// Runs statements one by one on the first server, each by itself. They are built by the caller, who quotes what goes into them.
