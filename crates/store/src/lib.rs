@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod clock;
 mod columns;
 mod copy;
 mod digest;
@@ -64,6 +65,7 @@ mod view;
 mod watch;
 mod writer;
 
+pub use clock::system_time;
 pub use copy::{CopyError, CopyProgress, copy, copy_reading};
 pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
@@ -94,4 +96,4 @@ pub use transaction::{
 pub use uid::{random_source, uuid};
 pub use view::{Cursor, FieldFilter, List, Page, Snapshot};
 pub use watch::{WatchError, WatchEvent, WatchFields, WatchGroup, WatchScope, Watcher};
-pub use writer::{BATCH_OPERATIONS_MAX, BATCH_TRANSACTIONS_MAX, QUEUE_TRANSACTIONS_MAX, UidSource};
+pub use writer::{BATCH_OPERATIONS_MAX, BATCH_TRANSACTIONS_MAX, QUEUE_TRANSACTIONS_MAX, TimeSource, UidSource};

@@ -17,7 +17,7 @@ use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
 use crate::view::Snapshot;
 use crate::watch::{Published, WatchError, WatchScope, Watcher};
-use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, UidSource, Writer};
+use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, TimeSource, UidSource, Writer};
 
 /// Events that watchers can still be told of: what a busy fleet does in some minutes.
 pub const RING_EVENTS_MAX: usize = 65_536;
@@ -39,10 +39,12 @@ pub struct Options {
     pub history_page_bytes_max: usize,
     /// Where uids come from.
     pub new_uid: UidSource,
+    /// Where the time comes from. The store asks for it only when the record begins anew; transactions bring their own.
+    pub now: TimeSource,
 }
 
 impl Options {
-    /// The usual limits, with a source of uids.
+    /// The usual limits and the system's clock, with a source of uids.
     pub fn new(new_uid: UidSource) -> Self {
         Self {
             ring_events_max: RING_EVENTS_MAX,
@@ -50,6 +52,7 @@ impl Options {
             history_page_steps_max: HISTORY_PAGE_STEPS_MAX,
             history_page_bytes_max: HISTORY_PAGE_BYTES_MAX,
             new_uid,
+            now: crate::clock::system_time(),
         }
     }
 }
@@ -128,6 +131,7 @@ impl Store {
             engine: Arc::clone(&engine),
             published: sender,
             new_uid: options.new_uid,
+            now: options.now,
             limits,
             in_doubt: None,
             blind: false,
