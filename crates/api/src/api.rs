@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::Value;
 use stead_admission::{Admission, Caller};
+use stead_model::ObjectKey;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -47,6 +48,9 @@ pub trait Fleet: Send + Sync {
 
     /// How the coordinator is doing, for `stead status`.
     fn status(&self) -> Value;
+
+    /// What to tell whoever writes these names: that machines may hold newer states of them than a restored record. Asked with each write.
+    fn warning(&self, names: &[ObjectKey]) -> Option<String>;
 
     /// Its metrics, in the OpenMetrics text format.
     fn metrics(&self) -> String;

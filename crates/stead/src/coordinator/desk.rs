@@ -142,6 +142,10 @@ impl Fleet for Desk {
         self.gauges.get().map_or(Value::Null, told)
     }
 
+    fn warning(&self, names: &[ObjectKey]) -> Option<String> {
+        self.control.warning(names)
+    }
+
     fn metrics(&self) -> String {
         self.gauges.get().map_or_else(String::new, |gauges| gauges.metrics.text())
     }
