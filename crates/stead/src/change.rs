@@ -109,7 +109,18 @@ pub(crate) async fn signed(
     if !missing.is_empty() {
         sequences.extend(history::sequences(client, &missing).await?);
     }
+    forewarn(client, draft).await?;
     submission(fleet(settings)?, Timestamp::now(), draft, &sequences, signing, signers)
+}
+
+/// Says, before anything is signed, what the coordinator warns of. What it warned of until now may be about names that were looked at and
+/// need no change.
+async fn forewarn(client: &Client, draft: &Draft) -> Result<(), Failure> {
+    if client.forget_warnings() {
+        history::sequences(client, &draft.keys().collect::<Vec<_>>()).await?;
+        client.say_warnings();
+    }
+    Ok(())
 }
 
 fn submission(
@@ -160,21 +171,23 @@ pub(crate) async fn send(
     preconditions: &[Precondition],
     dry_run: bool,
 ) -> Result<Sent, Failure> {
-    let answer = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
+    let (answer, warnings) = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
+    client.hear(warnings);
+    client.say_warnings();
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     tracing::info!(change = name.to_ascii_uppercase(), dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
 }
 
-/// Sends a signed change, and leaves a refusal as it came.
+/// Sends a signed change, and leaves a refusal as it came; with what the coordinator warns of.
 pub(crate) async fn post(
     client: &Client,
     submission: &Submission,
     preconditions: &[Precondition],
     dry_run: bool,
-) -> Result<Value, ClientError> {
+) -> Result<(Value, Vec<String>), ClientError> {
     let query = if dry_run { "?dryRun=All" } else { "" };
-    client.post(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
+    client.post_warned(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
 }
 
 /// Refuses a change that no transaction takes, before anybody is asked to sign it.

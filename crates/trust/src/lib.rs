@@ -65,8 +65,8 @@ pub use enrolment::{
 pub use export::{Export, ExportedSignature, export};
 pub use giveback::{
     CREDENTIAL_BUNDLE_BYTES_MAX, CREDENTIAL_ROOTS_BYTES_MAX, Credential, GIVE_BACK_ANSWER_BYTES_MAX, GIVE_BACK_ASK_BYTES_MAX,
-    GIVE_BACK_NAMES_MAX, GIVE_BACK_PART_BYTES, GIVE_BACK_PREFIX, GIVEN_BACK_BYTES, GIVEN_BACK_BYTES_MAX, GiveBackAnswer,
-    GiveBackAsk, GiveBackError, HeldLine, given_back,
+    GIVE_BACK_NAMES_MAX, GIVE_BACK_PART_BYTES, GIVE_BACK_PREFIX, GIVEN_BACK_BYTES, GIVEN_BACK_BYTES_MAX,
+    GIVEN_BACK_DOCUMENTS_MAX, GiveBackAnswer, GiveBackAsk, GiveBackError, HeldLine, given_back,
 };
 pub use key::{MachineKey, MachineKeyError, PUBLIC_KEY_BYTES_MAX, PublicKey, PublicKeyError, RSA_BITS_MAX, RSA_BITS_MIN};
 pub use leaf::{LEAF_BYTES_MAX, Leaf, OBJECT_BYTES_MAX, ObjectMismatch, Op, Salt};

@@ -31,8 +31,10 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
             answered(answer)
         }
         (&Method::POST, "plan") => {
-            let answer = call.api.fleet().plan(body::json(&call.body)?).await;
-            answered(answer)
+            let request = body::json(&call.body)?;
+            let names = planned(&request);
+            let answer = call.api.fleet().plan(request).await;
+            Ok(super::awaited::warned(&call, answered(answer)?, &names))
         }
         (&Method::POST, "entries") => super::history::entries(&call).await,
         (&Method::GET, path) if path.starts_with("changes/") => {
@@ -51,6 +53,14 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
 
 fn answered(answer: Result<Value, String>) -> ApiResult<Answer> {
     answer.map(|value| response::json(StatusCode::OK, &value)).map_err(ApiError::bad_request)
+}
+
+/// The names that whoever asks for plans is about to write.
+fn planned(request: &Value) -> Vec<ObjectKey> {
+    let list = |name: &str| request.get(name).and_then(Value::as_array).into_iter().flatten();
+    let put = list("put").filter_map(|object| object.pointer("/metadata/name"));
+    let profile = |name: &str| ObjectKey::new(GroupKind::new(stead_model::GROUP, "Profile"), "", name);
+    put.chain(list("delete")).filter_map(Value::as_str).map(profile).collect()
 }
 
 /// What a client signs to log in.
@@ -121,11 +131,14 @@ fn sequences(call: &Call) -> ApiResult<Answer> {
         return Err(ApiError::too_large(format!("{} names are asked for; {SEQUENCES_MAX} is the limit", names.len())));
     }
     let snapshot = call.api.admission().store().snapshot();
+    let key =
+        |name: &Name| ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
+    let keys: Vec<ObjectKey> = names.iter().map(key).collect();
     let answers: Vec<Value> = names
         .into_iter()
-        .map(|name| {
-            let key = ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
-            let sequence = snapshot.sequence(&key);
+        .zip(&keys)
+        .map(|(name, key)| {
+            let sequence = snapshot.sequence(key);
             json!({
                 "apiVersion": name.api_version, "kind": name.kind, "namespace": name.namespace, "name": name.name,
                 "sequence": sequence.map_or(0, |sequence| sequence.sequence),
@@ -133,5 +146,6 @@ fn sequences(call: &Call) -> ApiResult<Answer> {
             })
         })
         .collect();
-    Ok(response::json(StatusCode::OK, &Value::Array(answers)))
+    // Whoever asks this is about to sign, perhaps.
+    Ok(super::awaited::warned(call, response::json(StatusCode::OK, &Value::Array(answers)), &keys))
 }

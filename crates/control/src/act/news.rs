@@ -59,7 +59,10 @@ impl MachineNews {
             mark: newer.mark.or(self.mark),
             duplicate: newer.duplicate.or(self.duplicate),
             duplicate_over: newer.duplicate_over || self.duplicate_over,
-            given_back: newer.given_back.or(self.given_back),
+            given_back: match newer.given_back {
+                Some(newer) => Some(giveback::followed_by(self.given_back, newer)),
+                None => self.given_back,
+            },
             heard: newer.heard || self.heard,
             peer: newer.peer.or(self.peer),
             events: self.events,
@@ -92,7 +95,8 @@ impl News {
     }
 
     pub(crate) fn given_back(&mut self, name: &str, given: GivenBack) {
-        self.machines.entry(name.to_owned()).or_default().given_back = Some(given);
+        let news = self.machines.entry(name.to_owned()).or_default();
+        news.given_back = Some(giveback::followed_by(news.given_back.take(), given));
     }
 
     pub(crate) fn duplicate_over(&mut self, name: &str) {
@@ -330,7 +334,7 @@ fn seen_by_coordinator(
     if let Some(given) = &news.given_back {
         let told = giveback::told(given, Some(old));
         occurrences.extend(told.into_iter().map(|(reason, message)| occurrence(true, &reason, message, now)));
-        after.given_back = Some(given.clone());
+        after.given_back = Some(giveback::followed_by(old.given_back.clone(), given.clone()));
     }
     occurrences
 }

@@ -195,8 +195,10 @@ async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, h
     };
     tracing::info!(machine = name, version = hello.agent_version, revision = hello.revision, "a machine connected");
     let now = shared.now();
-    giveback::consider(shared, peer, &name, &hello, &session.confirmed);
+    let confirmed = session.confirmed.clone();
     shared.sessions().open(peer, session, now);
+    // Now, and not before: whoever asks looks for the session first.
+    giveback::consider(shared, peer, &name, &hello, &confirmed);
     tell(shared, |news| news.heard(&name));
     states::send(shared, wire, peer).await;
 }

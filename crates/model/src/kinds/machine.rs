@@ -109,9 +109,12 @@ pub struct MachineStatus {
 pub struct GivenBack {
     /// The record that it was given back to, by its incarnation: a record that is restored again asks again.
     pub record: String,
-    /// When it had given back all that it holds.
+    /// When it had given back all that it holds, or was last asked for it.
     #[schemars(with = "String")]
     pub time: Timestamp,
+    /// Why it has not given back all of it yet; none where it has. What has come until then is counted and listed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     /// How many signed statements, or parts of them, it gave.
     pub statements: u64,
     /// How many objects, deletions included, the record took in from them.
@@ -124,6 +127,13 @@ pub struct GivenBack {
     pub omitted: u64,
 }
 
+impl GivenBack {
+    /// Whether all that the machine holds has been given back to a record.
+    pub fn is_whole(&self, record: &str) -> bool {
+        self.record == record && self.unfinished.is_none()
+    }
+}
+
 /// Something that a machine gave back and that owners have to look at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -134,6 +144,9 @@ pub struct NotGivenBack {
     /// The id of the Change that the machine holds.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub change: String,
+    /// The sequence of the object that the machine holds: what is signed with a higher one settles it. None where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// `Conflict` (signed anew meanwhile, with the same number), `Overtaken` (signed anew meanwhile, with a lower one), or the check that
     /// failed.
     pub reason: String,

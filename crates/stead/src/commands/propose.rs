@@ -47,7 +47,9 @@ pub(super) async fn run(context: &Context, mut args: ProposeArgs) -> Outcome {
 /// Sends a change that waits for signatures.
 pub(super) async fn send(client: &Client, submission: &Submission, dry_run: bool) -> Result<Object, Failure> {
     let query = if dry_run { "?dryRun=All" } else { "" };
-    client.post(&format!("/stead/v1/proposals{query}"), submission).await.map_err(change::refused)
+    let proposed = client.post(&format!("/stead/v1/proposals{query}"), submission).await.map_err(change::refused)?;
+    client.say_warnings();
+    Ok(proposed)
 }
 
 /// What became of a proposal that was made or signed.

@@ -140,7 +140,10 @@ fn render(status: &Status) -> String {
         let Restored { at, revision, machines_not_yet } = restored;
         let not_yet = match machines_not_yet {
             0 => String::new(),
-            number => format!("; {number} machines have not given back yet what they hold"),
+            1 => "; 1 machine has not given back yet what it holds, and a change may have to be signed again".to_owned(),
+            number => {
+                format!("; {number} machines have not given back yet what they hold, and a change may have to be signed again")
+            }
         };
         row("Restored:", format!("at {at:.0}, to revision {revision}{not_yet} (`stead restore status`)"))
     }));

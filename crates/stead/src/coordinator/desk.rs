@@ -170,6 +170,10 @@ impl Fleet for Desk {
         serde_json::json!({"coordinator": self.admission.online_key().fingerprint(), "version": self.binary().version, "machines": machines})
     }
 
+    fn warning(&self, names: &[ObjectKey]) -> Option<String> {
+        self.control.warning(names)
+    }
+
     fn metrics(&self) -> String {
         self.gauges.get().map_or_else(String::new, |gauges| gauges.metrics.text())
     }

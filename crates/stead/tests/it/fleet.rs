@@ -13,6 +13,8 @@ mod export;
 mod first_starts;
 mod full_disk;
 mod giveback;
+mod giveback_coordinators;
+mod giveback_warned;
 pub(crate) mod harness;
 mod history;
 mod host_keys;
