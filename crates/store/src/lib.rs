@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup_note;
 mod columns;
 mod copy;
 mod digest;
@@ -63,13 +64,14 @@ mod view;
 mod watch;
 mod writer;
 
+pub use backup_note::{BackupNews, BackupNote, BackupNotes, BackupWay, note_backup};
 pub use copy::{CopyError, CopyProgress, copy, copy_reading};
 pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_AT_ONCE_MAX};
 pub use open_error::OpenError;
 pub use postgres::{
-    PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication, ReplicationSlot,
+    Archive, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication, ReplicationSlot,
     ServerReport, ServerState, Standing, each_server, split_authority,
 };
 pub use retained::{
