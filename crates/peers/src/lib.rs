@@ -6,10 +6,12 @@
 
 mod cluster;
 mod debian;
+mod debian_server;
 mod postgres;
 mod proxy;
 
 pub use cluster::TempCluster;
 pub use debian::DebianCluster;
+pub use debian_server::DebianServer;
 pub use postgres::{ServerPlace, Shutdown, TempPostgres};
 pub use proxy::{Passage, PostgresProxy};

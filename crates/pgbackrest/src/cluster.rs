@@ -22,6 +22,8 @@ const FACTS: &str = "SELECT json_build_object(\
     'archive_command', coalesce((SELECT setting FROM pg_file_settings WHERE name = 'archive_command' ORDER BY seqno DESC LIMIT 1), \
                                 nullif(current_setting('archive_command'), '(disabled)'), ''), \
     'archive_library', coalesce(current_setting('archive_library', true), ''), \
+    'archive_timeout', coalesce((SELECT setting FROM pg_file_settings WHERE name = 'archive_timeout' ORDER BY seqno DESC LIMIT 1), \
+                                (SELECT setting FROM pg_settings WHERE name = 'archive_timeout')), \
     'wal_level', current_setting('wal_level'), \
     'wal_level_written', (SELECT setting FROM pg_file_settings WHERE name = 'wal_level' ORDER BY seqno DESC LIMIT 1), \
     'max_wal_senders', current_setting('max_wal_senders')::int, \
@@ -53,6 +55,8 @@ pub(crate) struct Facts {
     pub(crate) archive_mode_written: Option<String>,
     pub(crate) archive_command: String,
     pub(crate) archive_library: String,
+    /// In seconds, or as somebody wrote it; 0 where a segment waits until it is full.
+    pub(crate) archive_timeout: String,
     pub(crate) wal_level: String,
     pub(crate) wal_level_written: Option<String>,
     pub(crate) max_wal_senders: u32,

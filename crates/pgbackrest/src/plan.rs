@@ -9,6 +9,10 @@ use crate::info::Info;
 const WAL_SENDERS: u32 = 10;
 const WAL_SENDERS_MIN: u32 = 2;
 
+/// How long what is written may wait for its segment to be full, where nobody has said: a server that is lost with its disk has then
+/// lost a minute. A segment that was ended early takes some KiB in the repository.
+const ARCHIVE_TIMEOUT: &str = "60s";
+
 /// One step. Each can be done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -123,6 +127,9 @@ pub(crate) fn server(facts: &Facts, command: &str, replace: bool) -> Result<Vec<
     if found != command {
         set("archive_command", found, command);
     }
+    if facts.archive_timeout.trim_end_matches(char::is_alphabetic) == "0" {
+        set("archive_timeout", &facts.archive_timeout, ARCHIVE_TIMEOUT);
+    }
     let written = facts.archive_mode_written.as_deref().unwrap_or(&facts.archive_mode);
     if written == "off" {
         set("archive_mode", written, "on");
@@ -172,6 +179,7 @@ mod tests {
             archive_mode_written: None,
             archive_command: String::new(),
             archive_library: String::new(),
+            archive_timeout: "300".to_owned(),
             wal_level: "replica".to_owned(),
             wal_level_written: None,
             max_wal_senders: 10,
@@ -220,6 +228,8 @@ mod tests {
             facts.archive_mode_written = Some("on".to_owned());
         });
         assert_eq!(words(&waiting, false), ["restart the server, for archive_mode"]);
+        let waits_for_ever = facts(|facts| facts.archive_timeout = "0".to_owned());
+        assert_eq!(words(&waits_for_ever, false)[1], "set archive_timeout to '60s', from '0'");
         let minimal = facts(|facts| {
             facts.wal_level = "minimal".to_owned();
             facts.max_wal_senders = 0;

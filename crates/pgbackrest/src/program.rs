@@ -28,7 +28,9 @@ impl SystemUser {
     pub(crate) fn owner_of(path: &Path) -> Result<Self, Error> {
         let metadata = std::fs::metadata(path).map_err(|error| Error::file("read", path, error))?;
         let uid = metadata.uid();
-        let asked = std::process::Command::new("id").args(["-nu", &uid.to_string()]).output();
+        let mut id = std::process::Command::new("id");
+        in_private(&mut id);
+        let asked = id.args(["-nu", &uid.to_string()]).output();
         let asked = asked.map_err(|source| Error::NotRun { program: "id".to_owned(), source })?;
         let name = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
         if name.is_empty() {
@@ -57,7 +59,7 @@ impl SystemUser {
             command.args(["--pdeathsig", signal]);
         }
         command.arg("--").arg(program);
-        in_private(&mut command);
+        in_private(command.as_std_mut());
         command.kill_on_drop(true);
         command
     }
@@ -66,7 +68,7 @@ impl SystemUser {
     #[expect(clippy::unused_self, reason = "beside the other one, so that whoever reads a call sees as whom it runs")]
     pub(crate) fn command_as_it_is(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        in_private(&mut command);
+        in_private(command.as_std_mut());
         command
     }
 
@@ -94,7 +96,7 @@ impl SystemUser {
 
 /// It must not look into the folder where this was started, nor speak another language than is read here, nor be told what is not
 /// meant for it.
-fn in_private(command: &mut Command) {
+fn in_private(command: &mut std::process::Command) {
     command.current_dir("/").env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if KEPT_BACK.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {

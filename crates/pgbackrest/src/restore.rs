@@ -223,7 +223,8 @@ async fn ensure_covered(stanza: &Stanza, info: &Info, at: Timestamp, say: Say<'_
         now
     } else {
         let archived = stanza.archived(info).await?;
-        let newest = archived.iter().map(|file| file.time).max().unwrap_or_default();
+        // Told by the second: what is in the file was written before the next one.
+        let newest = archived.iter().map(|file| file.time).max().unwrap_or_default().saturating_add(1);
         Timestamp::from_second(newest).unwrap_or(earliest)
     };
     if at < earliest || at > latest {

@@ -153,7 +153,7 @@ impl Stanza {
 
     /// Where the backup has tablespaces from which a restore to a moment begins.
     pub(crate) async fn tablespaces(&self, info: &Info, at: Timestamp) -> Result<Vec<PathBuf>, Error> {
-        let Some(backup) = info.good().filter(|backup| backup.ended() < at).next_back() else { return Ok(Vec::new()) };
+        let Some(backup) = info.good().rfind(|backup| backup.ended() < at) else { return Ok(Vec::new()) };
         let set = format!("--set={}", backup.label);
         let text = self.run("asking pgBackRest about a backup", &[&set, "info", "--output=json"]).await?;
         Info::parse(&text, &self.name).map(|info| info.tablespaces()).map_err(not_understood)

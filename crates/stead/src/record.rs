@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 use stead_store::{
-    Engine, EngineError, OpenError, Options, PostgresEngine, PostgresServers, SqliteEngine, Store, each_server, split_authority,
+    BackupNews, BackupWay, Engine, EngineError, OpenError, Options, PostgresEngine, PostgresServers, SqliteEngine, Store,
+    each_server, split_authority,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -110,6 +111,23 @@ impl Place {
                 Arc::new(PostgresEngine::open_following(url, password, &state_dir.join(FOLLOWED_NAME)).await?)
             }
         })
+    }
+
+    /// Notes beside the record what has become known of its backups: its coordinators show it in their metrics. Nothing is noted of
+    /// a record in a file that is not here.
+    pub(crate) async fn note_backup(&self, way: BackupWay, news: BackupNews) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Ok(()),
+            Self::Sqlite(path) => stead_store::note_backup(path, way, news)
+                .map_err(|error| Failure::new(FailureKind::Config, format!("beside {}: {error}", path.display()))),
+            Self::Postgres { url, password } => {
+                let password = password.as_ref().map(|password| password.as_str());
+                let engine = PostgresEngine::open_reading(url, password).await.map_err(opening)?;
+                let noted = engine.note_backup(way, news).await;
+                engine.close().await;
+                noted.map_err(|error| Failure::of(FailureKind::Config, error))
+            }
+        }
     }
 
     /// Opens it for a command that works on it while no coordinator does.

@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup_note;
 mod clock;
 mod columns;
 mod copy;
@@ -65,6 +66,7 @@ mod view;
 mod watch;
 mod writer;
 
+pub use backup_note::{BackupNews, BackupNote, BackupNotes, BackupWay, note_backup};
 pub use clock::system_time;
 pub use copy::{CopyError, CopyProgress, copy, copy_reading};
 pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
@@ -73,7 +75,7 @@ pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_
 pub use memory::{Disk, DiskLog, LogFailure, MemoryEngine, MemoryRecord, SoundDisk, WriteEnd, Written};
 pub use open_error::OpenError;
 pub use postgres::{
-    HeldRecord, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication,
+    Archive, HeldRecord, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication,
     ReplicationSlot, ServerReport, ServerState, Standing, each_server, split_authority,
 };
 pub use retained::{

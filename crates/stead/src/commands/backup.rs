@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use stead_store::{Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
+use stead_store::{BackupNews, BackupWay, Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
 
 use super::{Context, physical};
 use crate::Outcome;
@@ -34,7 +34,7 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     if (!portable || args.way.physical)
         && let Some(stanza) = physical::choose(&place, &args.way)?
     {
-        return physical::take(context, &stanza, args.kind).await;
+        return physical::take(context, &stanza, &place, args.kind).await;
     }
     let to = backup::folder_of(args.to.as_deref(), &context.settings);
     // A folder that somebody named may be a disk that is not mounted; the one in the state directory is ours.
@@ -54,6 +54,7 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
         context.say(&format!("Removed {}.", gone.display()));
     }
     let (path, manifest) = (&taken.path, &taken.manifest);
+    remember(context, &place, BackupWay::Portable, BackupNews::Newest(Some((manifest.taken_at, manifest.bytes())))).await;
     let text = match context.settings.output() {
         Format::Json => output::json(&document(path, Some(manifest), &[])?)?,
         Format::Yaml => output::yaml(&document(path, Some(manifest), &[])?)?,
@@ -151,10 +152,24 @@ async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
     }
     let from = backup::folder_of(args.backup.as_deref(), &context.settings);
     let found = backup::choose(&from, None, |line| context.say(line))?;
+    let verified = verify_portable(context, args, &found).await;
+    if is_of_this_record(context, &place, &found).await {
+        let news = match &verified {
+            Ok(_) => Some(BackupNews::Whole(Timestamp::now())),
+            Err(failure) => (failure.kind() == FailureKind::Refused).then_some(BackupNews::Damaged),
+        };
+        if let Some(news) = news {
+            remember(context, &place, BackupWay::Portable, news).await;
+        }
+    }
+    verified
+}
+
+async fn verify_portable(context: &Context, args: &BackupVerifyArgs, found: &Found) -> Outcome {
     let scratch = Scratch::new()
         .map_err(|error| Failure::user(format!("there is no scratch place: {error}")).hint("TMPDIR names another folder."))?;
     let progress = Progress::new(context.terminal);
-    let rebuilt = backup::rebuild(&found, &scratch.record(), &progress).await?;
+    let rebuilt = backup::rebuild(found, &scratch.record(), &progress).await?;
     let put = match &args.into {
         Some(into) => into_database(context, &rebuilt, into, &progress).await,
         None => Ok(()),
@@ -162,8 +177,27 @@ async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
     rebuilt.engine.close().await;
     put?;
     drop((progress, scratch));
-    print_verified(context, &found, &rebuilt, args.into.as_deref())?;
+    print_verified(context, found, &rebuilt, args.into.as_deref())?;
     Ok(ExitCode::Success)
+}
+
+/// Notes something for the coordinators' metrics. A backup is as good without.
+pub(super) async fn remember(context: &Context, place: &Place, way: BackupWay, news: BackupNews) {
+    if let Err(failure) = place.note_backup(way, news).await {
+        context.say(&format!("The coordinators' metrics do not tell of this: it cannot be noted: {}", failure.sentence()));
+    }
+}
+
+/// Whether a backup is one of the record that the settings name: somebody else's says nothing of that.
+async fn is_of_this_record(context: &Context, place: &Place, found: &Found) -> bool {
+    if let Ok(fleet) = std::fs::read_to_string(context.settings.state_dir().join("fleet")) {
+        return fleet.trim() == found.manifest.fleet.to_string();
+    }
+    let Ok((url, password)) = place.postgres() else { return false };
+    let Ok(engine) = PostgresEngine::open_reading(url, password).await else { return false };
+    let meta = engine.meta().await;
+    engine.close().await;
+    meta.is_ok_and(|meta| meta.incarnation == found.manifest.incarnation)
 }
 
 /// The same record in PostgreSQL, read through there, and taken out again.

@@ -9,8 +9,10 @@ use stead_pgbackrest::{
     AGE_SECONDS_MAX, Backup, CheckLimits, Error, Planned, RecordAddress, Restored, Restoring, Seen, SetUp, Sort, Stanza,
     StanzaName, Step, TIMEOUT_SECONDS, Wanted, Wish,
 };
+use stead_store::{BackupNews, BackupWay};
 
 use super::Context;
+use super::backup::remember;
 use super::question::Question;
 use crate::Outcome;
 use crate::aligned::aligned;
@@ -87,6 +89,8 @@ pub(super) async fn setup(context: &Context, args: BackupSetupArgs) -> Outcome {
         return tell(context, &planned, &wish);
     }
     let SetUp { stanza, steps_done } = stead_pgbackrest::setup(record, &wish, &|line| context.say(line)).await.map_err(failed)?;
+    let info = stanza.info().await.map_err(failed)?;
+    note_newest(context, &place, info.good().next_back()).await;
     if steps_done == 0 {
         context.print("Everything is set up; nothing was changed.\n")?;
         return Ok(ExitCode::Success);
@@ -129,12 +133,22 @@ pub(super) async fn check(context: &Context, args: &BackupCheckArgs) -> Outcome 
 
 async fn check_with(context: &Context, name: &StanzaName, limits: CheckLimits) -> Outcome {
     let stanza = Stanza::get(name).map_err(failed)?;
-    print_seen(context, &stead_pgbackrest::check(&stanza, limits).await.map_err(failed)?)
+    let seen = stead_pgbackrest::check(&stanza, limits).await.map_err(failed)?;
+    let place = Place::of(&context.settings)?;
+    if place.is_shared() {
+        let info = stanza.info().await.map_err(failed)?;
+        note_newest(context, &place, info.good().next_back()).await;
+    }
+    print_seen(context, &seen)
 }
 
 pub(super) async fn verify(context: &Context, stanza: &Stanza, place: &Place) -> Outcome {
     let verified = stead_pgbackrest::verify(stanza, address(place)?, &|line| context.say(line)).await;
-    let (_, seen) = verified.map_err(failed)?;
+    let (newest, seen) = verified.map_err(failed)?;
+    note_newest(context, place, Some(&newest)).await;
+    let whole = seen.iter().all(|seen| seen.whole);
+    let news = if whole { BackupNews::Whole(Timestamp::now()) } else { BackupNews::Damaged };
+    remember(context, place, BackupWay::Pgbackrest, news).await;
     print_seen(context, &seen)
 }
 
@@ -158,8 +172,15 @@ fn print_seen(context: &Context, seen: &[Seen]) -> Outcome {
     Ok(if whole { ExitCode::Success } else { ExitCode::Refused })
 }
 
-pub(super) async fn take(context: &Context, stanza: &Stanza, kind: BackupType) -> Outcome {
+/// What is the newest good backup: also one that pgBackRest has taken by itself.
+async fn note_newest(context: &Context, place: &Place, newest: Option<&Backup>) {
+    let newest = newest.map(|newest| (newest.ended(), newest.info.size));
+    remember(context, place, BackupWay::Pgbackrest, BackupNews::Newest(newest)).await;
+}
+
+pub(super) async fn take(context: &Context, stanza: &Stanza, place: &Place, kind: BackupType) -> Outcome {
     let taken = stead_pgbackrest::take(stanza, kind.kind(), &|line| context.say(line)).await.map_err(failed)?;
+    note_newest(context, place, Some(&taken)).await;
     let text = match context.settings.output() {
         Format::Json => output::json(&document(&taken))?,
         Format::Yaml => output::yaml(&document(&taken))?,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use stead_model::human_bytes;
+use stead_store::BackupNote;
 use stead_trust::PublicKey;
 
 use super::Context;
@@ -32,6 +34,10 @@ struct Status {
     leads: bool,
     coordinators: Vec<Coordinator>,
     standbys: Option<Standbys>,
+    #[serde(default)]
+    archive: Option<Archive>,
+    #[serde(default)]
+    backups: BTreeMap<String, BackupNote>,
     machines: Machines,
     ports: BTreeMap<String, Option<Port>>,
 }
@@ -58,6 +64,44 @@ impl Standbys {
             if self.slots_inactive > 0 { format!(", {} slots without one", self.slots_inactive) } else { String::new() };
         Some(format!("{} connected{lag}{inactive}; timeline {}", self.connected, self.timeline))
     }
+}
+
+/// The archive of the log of the record's PostgreSQL server.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Archive {
+    on: bool,
+    failing: bool,
+    lag_bytes: Option<u64>,
+    last: Option<jiff::Timestamp>,
+}
+
+impl Archive {
+    /// Nothing where there is none.
+    fn line(&self) -> Option<String> {
+        if !self.on {
+            return None;
+        }
+        let failing = if self.failing { "FAILING; " } else { "" };
+        let lag = self.lag_bytes.map_or_else(String::new, |bytes| format!("{} are not in it, ", human_bytes(bytes)));
+        let last = self.last.map_or_else(|| "nothing was archived yet".to_owned(), |last| format!("the last segment at {last}"));
+        Some(format!("{failing}{lag}{last}"))
+    }
+}
+
+/// The newest backups, a line for each way that is used.
+fn backups(notes: &BTreeMap<String, BackupNote>) -> Option<String> {
+    let one = |(way, note): (&String, &BackupNote)| {
+        let taken = note.taken.map_or_else(|| "none".to_owned(), |taken| format!("{taken:.0}, {}", human_bytes(note.bytes)));
+        let verified = match (note.damaged, note.verified) {
+            (true, _) => "NOT WHOLE when it was last verified".to_owned(),
+            (false, Some(verified)) => format!("verified {verified:.0}"),
+            (false, None) => "never verified".to_owned(),
+        };
+        format!("{way} {taken}, {verified}")
+    };
+    let lines: Vec<String> = notes.iter().map(one).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 /// How the record came to begin anew.
@@ -136,6 +180,8 @@ fn render(status: &Status) -> String {
         row("Record:", format!("revision {}, trust root version {}", status.revision, status.root_version)),
     ];
     about.extend(status.standbys.as_ref().and_then(Standbys::line).map(|line| row("Standbys:", line)));
+    about.extend(status.archive.as_ref().and_then(Archive::line).map(|line| row("Archive:", line)));
+    about.extend(backups(&status.backups).map(|line| row("Backups:", line)));
     about.extend(status.restored.as_ref().map(|restored| {
         let Restored { at, revision, machines_not_yet } = restored;
         let not_yet = match machines_not_yet {
@@ -211,6 +257,8 @@ mod tests {
 
     #[test]
     fn what_an_operator_reads_first() {
+        let taken = "2026-01-01T00:00:00Z".parse().ok();
+        let note = BackupNote { taken, bytes: 2_048, ..BackupNote::default() };
         let machines = Machines {
             total: 5,
             ready: 4,
@@ -241,6 +289,8 @@ mod tests {
             leads: true,
             coordinators: Vec::new(),
             standbys: Some(Standbys { servers: 2, timeline: 3, connected: 1, lag_bytes: Some(16), slots_inactive: 0 }),
+            archive: Some(Archive { on: true, failing: true, lag_bytes: Some(1 << 20), last: None }),
+            backups: [("portable".to_owned(), note)].into(),
             machines,
             ports: ports.into(),
         };
@@ -249,6 +299,8 @@ mod tests {
                         Up for:        1 d 1 h\n\
                         Record:        revision 17, trust root version 2\n\
                         Standbys:      1 connected, 16 bytes behind; timeline 3\n\
+                        Archive:       FAILING; 1.0 MiB are not in it, nothing was archived yet\n\
+                        Backups:       portable 2026-01-01T00:00:00Z, 2.0 KiB, never verified\n\
                         \n\
                         Machines: 5 in all, 4 ready, 4 converged, 1 with a unit that fails, 2 that ask to join (`stead approve`)\n\
                         \n\

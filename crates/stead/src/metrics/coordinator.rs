@@ -13,7 +13,7 @@ use stead_store::Store;
 use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters, RelayRefusal};
 
-use super::{Metrics, ProcessMetrics, set};
+use super::{Metrics, ProcessMetrics, backup, set};
 use crate::trace::TraceMetrics;
 
 /// Why somebody was turned away.
@@ -179,6 +179,7 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
     let record = sources.admission.store().clone();
     metrics.add(Arc::<StandbyMetrics>::default(), move |group| standbys(group, &record));
+    backup::add(&mut metrics, sources.admission.store());
     let (admission, control) = (sources.admission.clone(), sources.control.clone());
     metrics.add(Arc::<FleetMetrics>::default(), move |group| fleet(group, &admission, &control));
     metrics.add(Arc::clone(&sources.traces), |_| {});
@@ -363,6 +364,8 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "leads": sources.control.leads().is_some(),
         "coordinators": coordinators(sources),
         "standbys": standbys_value(sources.admission.store()),
+        "archive": backup::archive_value(sources.admission.store()),
+        "backups": backup::backups_value(sources.admission.store()),
         "machines": {
             "total": tally.machines,
             "ready": tally.ready,

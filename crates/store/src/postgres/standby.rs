@@ -1,21 +1,12 @@
 //! Standbys: what the primary knows of them, every server's own word, and the statements that set one up and promote it.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
 use super::connection::{ANSWER_SECONDS_MAX, CONNECT_SECONDS_MAX, Server, hang_up};
-use super::news::News;
 use crate::engine::EngineError;
 use crate::open_error::OpenError;
 
-/// How often a coordinator looks at the standbys.
-const LOOK_SECONDS: u64 = 5;
-/// How often a coordinator looks whether another server was promoted, by a query that is answered from memory: for so long at most it
-/// goes on writing to an old primary that nobody stopped.
-const LOOK_AROUND_MILLISECONDS: u64 = 500;
 /// What the sessions of a command are called that looks after standbys.
 const SESSION_NAME: &str = "stead standby";
 
@@ -296,7 +287,7 @@ fn bytes(row: &PgRow, column: usize) -> Result<Option<u64>, sqlx::Error> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(|bytes| u64::try_from(bytes).unwrap_or_default()))
 }
 
-async fn replication(connection: &mut PgConnection) -> Result<(Vec<Replica>, Vec<ReplicationSlot>), sqlx::Error> {
+pub(super) async fn replication(connection: &mut PgConnection) -> Result<(Vec<Replica>, Vec<ReplicationSlot>), sqlx::Error> {
     let replica = |row: &PgRow| {
         Ok(Replica {
             name: row.try_get(0)?,
@@ -314,61 +305,4 @@ async fn replication(connection: &mut PgConnection) -> Result<(Vec<Replica>, Vec
         replicas.iter().map(replica).collect::<Result<_, sqlx::Error>>()?,
         slots.iter().map(slot).collect::<Result<_, sqlx::Error>>()?,
     ))
-}
-
-/// What the watch saw last.
-#[derive(Debug, Default)]
-pub(super) struct Watched(Mutex<Option<Replication>>);
-
-impl Watched {
-    pub(super) fn get(&self) -> Option<Replication> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, seen: Replication) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-    }
-}
-
-/// Looks at the standbys, and for a server that was promoted while the one that is followed goes on, for as long as it is let.
-pub(super) async fn watch(server: Arc<Server>, news: Arc<News>, watched: Arc<Watched>) {
-    let others = if server.hosts.len() > 1 { server.hosts.len() } else { 0 };
-    let looking = futures::future::join_all((0..others).map(|number| look_at(&server, number, &news)));
-    futures::join!(look_at_standbys(&server, &watched), looking);
-}
-
-async fn look_at_standbys(server: &Server, watched: &Watched) {
-    loop {
-        match look(server).await {
-            Ok(seen) => watched.set(seen),
-            Err(error) => tracing::debug!(%error, "the standbys are not seen"),
-        }
-        tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)).await;
-    }
-}
-
-/// Looks at one server whether it was promoted. Each is looked at by itself, so that one that does not answer hides no other.
-async fn look_at(server: &Server, number: usize, news: &News) {
-    let mut session = None;
-    loop {
-        match server.look_at(number, &mut session).await {
-            Ok(true) => news.look(),
-            Ok(false) => {}
-            Err(error) => tracing::trace!(%error, "a server is not seen"),
-        }
-        tokio::time::sleep(Duration::from_millis(LOOK_AROUND_MILLISECONDS)).await;
-    }
-}
-
-async fn look(server: &Server) -> Result<Replication, EngineError> {
-    let readers = server.readers(LOOKING).await?;
-    let looking = async {
-        let mut connection = readers.acquire().await?;
-        let sees_all = sqlx::query_scalar("SELECT pg_has_role('pg_monitor', 'USAGE')").fetch_one(&mut *connection).await?;
-        let (replicas, slots) = replication(&mut connection).await?;
-        Ok((sees_all, replicas, slots))
-    };
-    let (sees_all, replicas, slots) = server.read(LOOKING, looking).await?;
-    let (servers, timeline) = (server.hosts.len() as u64, server.timeline().unwrap_or_default());
-    Ok(Replication { servers, timeline, sees_all, replicas, slots })
 }

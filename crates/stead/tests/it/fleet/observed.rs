@@ -24,7 +24,7 @@ fn fleet(machines: &[&str]) -> Fleet {
     fleet
 }
 
-fn coordinators_address(fleet: &Fleet) -> String {
+pub(super) fn coordinators_address(fleet: &Fleet) -> String {
     fleet.ready_value("metrics").replace("http://", "").replace("/metrics", "")
 }
 
@@ -35,7 +35,7 @@ fn agents_address(fleet: &Fleet, name: &str) -> String {
 }
 
 /// The body of an answer of a small HTTP server.
-fn get(address: &str, path: &str) -> Option<String> {
+pub(super) fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
     let mut answer = String::new();
