@@ -21,7 +21,7 @@ const FLOORS: [(&str, u8); 13] = [
 ];
 
 /// Beside the house: these may use every floor, and no floor uses them.
-const SIDE: [&str; 2] = ["stead-bench", "xtask"];
+const SIDE: [&str; 3] = ["stead-bench", "stead-sim", "xtask"];
 
 /// What each manifest takes from the workspace.
 const SHARED_FIELDS: [(&str, &str); 6] = [

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// How a disk behaves. Whoever simulates one brings its faults; they may be drawn from a seed.
 pub trait Disk: Send + Sync + 'static {
     /// What becomes of the next record that is written and fsync'd.
@@ -63,6 +65,8 @@ pub enum LogFailure {
 pub struct DiskLog<S> {
     disk: Arc<dyn Disk>,
     states: Mutex<States<S>>,
+    /// How often the power was lost.
+    crashes: watch::Sender<u64>,
 }
 
 struct States<S> {
@@ -72,14 +76,12 @@ struct States<S> {
     lied: Vec<S>,
     /// What is being written, or was given up half-way.
     open: Option<S>,
-    /// How often the power was lost.
-    crashes: u64,
 }
 
 impl<S: Clone> DiskLog<S> {
     /// A log that begins with a state.
     pub fn new(disk: Arc<dyn Disk>, state: S) -> Self {
-        Self { disk, states: Mutex::new(States { durable: state, lied: Vec::new(), open: None, crashes: 0 }) }
+        Self { disk, states: Mutex::new(States { durable: state, lied: Vec::new(), open: None }), crashes: watch::Sender::new(0) }
     }
 
     /// Writes the next state. One writer at a time. A future that is dropped leaves the state where it was: on its way.
@@ -89,21 +91,19 @@ impl<S: Clone> DiskLog<S> {
     /// [`LogFailure`].
     pub async fn write(&self, state: S) -> Result<(), LogFailure> {
         let Written { takes, end } = self.disk.write();
-        let crashes = {
-            let mut states = self.states();
-            if end != WriteEnd::Full {
-                states.open = Some(state);
-            }
-            states.crashes
-        };
+        if end != WriteEnd::Full {
+            self.states().open = Some(state);
+        }
         if !takes.is_zero() {
-            tokio::time::sleep(takes).await;
+            let mut crashes = self.crashes.subscribe();
+            tokio::select! {
+                biased;
+                // What became of it was decided when the power was lost.
+                _ = crashes.changed() => return Err(LogFailure::Unsure),
+                () = tokio::time::sleep(takes) => {}
+            }
         }
         let mut states = self.states();
-        if states.crashes != crashes {
-            // What became of it was decided when the power was lost.
-            return Err(LogFailure::Unsure);
-        }
         match end {
             WriteEnd::Full => Err(LogFailure::Full),
             WriteEnd::Failed => Err(LogFailure::Unsure),
@@ -137,8 +137,8 @@ impl<S: Clone> DiskLog<S> {
 
     /// The power is lost. Gives what is left, and how many states are gone that the disk had acknowledged.
     pub fn crash(&self) -> (S, usize) {
+        self.crashes.send_modify(|crashes| *crashes = crashes.saturating_add(1));
         let mut states = self.states();
-        states.crashes = states.crashes.saturating_add(1);
         let open = states.open.take();
         let acknowledged = states.lied.len();
         let unsafe_states: Vec<S> = states.lied.drain(..).chain(open).collect();
