@@ -31,7 +31,7 @@ usage: cargo xtask COMMAND
   tidy                                the house rules
   clippy [PACKAGE...]                 clippy as `test` runs it, for the whole workspace or for some packages
   fuzz [NAME] [--seconds N]           every fuzz harness, or those whose name contains NAME (default 60 seconds each)
-  campaign kills|forgeries|history [--share | --rounds N] [--seed S]
+  campaign kills|forgeries|history|delivery [--share | --rounds N] [--seed S]
                                       a long campaign in full; --share runs what `test` runs of it, --seed makes the same choices again
   metrics                             write docs/metrics.md from what a coordinator and an agent expose
   openapi [--new]                     write the served OpenAPI documents over the newest on file, or as a new version,

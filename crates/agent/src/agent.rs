@@ -2,6 +2,7 @@
 
 mod addresses;
 mod arrears;
+mod freshness;
 mod giveback;
 mod intake;
 mod telling;
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, Vitals};
+use stead_model::{
+    Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, OutboxBody, Vitals,
+};
 use stead_trust::{MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
 use stead_unit::{Settings, UnitId, converge};
 use stead_wire::{
@@ -58,6 +61,8 @@ pub struct AgentOptions {
     pub relay_only: bool,
     /// How often vitals are measured.
     pub vitals_period: Duration,
+    /// How often a sample of them is kept in the outbox while no coordinator is reached.
+    pub vitals_kept_period: Duration,
     /// How often what has converged is looked at again.
     pub observe_period: Duration,
     /// The version of this program.
@@ -142,6 +147,13 @@ pub enum AgentError {
     Ended(&'static str),
 }
 
+/// How often vitals are measured, and how often a sample of them is kept while nobody can hear it.
+#[derive(Clone, Copy)]
+struct Periods {
+    vitals: Duration,
+    kept: Duration,
+}
+
 /// A running agent's parts.
 struct Agent {
     key: SigningKey,
@@ -158,6 +170,11 @@ struct Agent {
     vitals: Option<Vitals>,
     updates: watch::Receiver<Option<u32>>,
     clock_offset_milliseconds: Option<i64>,
+    /// When a coordinator was last reached, or a sample of vitals last kept.
+    vitals_kept_at: tokio::time::Instant,
+    /// The owners' newest word that they are there.
+    fresh: Option<freshness::Heard>,
+    floor: Option<freshness::Floor>,
     concerns: Concerns,
     /// Whether a part of the state that is coming in was refused.
     refused_part: bool,
@@ -200,6 +217,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let (root, version) = (options.root.clone(), options.version.clone());
     let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
 
+    let periods = Periods { vitals: options.vitals_period, kept: options.vitals_kept_period };
     let settings = Settings { observe_every: options.observe_period, jitter_seed: random_number()? };
     let (converger, driver) = converge(&settings);
     // Its own, so that it ends after the loop that listens to it, and also where the agent does not get that far.
@@ -228,6 +246,9 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         vitals: None,
         updates: count_updates(options.root.clone(), stop.clone()),
         clock_offset_milliseconds: None,
+        vitals_kept_at: tokio::time::Instant::now(),
+        fresh: None,
+        floor: None,
         concerns: Concerns::default(),
         refused_part: false,
         shown: None,
@@ -247,7 +268,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         memory.set_facts(fact_labels(&agent.facts));
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
-    let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).instrument(span).await;
+    let result = agent.work(events, periods, &options.state_dir, &stop).instrument(span).await;
     // The connection may be gone already; then there is nothing to close.
     let _ = agent.connection.close().await;
     drop(end);
@@ -262,10 +283,12 @@ impl Agent {
     async fn work(
         &mut self,
         mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
-        vitals_period: Duration,
+        Periods { vitals: vitals_period, kept: kept_period }: Periods,
         state_dir: &std::path::Path,
         stop: &CancellationToken,
     ) -> Result<(), AgentError> {
+        self.look_for_held_back().await?;
+        self.remember_freshness().await?;
         self.show_papers().await?;
         self.rewish().await?;
         let mut report = self.converger.report();
@@ -290,6 +313,7 @@ impl Agent {
                     let (path, offset, updates) = (state_dir.to_owned(), self.clock_offset_milliseconds, *self.updates.borrow());
                     let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset, updates)).await;
                     self.vitals = measured.ok();
+                    self.keep_vitals(kept_period).await;
                     self.tell_status().await?;
                 }
             }
@@ -341,12 +365,25 @@ impl Agent {
         }
     }
 
+    /// While nobody can hear how the machine is, a sample is kept now and then, to be told of later.
+    async fn keep_vitals(&mut self, period: Duration) {
+        if self.told.borrow().connected {
+            self.vitals_kept_at = tokio::time::Instant::now();
+            return;
+        }
+        let Some(vitals) = self.vitals.clone().filter(|_| self.vitals_kept_at.elapsed() >= period) else { return };
+        self.vitals_kept_at = tokio::time::Instant::now();
+        let Ok(body) = serde_json::to_vec(&OutboxBody::Vitals { vitals }) else { return };
+        if let Err(error) = self.store.push_vitals(&body).await {
+            tracing::warn!(%error, "a sample of vitals could not be kept");
+        }
+    }
+
     /// Puts an event into the outbox. A disk that is full must not stop the work.
     async fn tell_event(&mut self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
         let event = MachineEvent { time: Timestamp::now(), warning, reason: reason.to_owned(), message, object };
         tracing::info!(warning, reason, message = %event.message, "event");
-        let Ok(body) = serde_json::to_vec(&event) else { return };
-        self.keep_event(body).await;
+        self.keep_event(&event).await;
     }
 }
 

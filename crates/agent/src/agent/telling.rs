@@ -135,6 +135,9 @@ impl Agent {
         let report = self.converger.report().borrow().clone();
         self.status.units = status::units(&report);
         status::conditions(&mut self.status.conditions, &report, &self.concerns, whole_second());
+        if let Some(freshness) = self.judge_freshness() {
+            status::freshness(&mut self.status.conditions, &freshness, whole_second());
+        }
         self.status.facts = Some(self.facts.clone());
         self.status.vitals.clone_from(&self.vitals);
         self.status.revision = Some(self.standing.revision);
