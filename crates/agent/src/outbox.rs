@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection as _, Row as _};
 use stead_wire::{Outbox, OutboxError, OutboxItem};
 
-use crate::memory::{MemoryStore, MemoryStoreError};
+use crate::memory::{self, MemoryStore, MemoryStoreError};
 
 /// Items that wait for the coordinator at most: weeks of a quiet machine, and few enough that one look at all of them is nothing.
 pub const OUTBOX_ITEMS_MAX: u64 = 10_000;
@@ -116,7 +116,7 @@ impl MemoryStore {
         let pushed = self.push(ItemKind::Event, body).await?;
         if pushed == Pushed::Full {
             let held = self.held_back().await?;
-            self.set_setting(HELD_BACK_SETTING, &HeldBack::count(held, reason, time)).await?;
+            memory::set_setting(self, HELD_BACK_SETTING, &HeldBack::count(held, reason, time)).await?;
             self.metrics().outbox_held_back.inc();
         }
         Ok(pushed)
@@ -137,7 +137,7 @@ impl MemoryStore {
     ///
     /// [`MemoryStoreError`] where it cannot be read.
     pub async fn held_back(&self) -> Result<Option<HeldBack>, MemoryStoreError> {
-        Ok(self.setting::<Option<HeldBack>>(HELD_BACK_SETTING).await?.flatten())
+        Ok(memory::setting::<Option<HeldBack>>(self, HELD_BACK_SETTING).await?.flatten())
     }
 
     /// Puts in the one event that tells of those that found no room, where there is room now. Says whether it did.

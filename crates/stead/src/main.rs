@@ -33,7 +33,6 @@ mod offline;
 mod online_key;
 mod outbox;
 mod output;
-mod pgbackrest;
 mod plugin;
 mod private_file;
 mod proposal;

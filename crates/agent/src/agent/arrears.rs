@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use stead_model::MachineEvent;
-use stead_wire::{AgentConnection, AgentEvent, State};
+use stead_wire::{AgentConnection, AgentEvent, State, Transport};
 use tokio::sync::mpsc;
 
 use super::{Agent, AgentError, News, intake};
-use crate::memory::MemoryStoreError;
+use crate::memory::{Keeper, MemoryStoreError};
 use crate::outbox::{HeldBack, Pushed};
 
 /// How long until the disk is tried again, in seconds: soon enough for whoever made room and waits.
@@ -36,7 +36,7 @@ struct Owed {
     time: Timestamp,
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     pub(super) fn is_in_arrears(&self) -> bool {
         self.concerns.memory.is_some()
             || self.concerns.outbox.is_some()
@@ -92,7 +92,7 @@ impl Agent {
                 self.arrears.events.pop_front();
             }
             let Some(held) = self.arrears.held_back.take() else { break };
-            let event = held_back_event(&held);
+            let event = held_back_event(&held, self.world.now());
             let Ok(body) = serde_json::to_vec(&event) else { break };
             self.arrears.events.push_back(Owed { body, reason: event.reason, time: event.time });
         }
@@ -118,7 +118,7 @@ impl Agent {
     async fn tell_held_back(&mut self) -> Result<(), AgentError> {
         let told = async {
             let Some(held) = self.store.held_back().await? else { return Ok(true) };
-            let Ok(body) = serde_json::to_vec(&held_back_event(&held)) else { return Ok(true) };
+            let Ok(body) = serde_json::to_vec(&held_back_event(&held, self.world.now())) else { return Ok(true) };
             self.store.tell_held_back(&body).await
         };
         let told: Result<bool, MemoryStoreError> = told.await;
@@ -182,12 +182,6 @@ impl Agent {
 }
 
 /// One event for many that were only counted.
-fn held_back_event(held: &HeldBack) -> MachineEvent {
-    MachineEvent {
-        time: Timestamp::now(),
-        warning: true,
-        reason: "EventsHeldBack".to_owned(),
-        message: held.sentence(),
-        object: None,
-    }
+fn held_back_event(held: &HeldBack, now: Timestamp) -> MachineEvent {
+    MachineEvent { time: now, warning: true, reason: "EventsHeldBack".to_owned(), message: held.sentence(), object: None }
 }

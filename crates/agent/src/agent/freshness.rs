@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stead_trust::{FRESHNESS_LATER, SignedFreshness};
+use stead_wire::Transport;
 use tokio::time::Instant;
 
 use super::{Agent, AgentError};
+use crate::memory::{self, Keeper};
 use crate::stale::{self, Freshness, Known};
 
 /// Where the statement is kept among the memory's settings.
@@ -26,10 +28,10 @@ pub(super) struct Floor {
     at: Instant,
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     /// Takes what was heard before from the disk. A word of somebody who is no owner any more stays what it was: it was theirs to give.
     pub(super) async fn remember_freshness(&mut self) -> Result<(), AgentError> {
-        self.fresh = self.store.setting(FRESHNESS_SETTING).await?;
+        self.fresh = memory::setting(&self.store, FRESHNESS_SETTING).await?;
         Ok(())
     }
 
@@ -54,7 +56,7 @@ impl Agent {
             return Some(b"known".to_vec());
         }
         let heard = Heard { signed, time: fresh.time, root_version: fresh.root_version };
-        if let Err(error) = self.store.set_setting(FRESHNESS_SETTING, &heard).await {
+        if let Err(error) = memory::set_setting(&self.store, FRESHNESS_SETTING, &heard).await {
             tracing::warn!(%error, "the owners' word could not be kept; the next session brings it again");
             return Some(b"not kept".to_vec());
         }
@@ -82,7 +84,7 @@ impl Agent {
             fresh_at: told_at.max(root.time),
             root_version_told,
             root_version: root.version,
-            clock: Timestamp::now(),
+            clock: self.world.now(),
             floor: floor.time,
             since_floor: floor.at.elapsed(),
             clock_offset_milliseconds: self.clock_offset_milliseconds,

@@ -35,6 +35,7 @@ mod prune;
 mod rotation;
 mod standby;
 mod status;
+mod top;
 mod traces;
 mod undo;
 mod waiting;
