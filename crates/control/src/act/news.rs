@@ -351,7 +351,7 @@ fn seen_by_coordinator(
             set_condition(&mut after.conditions, "Ready", ConditionStatus::True, SLOW, &message, now);
             occurrences.push(occurrence(true, "Slow", "the machine speaks later than it should".to_owned(), now));
         }
-        mark if news.heard || news.status.is_some() => {
+        mark if mark.is_some() || news.heard || news.status.is_some() => {
             let was = old.conditions.iter().find(|condition| condition.kind == "Ready");
             let slow = was.is_some_and(|was| was.reason == SLOW);
             // Only a look at several of its words says that it is in time again.
