@@ -335,6 +335,8 @@ fn options(
         bind: vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))],
         relay_only: false,
         vitals_period: Duration::from_secs(60),
+        // As by default: a herd that is away for longer is no measurement.
+        vitals_kept_period: Duration::from_secs(900),
         observe_period: Duration::from_secs(300),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         told,

@@ -1,5 +1,6 @@
 //! The coordinator at work: it keeps the fleet's picture coherent, asks the plans, and does what they say.
 
+mod freshness;
 mod gate;
 mod giveback;
 mod lead;
@@ -29,7 +30,7 @@ pub use giveback::{GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, NOT_GIVEN_BACK_M
 use crate::delivery::{machine_kind, profile_kind};
 use crate::fleet::Fleet;
 use crate::metrics::{ControlMetrics, GiveBackMetrics};
-use crate::presence::{Presence, Seen, is_known_mark};
+use crate::presence::{Presence, Seen, Voice, is_known_mark};
 use giveback::{Awaited, LET_IN_AT_ONCE_MAX, Queue, Statements};
 use news::News;
 use sessions::Sessions;
@@ -252,6 +253,7 @@ impl Control {
             () = upkeep::review_proposals(shared) => {}
             () = upkeep::tidy_up(shared) => {}
             () = giveback::run(shared, &wire) => {}
+            () = freshness::run(shared, &wire) => {}
             () = lead::run(shared, alone) => {}
             () = presence::run(shared, &wire, &presence, alone) => {}
         }
@@ -270,8 +272,18 @@ impl Control {
     /// The coordinators as they last said, and whether each is there now.
     pub fn coordinators(&self) -> Vec<(Presence, bool)> {
         let now = self.shared.now();
+        self.voices()
+            .into_iter()
+            .map(|(seen, _)| (seen.is_present(now), seen.presence))
+            .map(|(there, who)| (who, there))
+            .collect()
+    }
+
+    /// The same, each with how it keeps saying that it is there.
+    pub fn voices(&self) -> Vec<(Seen, Voice)> {
+        let now = self.shared.now();
         let coordinators = self.shared.coordinators.read().unwrap_or_else(PoisonError::into_inner);
-        coordinators.iter().map(|seen| (seen.presence.clone(), seen.is_present(now))).collect()
+        coordinators.iter().map(|seen| (seen.clone(), seen.voice(now))).collect()
     }
 
     /// Where machines find the coordinators, `own` among them.

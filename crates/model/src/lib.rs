@@ -77,7 +77,7 @@ pub use kinds::review::{
 };
 pub use kinds::trust_root::{TrustRoot, TrustRootSpec, TrustRootStatus};
 pub use managed_fields::{FieldsV1, ManagedFields};
-pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, PlanRequest, PlannedUnit};
+pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, OutboxBody, PlanRequest, PlannedUnit};
 pub use meta::{ObjectMeta, OwnerReference};
 pub use name::{LABEL_BYTES_MAX, NAME_BYTES_MAX, NameError, validate_label_key, validate_label_value, validate_name};
 pub use object::{Object, ObjectError};

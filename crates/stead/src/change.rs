@@ -17,8 +17,8 @@ use crate::cli::Signing;
 use crate::client::{Client, ClientError};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
-use crate::history;
 use crate::signer::{self, BoxSigner};
+use crate::{history, outbox};
 
 /// How many objects are read at once before a change is made.
 const READS_AT_ONCE: usize = 16;
@@ -90,7 +90,13 @@ pub(crate) async fn sign_and_send_with(
     let work = async {
         let submission = signed(client, settings, signers, draft, signing).await?;
         let sent = send(client, &submission, &draft.preconditions, signing.dry_run);
-        sent.instrument(tracing::info_span!("submit")).await
+        match sent.instrument(tracing::info_span!("submit")).await {
+            // It may have arrived though the answer did not: sent again, it is taken for what it is.
+            Err(away) if away.is_away() && signing.may_wait() => {
+                Err(outbox::keep(settings, submission, &draft.preconditions, &away).await?)
+            }
+            sent => sent,
+        }
     };
     // The first span of the Change's trace. Its id is known when the statement is made.
     work.instrument(tracing::info_span!("change", change = Empty, root = true)).await
@@ -121,6 +127,16 @@ async fn forewarn(client: &Client, draft: &Draft) -> Result<(), Failure> {
         client.say_warnings();
     }
     Ok(())
+}
+
+/// Signs a draft on top of the sequences that it brings, without asking anybody.
+pub(crate) fn signed_alone(
+    settings: &Settings,
+    signers: &[BoxSigner],
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Submission, Failure> {
+    submission(fleet(settings)?, Timestamp::now(), draft, &draft.sequences, signing, signers)
 }
 
 fn submission(

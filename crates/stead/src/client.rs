@@ -23,7 +23,7 @@ use self::warnings::Warnings;
 pub(crate) use self::watch::{Watch, WatchEvent};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
-use crate::{login, token};
+use crate::{login, outbox, token};
 
 /// The largest answer in bytes: a page of a list, or the bundle of a large change.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -80,8 +80,15 @@ impl Client {
         })
     }
 
-    /// A client that is logged in: with the token in the cache while it is good, else with a signature.
+    /// A client that is logged in. What waits in the outbox is sent first: what was written first arrives first.
     pub(crate) async fn connect(settings: &Settings) -> Result<Self, Failure> {
+        let client = Self::connect_alone(settings).await?;
+        outbox::send::before(&client, settings).await?;
+        Ok(client)
+    }
+
+    /// A client that is logged in, with the token in the cache while it is good, else with a signature; the outbox is left alone.
+    pub(crate) async fn connect_alone(settings: &Settings) -> Result<Self, Failure> {
         let mut client = Self::anonymous(settings)?;
         let token = if let Some(token) = token::cached(settings)? {
             client.token_file = Some(token::path(settings)?);

@@ -17,6 +17,7 @@ pub(crate) mod label;
 mod log;
 mod login;
 mod man;
+mod outbox;
 mod physical;
 mod plan;
 mod plugin;
@@ -31,6 +32,7 @@ mod store;
 mod submit;
 mod ticket;
 mod top;
+mod trust_fresh;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
@@ -143,6 +145,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Withdraw(args) => withdraw::run(context, args).await,
         Command::Proxy(args) => crate::proxy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
+        Command::Outbox(command) => outbox::run(context, command).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
@@ -150,6 +153,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),
         Command::Trust(TrustCommand::Show(args)) => trust_show::run(context, args).await,
         Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
+        Command::Trust(TrustCommand::Fresh) => trust_fresh::run(context).await,
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
         Command::Standby(command) => standby::run(context, command).await,

@@ -4,11 +4,13 @@
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stead_admission::FRESHNESS_LEASE;
 use stead_model::{GroupKind, ObjectKey};
-use stead_trust::SignedLogin;
+use stead_trust::{SignedFreshness, SignedLogin};
 
 use crate::api::Call;
 use crate::body;
+use crate::resource::Resource;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 
@@ -40,11 +42,12 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::GET, path) if path.starts_with("changes/") => {
             super::history::change(&call, path.trim_start_matches("changes/")).await
         }
+        (&Method::POST, "freshness") => freshness(&call).await,
         (&Method::POST, "proposals") => super::proposals::propose(&call).await,
         (&Method::POST, path) if path.starts_with("proposals/") => {
             super::proposals::act(&call, path.trim_start_matches("proposals/")).await
         }
-        (_, "entries" | "proposals" | "login" | "fleet" | "status" | "pulse" | "sequences" | "ticket" | "plan") => {
+        (_, "entries" | "freshness" | "proposals" | "login" | "fleet" | "status" | "pulse" | "sequences" | "ticket" | "plan") => {
             Err(ApiError::method_not_allowed())
         }
         _ => Err(ApiError::no_such_path()),
@@ -110,8 +113,26 @@ fn login(call: &Call) -> ApiResult<Answer> {
 fn fleet(call: &Call) -> Answer {
     let admission = call.api.admission();
     let chain = admission.chain();
-    let value = json!({"fleet": admission.fleet(), "coordinator": admission.online_key(), "roots": chain.signed()});
+    let value = json!({
+        "fleet": admission.fleet(), "coordinator": admission.online_key(), "roots": chain.signed(),
+        "freshness": admission.freshness().map(|(signed, _)| signed),
+    });
     response::json(StatusCode::OK, &value)
+}
+
+/// Takes an owner's word that the owners are there.
+async fn freshness(call: &Call) -> ApiResult<Answer> {
+    let signed: SignedFreshness = serde_json::from_slice(&call.body)
+        .map_err(|error| ApiError::bad_request(format!("the body of the request is no freshness statement: {error}")))?;
+    let resource = Resource::by_path("coordination.k8s.io", "v1", "leases");
+    let resource = resource.ok_or_else(|| ApiError::internal("there is no kind Lease"))?;
+    let taken = call.api.admission().submit_freshness(&signed).await;
+    let fresh = taken.map_err(|error| super::refused::refused(resource, FRESHNESS_LEASE, &error))?;
+    tracing::info!(author = %fresh.author.fingerprint(), time = %fresh.time, "the owners are there");
+    Ok(response::json(
+        StatusCode::CREATED,
+        &json!({"author": fresh.author, "time": fresh.time, "rootVersion": fresh.root_version}),
+    ))
 }
 
 /// How far the signed changes of some names have come.
