@@ -18,7 +18,7 @@ use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, Mach
 use stead_trust::{MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
 use stead_unit::{Settings, UnitId, converge};
 use stead_wire::{
-    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, PeerAddress, RelayAddress,
+    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, LocalLookup, PeerAddress,
     Ticket, Transport as _,
 };
 use tokio::sync::watch;
@@ -56,6 +56,8 @@ pub struct AgentOptions {
     pub bind: Vec<std::net::SocketAddr>,
     /// Whether to speak through relays only.
     pub relay_only: bool,
+    /// Whether to ask for the coordinators on the local network, where they are not reached.
+    pub local: bool,
     /// How often vitals are measured.
     pub vitals_period: Duration,
     /// How often what has converged is looked at again.
@@ -208,10 +210,10 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let converging = tokio::spawn(driver.run(end.token().clone()).instrument(span.clone()));
 
     let standing = store.setting("standing").await?.unwrap_or_default();
-    let transport = Arc::new(bind(&options, &ticket).await?);
-    let mut config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
     let known: Vec<PeerAddress> = store.setting(addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
+    let mut config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
     config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    let transport = Arc::new(bind(&options, &ticket, &config.coordinators).await?);
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
     let mut agent = Agent {
         key: options.key,
@@ -290,6 +292,10 @@ impl Agent {
                     let (path, offset, updates) = (state_dir.to_owned(), self.clock_offset_milliseconds, *self.updates.borrow());
                     let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset, updates)).await;
                     self.vitals = measured.ok();
+                    // Without a connection, what was last is said of the last.
+                    if let Some(path) = self.connection.path().await.map_err(|_| AgentError::Ended("the connection"))? {
+                        self.status.path = Some(path);
+                    }
                     self.tell_status().await?;
                 }
             }
@@ -311,6 +317,11 @@ impl Agent {
                 tracing::info!(reason, next_try_milliseconds, "not connected; everything goes on from memory");
                 self.told.send_modify(|told| told.connected = false);
                 Ok(())
+            }
+            AgentEvent::Path(path) => {
+                tracing::info!(kind = ?path.kind, remote = path.remote, "the coordinator is reached by another path");
+                self.status.path = Some(path);
+                self.tell_status().await
             }
             AgentEvent::Pending { reason } => {
                 let key = self.key.machine_key()?;
@@ -394,12 +405,16 @@ async fn ticket(options: &AgentOptions, store: &MemoryStore, memory: Option<&Mac
     Ok(ticket.clone())
 }
 
-async fn bind(options: &AgentOptions, ticket: &Ticket) -> Result<IrohTransport, AgentError> {
+/// `known` is where the coordinators are.
+async fn bind(options: &AgentOptions, ticket: &Ticket, known: &[PeerAddress]) -> Result<IrohTransport, AgentError> {
     let seed = options.key.seed().ok_or(AgentError::Ended("the machine's key"))?;
-    let relays = ticket.coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
-    let relays = relays.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) });
-    let config =
-        IrohConfig { secret_key: *seed, bind: options.bind.clone(), relay_only: options.relay_only, relays: relays.collect() };
+    let config = IrohConfig {
+        secret_key: *seed,
+        bind: options.bind.clone(),
+        relay_only: options.relay_only,
+        relays: addresses::relays(known, ticket),
+        local: if options.local { LocalLookup::Ask } else { LocalLookup::Off },
+    };
     Ok(IrohTransport::bind(config).await?)
 }
 

@@ -4,6 +4,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod coordinator;
+mod reason;
+pub(crate) mod relay;
 pub(crate) mod server;
 
 use std::fmt;

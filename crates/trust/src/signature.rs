@@ -38,6 +38,8 @@ pub enum SignatureNamespace {
     Plan,
     /// A coordinator's word that somebody has logged in.
     Token,
+    /// A coordinator's word to a relay on whom to admit.
+    Roll,
 }
 
 impl SignatureNamespace {
@@ -52,6 +54,7 @@ impl SignatureNamespace {
             Self::Ack => "ack@stead.dev",
             Self::Plan => "plan@stead.dev",
             Self::Token => "token@stead.dev",
+            Self::Roll => "roll@stead.dev",
         }
     }
 }

@@ -89,6 +89,8 @@ impl World {
         let address = PeerAddress { key: here, addresses: Vec::new(), relay: None };
         let presence =
             Presence { address: address.clone(), api: Vec::new(), authority: String::new(), token_mark: String::new() };
+        let (says, presence) = tokio::sync::watch::channel(presence);
+        drop(says);
         tokio::spawn(control.clone().run(handle, events, presence, true));
         let world = Self { owner, online, root, control, admission, network, address, _folder: folder };
         let enrolled = world.signed(&world.owner, &machine("m1", &key(4)), 1);

@@ -32,6 +32,8 @@ struct Status {
     leads: bool,
     coordinators: Vec<Coordinator>,
     standbys: Option<Standbys>,
+    #[serde(default)]
+    relays: Vec<Relay>,
     machines: Machines,
     ports: BTreeMap<String, Option<Port>>,
 }
@@ -57,6 +59,27 @@ impl Standbys {
         let inactive =
             if self.slots_inactive > 0 { format!(", {} slots without one", self.slots_inactive) } else { String::new() };
         Some(format!("{} connected{lag}{inactive}; timeline {}", self.connected, self.timeline))
+    }
+}
+
+/// A relay that runs alone, as the coordinator finds it.
+#[derive(Deserialize)]
+struct Relay {
+    url: String,
+    standing: Option<stead_wire::RelayStanding>,
+    error: Option<String>,
+}
+
+impl Relay {
+    fn row(&self) -> Vec<String> {
+        let state = match (&self.error, &self.standing) {
+            (Some(error), _) => format!("not told whom to admit: {error}"),
+            (None, Some(standing)) => {
+                format!("admits {} members, {} connected, {} refused", standing.count, standing.established, standing.refused)
+            }
+            (None, None) => "not asked yet".to_owned(),
+        };
+        vec![self.url.clone(), state]
     }
 }
 
@@ -161,6 +184,10 @@ fn render(status: &Status) -> String {
         text.push_str("\nCoordinators:\n");
         text.push_str(&indented(2, &aligned(&["key", "state", "api"], rows.collect())));
     }
+    if !status.relays.is_empty() {
+        text.push_str("\nRelays:\n");
+        text.push_str(&indented(2, &aligned(&["url", "state"], status.relays.iter().map(Relay::row).collect())));
+    }
     text.push_str(&format!("\nMachines: {}\n", machines(&status.machines)));
     text.push_str("\nPorts, since the start:\n");
     text.push_str(&indented(2, &aligned(&["port", "connections", "open", "refused"], taken)));
@@ -237,6 +264,7 @@ mod tests {
             restored: None,
             leads: true,
             coordinators: Vec::new(),
+            relays: Vec::new(),
             standbys: Some(Standbys { servers: 2, timeline: 3, connected: 1, lag_bytes: Some(16), slots_inactive: 0 }),
             machines,
             ports: ports.into(),

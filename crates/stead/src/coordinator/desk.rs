@@ -9,8 +9,10 @@ use serde_json::Value;
 use stead_admission::Admission;
 use stead_api::{Api, Fleet};
 use stead_control::Control;
+use stead_control::presence::Presence;
 use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile};
-use stead_wire::{CoordinatorHandle, PeerAddress, Ticket};
+use stead_wire::{CoordinatorHandle, Ticket};
+use tokio::sync::watch;
 
 use crate::metrics::coordinator::{self, Sources};
 use crate::metrics::{Metrics, MetricsPort};
@@ -23,8 +25,9 @@ pub(crate) struct Desk {
     admission: Admission,
     control: Control,
     wire: CoordinatorHandle,
-    address: PeerAddress,
     pass: Vec<u8>,
+    /// Where this coordinator is, once that is known.
+    place: OnceLock<watch::Receiver<Presence>>,
     started: Instant,
     /// There once the API is, which stands on this desk.
     gauges: OnceLock<Gauges>,
@@ -55,14 +58,14 @@ struct PlanAnswer {
 }
 
 impl Desk {
-    pub(crate) fn new(
-        admission: Admission,
-        control: Control,
-        wire: CoordinatorHandle,
-        address: PeerAddress,
-        pass: Vec<u8>,
-    ) -> Self {
-        Self { admission, control, wire, address, pass, started: Instant::now(), gauges: OnceLock::new() }
+    pub(crate) fn new(admission: Admission, control: Control, wire: CoordinatorHandle, pass: Vec<u8>) -> Self {
+        Self { admission, control, wire, pass, place: OnceLock::new(), started: Instant::now(), gauges: OnceLock::new() }
+    }
+
+    /// Lets it say where this coordinator is.
+    pub(crate) fn is_at(&self, presence: watch::Receiver<Presence>) {
+        // There is one coordinator, and this is called once.
+        let _ = self.place.set(presence);
     }
 
     /// Lets it tell how the coordinator is doing, now that there is an API.
@@ -78,10 +81,11 @@ impl Desk {
     }
 
     fn ticket_text(&self) -> String {
+        let own = self.place.get().map(|place| place.borrow().address.clone());
         let ticket = Ticket {
             fleet: *self.admission.fleet().as_bytes(),
             root_version: self.admission.root().version,
-            coordinators: self.control.addresses(&self.address),
+            coordinators: own.map(|own| self.control.addresses(&own)).unwrap_or_default(),
             pass: self.pass.clone().into(),
             delegation: None,
         };
@@ -135,6 +139,10 @@ impl Fleet for Desk {
 
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(self.plans(request))
+    }
+
+    fn path(&self, machine: &str) -> Option<Value> {
+        serde_json::to_value(self.control.paths(&self.wire, machine)?).ok()
     }
 
     fn status(&self) -> Value {
