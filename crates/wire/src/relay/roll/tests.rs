@@ -1,3 +1,5 @@
+//! What a relay that runs alone takes, from whom, and what it keeps.
+
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
