@@ -18,6 +18,7 @@ mod log;
 mod login;
 mod machine_path;
 mod man;
+mod physical;
 mod plan;
 mod plugin;
 mod propose;
@@ -30,6 +31,7 @@ mod status;
 mod store;
 mod submit;
 mod ticket;
+mod top;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
@@ -134,6 +136,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Get(args) => get::run(context, args).await,
         Command::Status => status::run(context).await,
         Command::Machine(MachineCommand::Path(args)) => machine_path::run(context, args).await,
+        Command::Top(args) => top::run(context, args).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::Wait(args) => wait::run(context, args).await,

@@ -4,6 +4,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod coordinator;
+pub(crate) mod machines;
 mod reason;
 pub(crate) mod relay;
 pub(crate) mod server;

@@ -20,7 +20,7 @@ use crate::coordinator::{make_private_dir, stop_on_signal};
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics;
-use crate::metrics::server::{MetricsServer, run_optional};
+use crate::metrics::server::{MetricsServer, Source, run_optional};
 use crate::output::{Format, json, yaml};
 use crate::private_file;
 
@@ -66,9 +66,11 @@ async fn serve(context: &Context, args: &RelayRunArgs) -> Outcome {
             "nobody is admitted until a coordinator of this fleet has come: start it with --relay and this relay's URL"
         );
     }
+    let told = Arc::clone(&measured);
+    let source: Source = Arc::new(move |path| (path == "/metrics").then(|| told.text()));
     tokio::select! {
         () = stop.cancelled() => {}
-        () = run_optional(served, measured.port(), Arc::new({ let measured = Arc::clone(&measured); move || measured.text() })) => {}
+        () = run_optional(served, measured.port(), source) => {}
     }
     tracing::info!("stopping");
     let _ = tokio::time::timeout(Duration::from_secs(GOODBYE_SECONDS), relay.stop()).await;

@@ -122,6 +122,7 @@ async fn tick(shared: Arc<Shared>, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => shared.tick(),
         }
@@ -133,6 +134,7 @@ async fn accept<T: Transport, A: Admission>(transport: Arc<T>, shared: Arc<Share
     let admissions = Arc::new(Semaphore::new(ADMISSIONS_AT_ONCE_MAX));
     loop {
         let incoming = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             incoming = transport.accept() => incoming,
         };

@@ -82,6 +82,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Waits for somebody to knock; `None` when the transport is closed.
     fn accept(&self) -> impl Future<Output = Option<Self::Incoming>> + Send;
 
+    /// Uses these relays too, where it uses relays. What is no relay's URL is told of, and left out.
+    fn add_relays(&self, _relays: &[RelayAddress]) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Closes every connection and the endpoint.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }

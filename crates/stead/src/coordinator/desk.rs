@@ -10,11 +10,13 @@ use stead_admission::Admission;
 use stead_api::{Api, Fleet};
 use stead_control::Control;
 use stead_control::presence::Presence;
-use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile};
+use stead_control::pulse::Binary;
+use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile, Selector};
 use stead_wire::{CoordinatorHandle, Ticket};
 use tokio::sync::watch;
 
 use crate::metrics::coordinator::{self, Sources};
+use crate::metrics::machines::MachinesMetrics;
 use crate::metrics::{Metrics, MetricsPort};
 
 /// Machines that are asked for a plan at once: a person reads the answer.
@@ -29,6 +31,9 @@ pub(crate) struct Desk {
     /// Where this coordinator is, once that is known.
     place: OnceLock<watch::Receiver<Presence>>,
     started: Instant,
+    /// What this program is, which machines are meant to run as well; looked at when somebody first asks.
+    binary: OnceLock<Binary>,
+    machines: MachinesMetrics,
     /// There once the API is, which stands on this desk.
     gauges: OnceLock<Gauges>,
 }
@@ -59,7 +64,8 @@ struct PlanAnswer {
 
 impl Desk {
     pub(crate) fn new(admission: Admission, control: Control, wire: CoordinatorHandle, pass: Vec<u8>) -> Self {
-        Self { admission, control, wire, pass, place: OnceLock::new(), started: Instant::now(), gauges: OnceLock::new() }
+        let (started, place, binary, gauges) = (Instant::now(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { admission, control, wire, pass, place, started, binary, machines: MachinesMetrics::new(), gauges }
     }
 
     /// Lets it say where this coordinator is.
@@ -78,6 +84,23 @@ impl Desk {
     /// What is counted of the port for metrics.
     pub(crate) fn metrics_port(&self) -> Arc<MetricsPort> {
         self.gauges.get().map_or_else(Arc::default, |gauges| gauges.metrics.port())
+    }
+
+    /// What the port for metrics serves at a path.
+    pub(crate) fn metrics_at(&self, path: &str) -> Option<String> {
+        match path {
+            "/metrics" => Some(self.metrics()),
+            "/metrics/machines" => Some(self.machine_metrics()),
+            _ => None,
+        }
+    }
+
+    fn binary(&self) -> &Binary {
+        self.binary.get_or_init(|| Binary {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            digest: stead_agent::own_digest(),
+        })
     }
 
     fn ticket_text(&self) -> String {
@@ -150,7 +173,16 @@ impl Fleet for Desk {
         self.gauges.get().map_or(Value::Null, told)
     }
 
+    fn pulse(&self, selector: &Selector) -> Value {
+        let machines = self.control.pulse(selector, self.binary());
+        serde_json::json!({"coordinator": self.admission.online_key().fingerprint(), "version": self.binary().version, "machines": machines})
+    }
+
     fn metrics(&self) -> String {
         self.gauges.get().map_or_else(String::new, |gauges| gauges.metrics.text())
+    }
+
+    fn machine_metrics(&self) -> String {
+        self.machines.text(&self.control.pulse(&Selector::default(), self.binary()))
     }
 }

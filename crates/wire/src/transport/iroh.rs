@@ -4,7 +4,12 @@
 mod local;
 mod paths;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr, Watcher as _,
@@ -95,6 +100,8 @@ pub enum BindError {
 #[derive(Debug, Clone)]
 pub struct IrohTransport {
     endpoint: Endpoint,
+    /// The relays that it uses.
+    relays: Arc<Mutex<BTreeSet<RelayUrl>>>,
 }
 
 impl IrohTransport {
@@ -114,33 +121,20 @@ impl IrohTransport {
             builder = builder.clear_ip_transports();
         }
         if !config.relay_only {
-            for address in config.bind {
+            for address in config.bind.iter().copied() {
                 builder =
                     builder.bind_addr(address).map_err(|error| BindError::BadAddress { address, reason: error.to_string() })?;
             }
         }
         let endpoint = builder.bind().await.map_err(|error| BindError::Endpoint { reason: format!("{error:#}") })?;
         local.begin(&endpoint);
-        Ok(Self { endpoint })
+        let relays = relay_configs(&config.relays)?.into_iter().map(|(url, _)| url).collect();
+        Ok(Self { endpoint, relays: Arc::new(Mutex::new(relays)) })
     }
 
     /// Waits until a relay is connected, so that peers can be reached through it. Without relays it waits for ever.
     pub async fn online(&self) {
         self.endpoint.online().await;
-    }
-
-    /// Uses these relays too. One that is known already is left as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`BindError::BadRelayUrl`] for a URL that is none.
-    pub async fn add_relays(&self, relays: &[RelayAddress]) -> Result<(), BindError> {
-        for (url, config) in relay_configs(relays)? {
-            if let Some(known) = self.endpoint.insert_relay(url.clone(), config).await {
-                self.endpoint.insert_relay(url, known).await;
-            }
-        }
-        Ok(())
     }
 
     /// The relays by which others can reach this endpoint.
@@ -257,6 +251,19 @@ impl Transport for IrohTransport {
     async fn accept(&self) -> Option<IrohIncoming> {
         let incoming = self.endpoint.accept().await?;
         Some(IrohIncoming { incoming, endpoint: self.endpoint.clone() })
+    }
+
+    async fn add_relays(&self, relays: &[RelayAddress]) {
+        for relay in relays {
+            let configs = relay_configs(std::slice::from_ref(relay));
+            let configs = configs.inspect_err(|error| tracing::warn!(%error, "a relay that the coordinator names is not used"));
+            for (url, config) in configs.unwrap_or_default() {
+                let new = self.relays.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone());
+                if new {
+                    self.endpoint.insert_relay(url, config).await;
+                }
+            }
+        }
     }
 
     async fn close(&self) {

@@ -18,6 +18,17 @@ fn a_machine_behind_nat_is_reached_directly() {
     let seen = path["coordinatorSide"]["remote"].as_str().unwrap();
     assert!(seen.starts_with("203.0.113.10:"), "the coordinator sees the router: {path:#}");
     eprintln!("behind NAT: a change took {:?}", party.send(&["m"]));
+
+    // Of one that is off line it is told what was last.
+    party.stop_agent("m");
+    let path = party.until("it is off line", || Some(party.path("m")).filter(|path| path["connected"] == false));
+    assert!(path["coordinatorSide"].is_null() && path["lastSeen"].is_string(), "{path:#}");
+    assert_eq!(path["machineSide"]["remote"], "203.0.113.1:6444", "{path:#}");
+    let shown = party.stead(&["machine", "path", "m"]).ok();
+    assert!(shown.contains("off line, last seen") && shown.contains("As the machine says, last:"), "{shown}");
+    party.stead(&["machine", "path", "nobody"]).fails(3);
+    let metrics = party.stead(&["status", "-o", "json"]).ok();
+    assert!(metrics.contains("\"relayed\""), "{metrics}");
 }
 
 #[test]

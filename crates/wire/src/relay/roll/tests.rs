@@ -171,3 +171,17 @@ async fn a_coordinator_that_the_owners_dropped_counts_no_more_and_blocks_nobody(
     keeper.take_roots(&body(&[&world.root])).await.unwrap();
     assert_eq!(keeper.standing().root_version, 2);
 }
+
+#[test]
+fn fuzz_roll() {
+    let fleet = World::new().fleet();
+    bolero::check!().for_each(|bytes: &[u8]| {
+        // Strangers' roots and rolls, and a file that was spoilt.
+        let keeper = RollKeeper::open(fleet, None, Box::new(|_| Ok(()))).unwrap();
+        assert!(futures::executor::block_on(keeper.take_roots(bytes)).is_err());
+        if let Ok(signed) = serde_json::from_slice::<SignedRoll>(bytes) {
+            assert!(keeper.look(&signed).is_err());
+        }
+        let _ = RollKeeper::open(fleet, Some(bytes), Box::new(|_| Ok(())));
+    });
+}
