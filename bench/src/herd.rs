@@ -334,6 +334,7 @@ fn options(
         name: Some(format!("m{number}")),
         bind: vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))],
         relay_only: false,
+        local: false,
         vitals_period: Duration::from_secs(60),
         // As by default: a herd that is away for longer is no measurement.
         vitals_kept_period: Duration::from_secs(900),

@@ -38,6 +38,9 @@ impl Tools {
             apt::PGBACKREST,
             apt::PYTHON3_VENV,
             apt::NODEJS,
+            apt::IPROUTE2,
+            apt::NFTABLES,
+            apt::PROCPS,
         ];
         apt::install(&packages)?;
         let kubectl = kubectl::install()?;

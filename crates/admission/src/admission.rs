@@ -10,8 +10,8 @@ use stead_store::{
     Store, Transaction,
 };
 use stead_trust::{
-    Admitted, AdmittedEntry, Authorship, Current, PublicKey, Root, RootChain, RootError, Signature, SignedReceipt, SignedRoot,
-    SignedToken, Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
+    Admitted, AdmittedEntry, Authorship, Current, PublicKey, Roll, Root, RootChain, RootError, SignDocumentError, Signature,
+    SignedReceipt, SignedRoll, SignedRoot, SignedToken, Signer, StatementBuilder, Submission, SubmittedEntry, Tree,
 };
 use tracing::{Instrument as _, Span};
 
@@ -190,6 +190,15 @@ impl Admission {
     /// [`WriteError::Sign`] where the online key does not sign.
     pub fn token(&self, person: &PublicKey, until: Timestamp) -> Result<SignedToken, WriteError> {
         Ok(SignedToken::sign(self.fleet(), person, self.environment.now(), until, self.online.as_ref())?)
+    }
+
+    /// This coordinator's word to a relay on whom to admit.
+    ///
+    /// # Errors
+    ///
+    /// [`SignDocumentError`] where it is not well-formed, or the online key does not sign.
+    pub fn sign_roll(&self, roll: &Roll) -> Result<SignedRoll, SignDocumentError> {
+        SignedRoll::sign(roll, self.online.as_ref())
     }
 
     /// The world as this admission sees it.

@@ -260,6 +260,7 @@ pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: Cancellat
     let mut config = connection_config(&identity, &ticket, &facts, &world, memory.as_ref(), standing)?;
     let known: Vec<PeerAddress> = memory::setting(&store, addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
     config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    transport.add_relays(&addresses::relays(&config.coordinators, &ticket)).await;
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
     let mut agent = Agent {
         key: identity.key,
@@ -336,6 +337,10 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
                     let measured = (self.measure)(self.world.now(), self.clock_offset_milliseconds, *self.updates.borrow());
                     self.vitals = measured.await;
                     self.keep_vitals(kept_period).await;
+                    // Without a connection, what was last is said of the last.
+                    if let Some(path) = self.connection.path().await.map_err(|_| AgentError::Ended("the connection"))? {
+                        self.status.path = Some(path);
+                    }
                     self.tell_status().await?;
                 }
                 _ = retry.tick(), if self.is_in_arrears() => {
@@ -367,6 +372,11 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
                 tracing::info!(reason, next_try_milliseconds, "not connected; everything goes on from memory");
                 self.told.send_modify(|told| told.connected = false);
                 Ok(())
+            }
+            AgentEvent::Path(path) => {
+                tracing::info!(kind = ?path.kind, remote = path.remote, "the coordinator is reached by another path");
+                self.status.path = Some(path);
+                self.tell_status().await
             }
             AgentEvent::Pending { reason } => {
                 let key = self.key.machine_key()?;

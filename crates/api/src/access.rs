@@ -80,6 +80,7 @@ fn verbs(resource: Resource, subresource: &str) -> &'static [&'static str] {
         "" => resource.verbs(),
         "status" if has_status_path(resource) => VERBS_OF_STATUS,
         "bundle" if resource.is_change() => &["get"],
+        "path" if resource.is_machine() => &["get"],
         _ => &[],
     }
 }
@@ -160,7 +161,7 @@ pub(crate) fn rules(root: &Root) -> (Vec<ResourceRule>, Vec<NonResourceRule>) {
     let mut rules: Vec<ResourceRule> = Vec::new();
     let asked = Asked { root, key: None, namespace: None, name: None };
     for resource in Resource::all() {
-        for subresource in ["", "status", "bundle"] {
+        for subresource in ["", "status", "bundle", "path"] {
             let allowed =
                 verbs(resource, subresource).iter().filter(|verb| refusal(asked, resource, subresource, verb).is_none());
             let allowed: Vec<String> = allowed.map(|verb| (*verb).to_owned()).collect();
@@ -265,6 +266,8 @@ mod tests {
             ("update", "coordination.k8s.io", "leases", Ok(())),
             ("patch", "stead.dev", "machines/status", Ok(())),
             ("get", "stead.dev", "changes/bundle", Ok(())),
+            ("get", "stead.dev", "machines/path", Ok(())),
+            ("update", "stead.dev", "machines/path", Err("only get")),
             ("create", "authorization.k8s.io", "selfsubjectaccessreviews", Ok(())),
             ("create", "stead.dev", "profiles", Err("must be signed by role owners: stead apply")),
             ("delete", "stead.dev", "machines", Err("must be signed by role owners: stead delete")),

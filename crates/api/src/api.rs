@@ -46,6 +46,9 @@ pub trait Fleet: Send + Sync {
     /// Asks machines what they would do.
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
 
+    /// What is known of the ways to a machine; none where there is no such machine.
+    fn path(&self, machine: &str) -> Option<Value>;
+
     /// How the coordinator is doing, for `stead status`.
     fn status(&self) -> Value;
 

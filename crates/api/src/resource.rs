@@ -100,6 +100,10 @@ impl Resource {
         self.info.group == GROUP && self.info.kind == "Change"
     }
 
+    pub(crate) fn is_machine(self) -> bool {
+        self.info.group == GROUP && self.info.kind == "Machine"
+    }
+
     pub(crate) fn is_trust_root(self) -> bool {
         self.info.group == GROUP && self.info.kind == "TrustRoot"
     }

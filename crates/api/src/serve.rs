@@ -26,6 +26,7 @@ use crate::discovery::has_status_path;
 use crate::media::{self, Form};
 use crate::path::ObjectsRoute;
 use crate::render::Renderer;
+use crate::resource::Resource;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 use crate::table::IncludeObject;
@@ -42,6 +43,7 @@ pub(crate) async fn objects(call: Call, route: ObjectsRoute) -> ApiResult<Answer
         (None, _) => collection(call, route).await,
         (Some(_), None) => object(call, route).await,
         (Some(_), Some("status")) if has_status_path(route.resource) => status(call, route).await,
+        (Some(name), Some("path")) if route.resource.is_machine() => path(&call, route.resource, name),
         _ => Err(ApiError::no_such_path()),
     }
 }
@@ -78,6 +80,15 @@ async fn status(call: Call, route: ObjectsRoute) -> ApiResult<Answer> {
         Method::PATCH => on_the_newest(&call, || update::patch_status(&call, &route)).await,
         _ => Err(ApiError::method_not_allowed()),
     }
+}
+
+/// By which way a machine is reached.
+fn path(call: &Call, resource: Resource, name: &str) -> ApiResult<Answer> {
+    if call.method != Method::GET {
+        return Err(ApiError::method_not_allowed());
+    }
+    let path = call.api.fleet().path(name);
+    path.map(|path| response::json(StatusCode::OK, &path)).ok_or_else(|| ApiError::not_found(resource, name))
 }
 
 /// Serves a write. One that is refused for what this coordinator sees of the record is looked at once more, with all that others have

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use stead_admission::Admission;
-use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, ObjectKey, Profile, Revision};
+use stead_model::{Enrollment, GroupKind, Machine, MachinePaths, MachinePlan, Object, ObjectKey, Profile, Revision};
 use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchGroup, WatchScope};
 use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict, relay_token, relay_token_mark};
@@ -214,6 +214,14 @@ impl Control {
             || self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
     }
 
+    /// Whom a relay may admit: the members' keys, and what the tokens of good tickets are known by.
+    pub fn roll(&self) -> (Vec<PeerKey>, Vec<String>) {
+        let keys = |fleet: &Fleet| fleet.machines().filter_map(|(_, machine)| machine.key.parse().ok()).collect();
+        let seen = presence::seen(&self.shared.admission.store().snapshot());
+        let marks = crate::presence::marks(&self.shared.token_mark, &seen, self.shared.now());
+        (self.shared.with_fleet(keys), marks)
+    }
+
     /// Takes in the whole record, and says as of which revision. What follows has to be watched from there.
     fn load(&self) -> Revision {
         // What was kept of the record may be of batches that it has lost: others may have taken their sequences and revisions.
@@ -237,9 +245,15 @@ impl Control {
         snapshot.revision()
     }
 
-    /// Runs until the record or the hub is closed. `presence` is what this coordinator says of itself; `alone` says that nobody else
+    /// Runs until the record or the hub is closed. `presence` is what this coordinator says of itself, the latest; `alone` says that nobody else
     /// can write to the record.
-    pub async fn run(self, wire: CoordinatorHandle, events: mpsc::Receiver<HubEvent>, presence: Presence, alone: bool) {
+    pub async fn run(
+        self,
+        wire: CoordinatorHandle,
+        events: mpsc::Receiver<HubEvent>,
+        presence: watch::Receiver<Presence>,
+        alone: bool,
+    ) {
         let shared = &self.shared;
         let started = shared.now();
         tokio::select! {
@@ -255,7 +269,7 @@ impl Control {
             () = giveback::run(shared, &wire) => {}
             () = freshness::run(shared, &wire) => {}
             () = lead::run(shared, alone) => {}
-            () = presence::run(shared, &wire, &presence, alone) => {}
+            () = presence::run(shared, &wire, presence, alone) => {}
         }
     }
 
@@ -481,6 +495,26 @@ impl Control {
         let outcome = |plan: &MachinePlan| if plan.error.is_some() { "failed" } else { "answered" };
         self.shared.metrics.planned(planned.as_ref().map_or("unavailable", outcome));
         planned
+    }
+
+    /// What is known of the ways to a machine; none where there is no such machine.
+    pub fn paths(&self, wire: &CoordinatorHandle, machine: &str) -> Option<MachinePaths> {
+        let snapshot = self.shared.admission.store().snapshot();
+        let peer: Option<PeerKey> =
+            self.shared.with_fleet(|fleet| fleet.machine(machine).map(|machine| machine.key.parse().ok()))?;
+        let status = self.shared.statuses().of(&snapshot, machine);
+        let told = status.as_deref().cloned().unwrap_or_default();
+        let coordinator_side = peer.and_then(|peer| wire.path(peer));
+        let last_heard = self.shared.sessions().last_heard(machine);
+        Some(MachinePaths {
+            machine: machine.to_owned(),
+            connected: peer.is_some_and(|peer| self.shared.sessions().get(&peer).is_some()),
+            coordinator_side,
+            machine_side: told.path,
+            last_seen: last_heard.max(told.last_seen),
+            coordinator: told.coordinator,
+            elsewhere: self.elsewhere(machine),
+        })
     }
 
     /// The fleet in a few numbers, as the record has it.

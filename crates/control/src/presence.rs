@@ -137,6 +137,18 @@ pub fn addresses(own: &PeerAddress, seen: &[Seen], now: Timestamp) -> Vec<PeerAd
     addresses
 }
 
+/// What the tokens of good tickets are known by: `own` in any case, and those of coordinators that are there or were lately.
+pub fn marks(own: &str, seen: &[Seen], now: Timestamp) -> Vec<String> {
+    let remembered = seen.iter().filter(|seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS);
+    let mut marks: Vec<String> =
+        remembered.map(|seen| seen.presence.token_mark.clone()).filter(|mark| !mark.is_empty()).collect();
+    marks.push(own.to_owned());
+    marks.sort();
+    marks.dedup();
+    marks.truncate(stead_trust::ROLL_MARKS_MAX);
+    marks
+}
+
 /// Whether a coordinator gives out tickets whose token is known by this.
 pub fn is_known_mark(mark: &str, seen: &[Seen], now: Timestamp) -> bool {
     let remembered = |seen: &&Seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS;

@@ -5,6 +5,7 @@ pub(crate) mod enrollment;
 pub(crate) mod event;
 pub(crate) mod lease;
 pub(crate) mod machine;
+pub(crate) mod machine_path;
 pub(crate) mod namespace;
 pub(crate) mod profile;
 pub(crate) mod proposal;

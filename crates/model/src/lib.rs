@@ -65,6 +65,7 @@ pub use kinds::machine::{
     Acknowledgement, Disk, EnrolmentEvidence, Facts, GivenBack, Machine, MachineSpec, MachineStatus, NetworkInterface,
     NotGivenBack, UnitState, UnitStatus, Vitals,
 };
+pub use kinds::machine_path::{MachinePath, MachinePaths, PathKind, PathResult, PathTried};
 pub use kinds::namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use kinds::profile::{
     COMMAND_TIMEOUT_SECONDS_DEFAULT, COMMAND_TIMEOUT_SECONDS_MAX, Command, Directory, FILE_CONTENT_BYTES_MAX, File, Link,

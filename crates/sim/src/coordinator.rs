@@ -138,6 +138,8 @@ impl CoordinatorParty {
         let (wire, events) = Coordinator::spawn(transport, config, control.gate());
         let token_mark = relay_token_mark(&relay_token(PASS));
         let presence = Presence { address: self.address(), api: Vec::new(), authority: String::new(), token_mark };
+        let (says, presence) = tokio::sync::watch::channel(presence);
+        drop(says);
         let control = tokio::spawn(control.run(wire.clone(), events, presence, self.alone));
         self.trace.note(format_args!("{} starts", self.name));
         self.running = Some(Running { engine, admission, wire, control, dead: CancellationToken::new() });

@@ -38,6 +38,10 @@ pub(crate) struct AgentArgs {
     /// Speak through the coordinator's relay only
     #[arg(long)]
     pub(crate) relay_only: bool,
+    /// Do not look for coordinators on the local network (multicast DNS). With --relay-only, or bound to loopback addresses alone,
+    /// nobody is looked for in any case
+    #[arg(long, env = "STEAD_NO_MDNS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_mdns: bool,
     /// How often load, memory and the rest are measured, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) vitals_seconds: u64,
@@ -75,6 +79,7 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
         name: args.name,
         bind: args.bind,
         relay_only: args.relay_only,
+        local: !args.no_mdns,
         vitals_period: Duration::from_secs(args.vitals_seconds),
         vitals_kept_period: Duration::from_secs(args.vitals_kept_seconds),
         observe_period: Duration::from_secs(args.observe_seconds),

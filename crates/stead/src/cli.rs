@@ -7,6 +7,7 @@ mod objects;
 mod outbox;
 mod pgbackrest;
 mod proposal;
+mod relay;
 mod restore;
 mod standby;
 mod store;
@@ -29,6 +30,7 @@ pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs
 pub(crate) use self::outbox::{OutboxCommand, OutboxDropArgs, OutboxFetchArgs, OutboxSendArgs, OutboxShowArgs, OutboxSignArgs};
 pub(crate) use self::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, StanzaFlags, WayFlags};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
+pub(crate) use self::relay::{RelayArgs, RelayCommand, RelayRunArgs, RelayStatusArgs};
 pub(crate) use self::restore::{RestoreArgs, RestoreCommand, RestoreOptions};
 pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
@@ -85,6 +87,15 @@ pub(crate) enum Command {
                             ticket create`:\n  stead agent --join TICKET\nFrom then on:\n  stead agent"
     )]
     Agent(AgentArgs),
+    /// Run a relay on a host of its own, for machines to which no packet finds a direct way
+    #[command(
+        long_about = "Run a relay on a host of its own, for a fleet whose coordinator machines do not reach: one behind NAT, or one with which \
+                            they share no network. It admits the fleet's members and nobody else; coordinators tell it who they are, each \
+                            named by the owners' trust root. The coordinator's relay, which runs inside it, is all that most fleets \
+                            need.\n\nOn a host that both sides reach:\n  stead relay --fleet ID\nand where the coordinator runs:\n  stead \
+                            coordinator --relay http://HOST:6445\nHow it is doing:\n  stead relay status http://HOST:6445"
+    )]
+    Relay(RelayArgs),
     /// Run a coordinator and some machines in this terminal, to try things out
     Dev(DevArgs),
     /// Log in with an SSH key, and write the kubectl context that uses it
@@ -100,6 +111,9 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Show how the coordinator is doing: machines, ports, and whom it turned away and why
     Status,
+    /// Look at a machine in ways that its object does not show
+    #[command(subcommand)]
+    Machine(MachineCommand),
     /// Show live how each machine is doing: state, arrears, load, memory, disk, clock, agent
     #[command(
         long_about = "Show live how each machine is doing, trouble first: how it stands and for how long, when it was last heard, how many \
@@ -280,6 +294,26 @@ pub(crate) struct PluginInstallArgs {
     /// A folder in $PATH, such as ~/.local/bin
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
+}
+
+/// `stead machine`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MachineCommand {
+    /// Show by which way a machine reaches its coordinator: directly or through which relay, how far it is, and what else was tried
+    #[command(
+        long_about = "Show by which way a machine reaches its coordinator, as the coordinator sees it and as the machine says: directly or \
+                            through which relay, how long a packet takes there and back, since when, and what else was tried with what \
+                            result. Of a machine that is off line it says what is known last.\n\nExamples:\n  stead machine path web-1\n  \
+                            stead machine path web-1 -o json"
+    )]
+    Path(MachinePathArgs),
+}
+
+/// `stead machine path`.
+#[derive(Debug, Args)]
+pub(crate) struct MachinePathArgs {
+    /// The machine
+    pub(crate) name: String,
 }
 
 /// `stead config`.

@@ -161,12 +161,27 @@ impl Client {
         body: &B,
     ) -> Result<T, ClientError> {
         let sent = self.request(&Method::POST, server, path, Some(body), Some(self.timeout)).send().await;
+        self.answer_of(sent, server, path).await
+    }
+
+    async fn answer_of<T: DeserializeOwned>(
+        &self,
+        sent: reqwest::Result<reqwest::Response>,
+        server: &str,
+        path: &str,
+    ) -> Result<T, ClientError> {
         let response = sent.map_err(|source| ClientError::Unreachable { server: server.to_owned(), source })?;
         if !response.status().is_success() {
             return Err(self.refusal(response, path).await);
         }
         let bytes = self.read(response, path).await?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })
+    }
+
+    /// Reads a path of one coordinator, and of no other.
+    pub(crate) async fn get_from<T: DeserializeOwned>(&self, server: &str, path: &str) -> Result<T, ClientError> {
+        let sent = self.request::<()>(&Method::GET, server, path, None, Some(self.timeout)).send().await;
+        self.answer_of(sent, server, path).await
     }
 
     /// One object; none where there is no such name.

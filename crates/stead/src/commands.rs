@@ -16,6 +16,7 @@ mod get;
 pub(crate) mod label;
 mod log;
 mod login;
+mod machine_path;
 mod man;
 mod outbox;
 mod physical;
@@ -47,7 +48,7 @@ mod withdraw;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, PluginCommand, TicketCommand, TrustCommand};
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, MachineCommand, PluginCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -94,19 +95,24 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         _ => {}
     }
     let settings = Settings::load(&cli.settings)?;
-    let daemon = matches!(cli.command, Command::Coordinator(_) | Command::Agent(_));
+    let daemon = match &cli.command {
+        Command::Coordinator(_) | Command::Agent(_) => true,
+        Command::Relay(args) => args.command.is_none(),
+        _ => false,
+    };
     let service = match &cli.command {
         Command::Coordinator(_) => "stead-coordinator",
         Command::Agent(_) => "stead-agent",
+        Command::Relay(_) => "stead-relay",
         _ => "stead",
     };
     let counted = Arc::default();
     let (collecting, exporting) = trace::open(&settings, service, &counted)?.unzip();
     logging::start(&settings, terminal, daemon, collecting)?;
     let context = Context { settings, terminal, traces: counted };
-    // A coordinator uses every core; all else has one thing to do at a time, and an agent should be small.
+    // A coordinator and a relay use every core; all else has one thing to do at a time, and an agent should be small.
     let mut builder = match &cli.command {
-        Command::Coordinator(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Coordinator(_) | Command::Relay(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = builder.enable_all().build();
@@ -125,11 +131,13 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Coordinator(args) => crate::coordinator::run(context, args).await,
         Command::Agent(args) => crate::agent::run(context, args).await,
+        Command::Relay(args) => crate::relay::run(context, args).await,
         Command::Dev(args) => crate::dev::run(context, args).await,
         Command::Login(args) => login::run(context, args).await,
         Command::Credential => credential::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Machine(MachineCommand::Path(args)) => machine_path::run(context, args).await,
         Command::Top(args) => top::run(context, args).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,

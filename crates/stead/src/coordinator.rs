@@ -2,6 +2,7 @@
 
 mod desk;
 mod secrets;
+mod ways;
 
 pub(crate) use self::secrets::make_private_dir;
 
@@ -18,13 +19,12 @@ use stead_control::presence::{Presence, SYSTEM_NAMESPACE};
 use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
 use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
-use stead_wire::{
-    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
-    RelayLimits, Transport as _, relay_token, relay_token_mark,
-};
+use stead_wire::{Coordinator, CoordinatorConfig, PeerAddress, Relay, relay_token, relay_token_mark};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
+use self::ways::Ways;
 use crate::Outcome;
 use crate::commands::Context;
 use crate::exit_code::ExitCode;
@@ -68,6 +68,14 @@ pub(crate) struct CoordinatorArgs {
     /// Run no relay
     #[arg(long, conflicts_with = "listen_relay")]
     pub(crate) no_relay: bool,
+    /// The URL of a relay that runs alone (`stead relay`), instead of the one in here; may be given several times. Tickets name the
+    /// nearest that is there
+    #[arg(long, value_name = "URL", env = "STEAD_RELAYS", value_delimiter = ',', conflicts_with_all = ["listen_relay", "no_relay"])]
+    pub(crate) relay: Vec<String>,
+    /// Do not announce this coordinator on the local network (multicast DNS). Where machines connect at loopback addresses alone, it
+    /// is not announced in any case
+    #[arg(long, env = "STEAD_NO_MDNS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_mdns: bool,
     /// Names and addresses under which clients and machines find this coordinator; they go into certificate and tickets
     #[arg(long, value_name = "HOST", env = "STEAD_NAMES", value_delimiter = ',')]
     pub(crate) name: Vec<String>,
@@ -122,40 +130,41 @@ async fn serve(
     let pass = secrets::load_or_create(&state_dir.join("join.pass")).map_err(|error| Failure::of(FailureKind::Config, error))?;
     let control = Control::new(admission.clone(), &pass);
 
-    let relay = start_relay(args, &control).await?;
-    let relays: Vec<RelayAddress> = relay.iter().map(|relay| own_relay(relay, &pass)).collect();
-    let config = IrohConfig { secret_key: *seed, bind: vec![args.listen_machines], relay_only: false, relays };
-    let transport = IrohTransport::bind(config).await.map_err(|error| Failure::of(FailureKind::Config, error))?;
-    let transport = Arc::new(transport);
+    let ways = Ways::open(args, *seed, &admission, &control, &pass).await?;
     let fleet = admission.fleet();
-    let address = public_address(args, &transport, relay.as_ref());
+    let address = ways.address(args);
     let mut wire_config = CoordinatorConfig::new(*fleet.as_bytes(), Arc::new(unix_milliseconds));
     wire_config.coordinators = vec![address.clone()];
-    let (wire, events) = Coordinator::spawn(Arc::clone(&transport), wire_config, control.gate());
+    let (wire, events) = Coordinator::spawn(Arc::clone(&ways.transport), wire_config, control.gate());
 
     let keys = ServingKeys::open(&state_dir.join("tls"), &args.name).map_err(|error| Failure::of(FailureKind::Config, error))?;
-    let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), address.clone(), pass.to_vec()));
+    let desk = Arc::new(Desk::new(admission.clone(), control.clone(), wire.clone(), pass.to_vec()));
     let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
     let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
-    let counted = relay.as_ref().map(Relay::counter);
+    let counted = ways.relay.as_ref().map(Relay::counter);
     let inbox = admission.clone();
     let traces = Arc::clone(&context.traces);
-    desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
+    desk.attach(
+        Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, relays: ways.tellings(), traces },
+        &api,
+    );
     let server = bind(args.listen, Some(&keys), &api).await?;
     let plain = bind_plain(args, &api).await?;
     let api_urls = public_api(args, &server, &address);
     let token_mark = relay_token_mark(&relay_token(&pass));
     let presence = Presence { address, api: api_urls, authority: keys.authority().to_owned(), token_mark };
+    let (says, presence) = watch::channel(presence);
+    desk.is_at(presence.clone());
     let metrics = bind_metrics(args).await?;
-    let ports =
-        Ports { api: &server, plain: plain.as_ref(), metrics: metrics.as_ref(), machines: &transport, relay: relay.as_ref() };
-    announce(context, &ports, &fleet, state_dir)?;
+    let ports = Ports { api: &server, plain: plain.as_ref(), metrics: metrics.as_ref(), ways: &ways };
+    announce(context, args, &ports, &fleet, state_dir)?;
 
     tokio::select! {
         () = stop.cancelled() => {}
         () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
         // It ends when the record is closed, and not before.
         () = inbox.serve_inbox() => {}
+        () = ways.follow(args, &says) => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, desk.metrics_port(), Arc::new(move |path| desk.metrics_at(path))) => {}
@@ -165,12 +174,7 @@ async fn serve(
     let _ = tokio::time::timeout(std::time::Duration::from_secs(GOODBYE_SECONDS), control.resign()).await;
     stop.cancel();
     wire.stop();
-    let goodbye = std::time::Duration::from_secs(GOODBYE_SECONDS);
-    // Whoever has not said goodbye by then is cut off; machines notice and come back.
-    let _ = tokio::time::timeout(goodbye, transport.close()).await;
-    if let Some(relay) = relay {
-        let _ = tokio::time::timeout(goodbye, relay.stop()).await;
-    }
+    ways.close(std::time::Duration::from_secs(GOODBYE_SECONDS)).await;
     Ok(())
 }
 
@@ -282,53 +286,6 @@ async fn found_namespaces(admission: &Admission) -> Result<(), Failure> {
     }
 }
 
-async fn start_relay(args: &CoordinatorArgs, control: &Control) -> Result<Option<Relay>, Failure> {
-    if args.no_relay {
-        return Ok(None);
-    }
-    let control = control.clone();
-    let access: RelayAccess = Arc::new(move |peer: &PeerKey, shown: Option<&str>| control.may_use_relay(peer, shown));
-    let relay = Relay::spawn(args.listen_relay, access, RelayLimits::default())
-        .await
-        .map_err(|error| Failure::of(FailureKind::Config, error))?;
-    Ok(Some(relay))
-}
-
-/// The relay as the coordinator itself reaches it.
-fn own_relay(relay: &Relay, pass: &[u8]) -> RelayAddress {
-    let mut address = relay.address();
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    RelayAddress { url: format!("http://{address}"), token: Some(relay_token(pass)) }
-}
-
-/// Where machines find this coordinator: the given names first, else what the machine knows of itself.
-fn public_address(args: &CoordinatorArgs, transport: &IrohTransport, relay: Option<&Relay>) -> PeerAddress {
-    use std::net::ToSocketAddrs as _;
-    let known = transport.address();
-    let port = transport.bound_addresses().first().map_or(args.listen_machines.port(), SocketAddr::port);
-    let named = args.name.iter().flat_map(|name| (name.as_str(), port).to_socket_addrs().into_iter().flatten());
-    let mut addresses: Vec<SocketAddr> = named.collect();
-    if addresses.is_empty() {
-        let bound = transport.bound_addresses().into_iter().filter(|address| !address.ip().is_unspecified());
-        addresses = bound.chain(known.addresses).collect();
-    }
-    addresses.sort();
-    addresses.dedup();
-    addresses.truncate(stead_wire::TICKET_ADDRESSES_MAX);
-    let relay = relay.map(|relay| {
-        let port = relay.address().port();
-        let host = args.name.first().cloned().unwrap_or_else(|| {
-            let ip =
-                Some(relay.address().ip()).filter(|ip| !ip.is_unspecified()).or_else(|| addresses.first().map(SocketAddr::ip));
-            ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() })
-        });
-        format!("http://{host}:{port}")
-    });
-    PeerAddress { key: known.key, addresses, relay }
-}
-
 /// Where people and clients find the API: under the given names, else where machines find this coordinator.
 fn public_api(args: &CoordinatorArgs, server: &Server, address: &PeerAddress) -> Vec<String> {
     let port = server.local_address().port();
@@ -361,17 +318,22 @@ struct Ports<'a> {
     api: &'a Server,
     plain: Option<&'a Server>,
     metrics: Option<&'a MetricsServer>,
-    machines: &'a IrohTransport,
-    relay: Option<&'a Relay>,
+    ways: &'a Ways,
 }
 
 /// One line for people and programs: where everything is.
-fn announce(context: &Context, ports: &Ports<'_>, fleet: &Digest, state_dir: &Path) -> Result<(), Failure> {
-    let Ports { api, plain, metrics, machines, relay } = ports;
-    let machines = machines.bound_addresses().first().map_or_else(String::new, ToString::to_string);
+fn announce(
+    context: &Context,
+    args: &CoordinatorArgs,
+    ports: &Ports<'_>,
+    fleet: &Digest,
+    state_dir: &Path,
+) -> Result<(), Failure> {
+    let Ports { api, plain, metrics, ways } = ports;
+    let machines = ways.transport.bound_addresses().first().map_or_else(String::new, ToString::to_string);
     let plain = plain.map_or_else(String::new, |plain| format!(" plain=http://{}", plain.local_address()));
     let metrics = metrics.map_or_else(String::new, |metrics| format!(" metrics=http://{}/metrics", metrics.local_address()));
-    let relay = relay.map_or_else(|| "none".to_owned(), Relay::url);
+    let relay = ways.relay_words(args);
     let authority = state_dir.join("tls/authority.crt");
     context.print(&format!(
         "ready api=https://{}{plain}{metrics} machines={machines} relay={relay} fleet={fleet} ca={}\n",

@@ -15,7 +15,7 @@ use crate::trace::TraceLayer;
 
 /// What a coordinator or an agent logs where nobody has said anything: what it does itself, and the warnings of what it is made of.
 const DAEMON_FILTER: &str = "warn,stead=info,stead_admission=info,stead_agent=info,stead_api=info,stead_control=info,stead_store=info,\
-                             stead_wire=info";
+                             stead_wire=info,swarm_discovery=error";
 
 /// Starts the log as the settings say, and what collects spans. `daemon` is a command that runs for ever and speaks through its log alone.
 pub(crate) fn start(settings: &Settings, terminal: Terminal, daemon: bool, traces: Option<TraceLayer>) -> Result<(), Failure> {

@@ -38,6 +38,7 @@ mod private_file;
 mod proposal;
 mod proxy;
 mod record;
+mod relay;
 mod resign;
 mod root_file;
 mod seen;

@@ -6,6 +6,8 @@ pub(crate) mod agent;
 mod backup;
 pub(crate) mod coordinator;
 pub(crate) mod machines;
+mod reason;
+pub(crate) mod relay;
 pub(crate) mod server;
 
 use std::fmt;

@@ -40,6 +40,8 @@ pub enum SignatureNamespace {
     Token,
     /// An owner's word that the owners are still there.
     Fresh,
+    /// A coordinator's word to a relay on whom to admit.
+    Roll,
 }
 
 impl SignatureNamespace {
@@ -55,6 +57,7 @@ impl SignatureNamespace {
             Self::Plan => "plan@stead.dev",
             Self::Token => "token@stead.dev",
             Self::Fresh => "fresh@stead.dev",
+            Self::Roll => "roll@stead.dev",
         }
     }
 }

@@ -5,12 +5,14 @@ mod outbox;
 mod session;
 
 use bytes::Bytes;
+use stead_model::MachinePath;
 
 pub use self::driver::{AgentConfig, AgentConnection, AgentHandle, AgentStopped, PushError};
 pub use self::outbox::{MemoryOutbox, Outbox, OutboxError};
 pub use self::session::{
     AgentOutput, AgentSession, CONNECT_MILLISECONDS_MAX, EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX, GREETING_MILLISECONDS_MAX,
-    PENDING_MILLISECONDS_MAX, Position, SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS,
+    PENDING_MILLISECONDS_MAX, Position, REDIAL_MILLISECONDS_MAX, REDIAL_PAUSE_MILLISECONDS, SILENT_BEATS_MAX,
+    STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS,
 };
 use crate::{PeerAddress, State};
 
@@ -36,6 +38,8 @@ pub enum AgentEvent {
         /// How long until the next try.
         next_try_milliseconds: u64,
     },
+    /// Another way to the coordinator is used than before.
+    Path(MachinePath),
     /// We asked to join; somebody has to approve it.
     Pending {
         /// In words.

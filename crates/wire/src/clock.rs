@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// One moment, by the two clocks that matter.
@@ -15,6 +16,11 @@ pub struct Now {
 
 /// Gives Unix time in milliseconds.
 pub type UnixClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Unix time as a moment; the epoch for what is none.
+pub(crate) fn timestamp(unix_milliseconds: u64) -> Timestamp {
+    i64::try_from(unix_milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
 
 /// The drivers' clock: tokio's for limits (so that paused tests own it), the caller's for Unix time.
 #[derive(Clone)]

@@ -6,12 +6,14 @@ mod shared;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use stead_model::MachinePath;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::session::DEAD_PATH;
 use self::{session::run_session, shared::Shared};
 use crate::{
     Connection, Counters, Hello, HubConfig, HubEvent, Incoming, Join, PeerAddress, PeerKey, Refusal, SendStateError, State,
@@ -203,6 +205,11 @@ impl CoordinatorHandle {
         }
     }
 
+    /// By which way a machine is reached; none where it is not connected, or nothing is known.
+    pub fn path(&self, peer: PeerKey) -> Option<MachinePath> {
+        self.shared.path(peer)
+    }
+
     /// Decides on a machine that waits outside: somebody has approved or refused it. Says how many sessions it had.
     pub fn decide(&self, peer: PeerKey, verdict: &Verdict) -> usize {
         self.shared.decide_peer(peer, verdict.clone())
@@ -215,7 +222,7 @@ impl CoordinatorHandle {
 
     /// What was counted until now.
     pub fn counters(&self) -> Counters {
-        self.shared.input(|hub, _| hub.counters())
+        self.shared.counters()
     }
 
     /// Stops accepting and closes every session. The transport stays open.

@@ -83,6 +83,12 @@ pub struct Counters {
     pub sessions: usize,
     /// Of these, served.
     pub served: usize,
+    /// Sessions whose packets go directly.
+    pub direct: usize,
+    /// Sessions whose packets go through a relay.
+    pub relayed: usize,
+    /// How often a session went over to another path.
+    pub path_changes: u64,
     /// Connections that became sessions.
     pub connections: u64,
     /// Messages received.

@@ -390,6 +390,11 @@ impl Hub {
         fits.then_some(id)
     }
 
+    /// The session that is served for a key.
+    pub fn served_session(&self, key: PeerKey) -> Option<SessionId> {
+        self.peers.get(&key)?.served
+    }
+
     fn served(&mut self, key: PeerKey) -> Option<(SessionId, &mut Session)> {
         let id = self.peers.get(&key)?.served?;
         let session = self.sessions.get_mut(&id).filter(|session| matches!(session.phase, Phase::Served))?;

@@ -66,6 +66,7 @@ pub mod frame;
 mod hub;
 mod key;
 mod message;
+mod paths;
 mod relay;
 mod stream;
 mod ticket;
@@ -74,7 +75,8 @@ mod transport;
 pub use agent::{
     AgentConfig, AgentConnection, AgentEvent, AgentHandle, AgentOutput, AgentSession, AgentStopped, CONNECT_MILLISECONDS_MAX,
     EVENT_BYTES_MAX, EVENTS_IN_FLIGHT_MAX, GREETING_MILLISECONDS_MAX, MemoryOutbox, Outbox, OutboxError,
-    PENDING_MILLISECONDS_MAX, Position, PushError, SILENT_BEATS_MAX, STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS,
+    PENDING_MILLISECONDS_MAX, Position, PushError, REDIAL_MILLISECONDS_MAX, REDIAL_PAUSE_MILLISECONDS, SILENT_BEATS_MAX,
+    STATUS_PAUSE_MILLISECONDS, STATUS_PAUSE_URGENT_MILLISECONDS,
 };
 pub use backoff::{BACKOFF_FIRST_MILLISECONDS, BACKOFF_MILLISECONDS_MAX, BACKOFF_MILLISECONDS_MIN, REFUSED_MILLISECONDS_MAX};
 pub use clock::{Now, UnixClock};
@@ -91,10 +93,12 @@ pub use hub::{
 };
 pub use key::{PEER_KEY_BYTES, PeerKey, PeerKeyError};
 pub use message::{HELD_MAX, Held, Hello, Join, OutboxItem, ProcessNonce, SESSION_ALPN, State, ToAgent, ToCoordinator};
+pub use paths::{ANSWER_MILLISECONDS, NoPaths, PATHS_REMEMBERED_MAX, PathLog, PathSeen, Paths, SUSPECT_MILLISECONDS};
 pub use relay::{
-    RELAY_CONNECTIONS_MAX, RELAY_CONNECTIONS_PER_KEY_MAX, RELAY_ESTABLISH_MILLISECONDS_MAX, RELAY_ESTABLISHING_MAX,
-    RELAY_ESTABLISHING_PER_ADDRESS_MAX, RELAY_HEAD_BYTES_MAX, Relay, RelayAccess, RelayCounters, RelayError, RelayLimits,
-    RelayRefusal,
+    KeepRoll, RELAY_CONNECTIONS_MAX, RELAY_CONNECTIONS_PER_KEY_MAX, RELAY_ESTABLISH_MILLISECONDS_MAX, RELAY_ESTABLISHING_MAX,
+    RELAY_ESTABLISHING_PER_ADDRESS_MAX, RELAY_HEAD_BYTES_MAX, RELAY_PATH, RELAY_ROLL_HEADER, RELAY_ROLL_PATH, RELAY_ROOTS_PATH,
+    ROLL_MEMBERS_MAX, Relay, RelayAccess, RelayCounters, RelayError, RelayLimits, RelayRefusal, RelayStanding, RollKeeper,
+    TakeError, relay_roll_header, roll_members,
 };
 pub use stream::{FrameReceiver, FrameSender, Step, StreamError};
 pub use ticket::{
@@ -102,6 +106,6 @@ pub use ticket::{
     relay_token_mark,
 };
 pub use transport::{
-    BindError, Connection, Incoming, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, MemoryConnection, MemoryNetwork,
-    MemoryTransport, PeerAddress, RelayAddress, Transport, TransportError,
+    BindError, Connection, Incoming, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, LocalLookup, MemoryConnection,
+    MemoryNetwork, MemoryTransport, PeerAddress, RelayAddress, RelayReached, Transport, TransportError,
 };

@@ -1,7 +1,9 @@
-//! The relay that a coordinator runs itself, for machines to which no packet finds a direct way.
+//! The relay for machines to which no packet finds a direct way: a coordinator runs it itself, or it runs alone.
 
 mod counters;
+mod desk;
 mod door;
+mod roll;
 mod serve;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -18,8 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::counters::{RelayCounters, RelayRefusal};
-use self::door::Door;
-use crate::PeerKey;
+pub use self::desk::{RELAY_PATH, RELAY_ROLL_HEADER, RELAY_ROLL_PATH, RELAY_ROOTS_PATH, relay_roll_header};
+pub use self::roll::{KeepRoll, ROLL_MEMBERS_MAX, RelayStanding, RollKeeper, TakeError, roll_members};
+use self::{desk::Desk, door::Door};
+use crate::{PeerKey, relay_token_mark};
 
 /// Decides who may use the relay: called with the key that the client proved and the token it showed.
 pub type RelayAccess = Arc<dyn Fn(&PeerKey, Option<&str>) -> bool + Send + Sync>;
@@ -101,6 +105,26 @@ impl Relay {
     ///
     /// [`RelayError`] where the address cannot be had.
     pub async fn spawn(address: SocketAddr, access: RelayAccess, limits: RelayLimits) -> Result<Self, RelayError> {
+        Self::open(address, access, limits, None).await
+    }
+
+    /// Starts a relay that runs alone: it admits whom coordinators name, and its port takes their word. Must be called within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError`] where the address cannot be had.
+    pub async fn spawn_alone(address: SocketAddr, keeper: Arc<RollKeeper>, limits: RelayLimits) -> Result<Self, RelayError> {
+        let admits = Arc::clone(&keeper);
+        Self::open(address, Arc::new(move |peer, token| admits.admits(peer, token)), limits, Some(keeper)).await
+    }
+
+    async fn open(
+        address: SocketAddr,
+        access: RelayAccess,
+        limits: RelayLimits,
+        keeper: Option<Arc<RollKeeper>>,
+    ) -> Result<Self, RelayError> {
         let failed = |source| RelayError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -111,14 +135,35 @@ impl Relay {
         let service = RelayService::new(handlers(), http::HeaderMap::new(), None, cache, Arc::new(gate), Arc::clone(&metrics));
         let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
         let relay = Self { service, door, metrics, address, stop, connections };
-        tokio::spawn(accept(
-            listener,
-            relay.service.clone(),
-            Arc::clone(&relay.door),
-            relay.stop.clone(),
-            relay.connections.clone(),
-        ));
+        let port = serve::Port {
+            service: relay.service.clone(),
+            door: Arc::clone(&relay.door),
+            desk: keeper.map(|keeper| Arc::new(relay.desk(keeper))),
+        };
+        tokio::spawn(accept(listener, port, relay.stop.clone(), relay.connections.clone()));
         Ok(relay)
+    }
+
+    fn desk(&self, keeper: Arc<RollKeeper>) -> Desk {
+        let (door, reviewed, service, roll) =
+            (Arc::clone(&self.door), Arc::clone(&self.door), self.service.clone(), Arc::clone(&keeper));
+        let counts = move || {
+            let counters = door.counters();
+            (counters.established, counters.refused.values().sum())
+        };
+        let review = move || {
+            for (key, mark) in reviewed.inside() {
+                let id = EndpointId::from_bytes(key.as_bytes());
+                if !roll.admits_marked(&key, mark.as_deref())
+                    && let Ok(id) = id
+                    && service.clients().disconnect(id, None)
+                {
+                    tracing::info!(%key, "no member any more; cut off from the relay");
+                    reviewed.struck_off();
+                }
+            }
+        };
+        Desk::new(keeper, Box::new(counts), Box::new(review))
     }
 
     /// Where it listens.
@@ -179,13 +224,7 @@ fn handlers() -> Handlers {
     handlers
 }
 
-async fn accept(
-    listener: TcpListener,
-    service: RelayService,
-    door: Arc<Door>,
-    stop: CancellationToken,
-    connections: TaskTracker,
-) {
+async fn accept(listener: TcpListener, port: serve::Port, stop: CancellationToken, connections: TaskTracker) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -194,8 +233,8 @@ async fn accept(
         match accepted.and_then(|(stream, peer)| twin(stream).map(|(stream, twin)| (stream, twin, peer))) {
             Ok((stream, twin, peer)) => {
                 // Whoever is refused is closed by being dropped.
-                let Ok(number) = door.enter(peer.ip(), twin) else { continue };
-                connections.spawn(serve::connection(stream, number, service.clone(), Arc::clone(&door), stop.clone()));
+                let Ok(number) = port.door.enter(peer.ip(), twin) else { continue };
+                connections.spawn(serve::connection(stream, number, port.clone(), stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the relay could not take a connection");
@@ -228,8 +267,10 @@ impl AccessControl for Gate {
     async fn on_connect(&self, request: &ClientRequest) -> Access {
         let key = PeerKey(*request.endpoint_id().as_bytes());
         let number = serve::number(request.headers());
-        let member = (self.access)(&key, request.auth_token().as_deref());
-        match self.door.admit(number, key, request.connection_id(), member) {
+        let token = request.auth_token();
+        let member = (self.access)(&key, token.as_deref());
+        let mark = token.as_deref().map(relay_token_mark);
+        match self.door.admit(number, key, request.connection_id(), mark, member) {
             Ok(()) => Access::Allow,
             Err(refusal) => {
                 tracing::info!(%key, %refusal, "refused at the relay");

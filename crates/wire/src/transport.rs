@@ -3,14 +3,18 @@
 mod iroh;
 mod memory;
 
-use std::{future::Future, net::SocketAddr};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use stead_model::PathKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::iroh::{BindError, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, RelayAddress};
+pub use self::iroh::{
+    BindError, IrohConfig, IrohConnection, IrohIncoming, IrohTransport, LocalLookup, RelayAddress, RelayReached,
+};
 pub use self::memory::{MemoryConnection, MemoryNetwork, MemoryTransport};
 use crate::PeerKey;
+use crate::paths::{NoPaths, Paths};
 
 /// Where a peer can be found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,16 @@ pub struct PeerAddress {
     pub addresses: Vec<SocketAddr>,
     /// The relay it is reachable through.
     pub relay: Option<String>,
+}
+
+impl PeerAddress {
+    /// The ways that are tried by it.
+    pub fn ways(&self) -> impl Iterator<Item = (PathKind, String)> + '_ {
+        let direct = self.addresses.iter().map(|address| (PathKind::Direct, address.to_string()));
+        // As iroh spells it, so that it is known again when it is used.
+        let spelled = |url: &String| url.parse().map_or_else(|_| url.clone(), |url: ::iroh::RelayUrl| url.to_string());
+        direct.chain(self.relay.iter().map(move |url| (PathKind::Relayed, spelled(url))))
+    }
 }
 
 /// Why there is no connection.
@@ -68,6 +82,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Waits for somebody to knock; `None` when the transport is closed.
     fn accept(&self) -> impl Future<Output = Option<Self::Incoming>> + Send;
 
+    /// Uses these relays too, where it uses relays. What is no relay's URL is told of, and left out.
+    fn add_relays(&self, _relays: &[RelayAddress]) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Closes every connection and the endpoint.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
@@ -104,6 +123,11 @@ pub trait Connection: Send + Sync + 'static {
 
     /// Waits for the peer to open a stream.
     fn accept_stream(&self) -> impl Future<Output = Result<(Self::Send, Self::Receive), TransportError>> + Send;
+
+    /// The ways by which its packets go.
+    fn paths(&self) -> Arc<dyn Paths> {
+        Arc::new(NoPaths)
+    }
 
     /// Waits until the connection is gone, and says why.
     fn closed(&self) -> impl Future<Output = String> + Send;

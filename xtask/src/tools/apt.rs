@@ -31,6 +31,13 @@ pub(super) const PGBACKREST: Package = Package { name: "pgbackrest", probe: "com
 /// Python's virtual environments, for the `kubernetes` client.
 pub(super) const PYTHON3_VENV: Package = Package { name: "python3-venv", probe: "/usr/bin/python3 -c 'import ensurepip, venv'" };
 
+/// Network namespaces, and what is between them.
+pub(super) const IPROUTE2: Package = Package { name: "iproute2", probe: "command -v ip" };
+/// The packet filter that plays routers in tests.
+pub(super) const NFTABLES: Package = Package { name: "nftables", probe: "command -v nft" };
+/// `sysctl`, with which a namespace becomes a router.
+pub(super) const PROCPS: Package = Package { name: "procps", probe: "command -v sysctl" };
+
 /// Node and its package manager, for its Kubernetes client; another Node of 18 or later does as well.
 pub(super) const NODEJS: Package =
     Package { name: "npm", probe: "command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'" };
@@ -77,7 +84,7 @@ fn as_root(name: &str) -> Outcome<Command> {
     } else {
         return Err(Failure::Machine(format!(
             "{name} needs root, and sudo is not here or asks for a password: run this as root, or install \
-             openssh-client, sqlite3, postgresql, etcd-server, python3-venv, npm and ca-certificates first"
+             openssh-client, sqlite3, postgresql, etcd-server, python3-venv, npm, iproute2, nftables, procps and ca-certificates first"
         )));
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", name]);

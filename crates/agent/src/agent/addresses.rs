@@ -1,7 +1,7 @@
 //! Where the coordinators are: what the ticket said, and what the session says since.
 
 use stead_trust::{MachineKey, MachineMemory};
-use stead_wire::{PeerAddress, TICKET_ADDRESSES_MAX, TICKET_COORDINATORS_MAX, Ticket, Transport};
+use stead_wire::{PeerAddress, RelayAddress, TICKET_ADDRESSES_MAX, TICKET_COORDINATORS_MAX, Ticket, Transport};
 
 use super::{Agent, AgentError};
 use crate::memory::{Keeper, set_setting};
@@ -28,6 +28,12 @@ pub(super) fn merge(newer: &[PeerAddress], known: &[PeerAddress]) -> Vec<PeerAdd
     merged
 }
 
+/// The relays of these coordinators, with the token that the ticket gives for them.
+pub(super) fn relays(coordinators: &[PeerAddress], ticket: &Ticket) -> Vec<RelayAddress> {
+    let urls = coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
+    urls.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) }).collect()
+}
+
 /// Only coordinators that the ticket or the trust root names: nobody sends a machine elsewhere.
 fn trusted(told: Vec<PeerAddress>, ticket: &Ticket, memory: Option<&MachineMemory>) -> Vec<PeerAddress> {
     let by_root = |address: &PeerAddress| {
@@ -49,6 +55,7 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
             tracing::warn!(%error, "where the coordinators are could not be kept; the next session says it again");
         }
         let coordinators = merge(&told, &self.ticket.coordinators);
+        self.transport.add_relays(&relays(&coordinators, &self.ticket)).await;
         self.connection.set_coordinators(coordinators).await.map_err(|_| AgentError::Ended("the connection"))
     }
 }

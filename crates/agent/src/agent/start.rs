@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use stead_trust::{Clock, SigningKey};
-use stead_wire::{IrohConfig, IrohTransport, RelayAddress, Ticket, Transport as _};
+use stead_wire::{IrohConfig, IrohTransport, LocalLookup, Ticket, Transport as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AgentError, Identity, Parts, Told, World, check_key, run_on, ticket};
+use super::{AgentError, Identity, Parts, Told, World, addresses, check_key, run_on, ticket};
 use crate::host::Host;
 use crate::memory::MemoryStore;
 use crate::metrics::AgentMetrics;
@@ -34,6 +34,8 @@ pub struct AgentOptions {
     pub bind: Vec<std::net::SocketAddr>,
     /// Whether to speak through relays only.
     pub relay_only: bool,
+    /// Whether to ask for the coordinators on the local network, where they are not reached.
+    pub local: bool,
     /// How often vitals are measured.
     pub vitals_period: Duration,
     /// How often a sample of them is kept in the outbox while no coordinator is reached.
@@ -75,7 +77,8 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     });
     let (root, version) = (options.root.clone(), identity.version.clone());
     let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
-    let transport = Arc::new(bind(&identity.key, &ticket, options.bind, options.relay_only).await?);
+    let local = if options.local { LocalLookup::Ask } else { LocalLookup::Off };
+    let transport = Arc::new(bind(&identity.key, &ticket, options.bind, options.relay_only, local).await?);
     let state_dir = identity.state_dir.clone();
     let parts = Parts {
         identity,
@@ -133,10 +136,10 @@ async fn bind(
     ticket: &Ticket,
     bind: Vec<std::net::SocketAddr>,
     relay_only: bool,
+    local: LocalLookup,
 ) -> Result<IrohTransport, AgentError> {
     let seed = key.seed().ok_or(AgentError::Ended("the machine's key"))?;
-    let relays = ticket.coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
-    let relays = relays.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) });
-    let config = IrohConfig { secret_key: *seed, bind, relay_only, relays: relays.collect() };
+    let relays = addresses::relays(&ticket.coordinators, ticket);
+    let config = IrohConfig { secret_key: *seed, bind, relay_only, relays, local };
     Ok(IrohTransport::bind(config).await?)
 }

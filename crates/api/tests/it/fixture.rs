@@ -49,6 +49,10 @@ impl Fleet for NoMachines {
         Box::pin(async { Err("no machine is connected".to_owned()) })
     }
 
+    fn path(&self, machine: &str) -> Option<Value> {
+        (machine == "known").then(|| json!({"machine": machine}))
+    }
+
     fn status(&self) -> Value {
         Value::Null
     }

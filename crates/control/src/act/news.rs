@@ -9,7 +9,7 @@ use stead_model::{
     ConditionStatus, GivenBack, Machine, MachineEvent, MachineStatus, Object, ObjectKey, OutboxBody, set_condition,
 };
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
-use stead_wire::{CoordinatorHandle, PeerKey};
+use stead_wire::{CoordinatorHandle, PATHS_REMEMBERED_MAX, PeerKey};
 
 use super::{Shared, enrollment_kind, giveback, occurrences, states};
 use crate::delivery::machine_kind;
@@ -401,6 +401,9 @@ fn bound(status: &mut MachineStatus) {
     if let Some(facts) = &mut status.facts {
         facts.disks.truncate(FACTS_LISTED_MAX);
         facts.interfaces.truncate(FACTS_LISTED_MAX);
+    }
+    if let Some(path) = &mut status.path {
+        path.tried.truncate(PATHS_REMEMBERED_MAX);
     }
 }
 

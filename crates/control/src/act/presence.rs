@@ -6,27 +6,28 @@ use std::time::Duration;
 use stead_model::{GroupKind, Lease, Object, Selector};
 use stead_store::{List, Op, Snapshot, Transaction};
 use stead_wire::CoordinatorHandle;
+use tokio::sync::watch;
 
 use super::Shared;
 use super::lead::micro_time;
 use crate::presence::{self, PRESENCE_PERIOD_SECONDS, PRESENCE_PREFIX, Presence, SYSTEM_NAMESPACE, Seen};
 
 /// Says that this coordinator is there, and keeps track of the others. One that is alone with its record says so once.
-pub(super) async fn run(shared: &Arc<Shared>, wire: &CoordinatorHandle, own: &Presence, alone: bool) {
+pub(super) async fn run(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut own: watch::Receiver<Presence>, alone: bool) {
     let mut ticks = super::upkeep::period(Duration::from_secs(PRESENCE_PERIOD_SECONDS));
-    let mut said = false;
+    let (mut said, mut changes) = (false, true);
     loop {
-        ticks.tick().await;
-        if !(alone && said) {
-            said = say(shared, own).await;
+        tokio::select! {
+            _ = ticks.tick(), if !(alone && said) => {}
+            changed = own.changed(), if changes => changes = changed.is_ok(),
+            else => return std::future::pending().await,
         }
+        let presence = own.borrow_and_update().clone();
+        said = say(shared, &presence).await;
         let now = shared.now();
         let seen = seen(&shared.admission.store().snapshot());
-        wire.set_coordinators(presence::addresses(&own.address, &seen, now));
+        wire.set_coordinators(presence::addresses(&presence.address, &seen, now));
         *shared.coordinators.write().unwrap_or_else(PoisonError::into_inner) = seen;
-        if alone && said {
-            return std::future::pending().await;
-        }
     }
 }
 

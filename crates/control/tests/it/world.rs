@@ -74,6 +74,8 @@ impl CoordinatorHere {
         let address = PeerAddress { key: here, addresses: Vec::new(), relay: None };
         let presence =
             Presence { address: address.clone(), api: Vec::new(), authority: String::new(), token_mark: String::new() };
+        let (says, presence) = tokio::sync::watch::channel(presence);
+        drop(says);
         let at_work = tokio::spawn(control.clone().run(wire.clone(), events, presence, true));
         Self { control, admission, address, wire, at_work }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::condition::Condition;
 use crate::field::SelectableField;
 use crate::info::Kind;
+use crate::kinds::machine_path::MachinePath;
 use crate::schema::{Cause, CauseReason};
 use crate::table::{Column, ColumnFormat};
 use crate::{Digest, ObjectMeta};
@@ -103,6 +104,9 @@ pub struct MachineStatus {
     /// The sequence of its last event that the coordinator took: each is taken once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_taken: Option<u64>,
+    /// By which way it reaches its coordinator, as it sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<MachinePath>,
     /// What it gave back to a record that was restored and knew less than it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given_back: Option<GivenBack>,

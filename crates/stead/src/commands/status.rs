@@ -45,6 +45,8 @@ struct Status {
     archive: Option<Archive>,
     #[serde(default)]
     backups: BTreeMap<String, BackupNote>,
+    #[serde(default)]
+    relays: Vec<Relay>,
     machines: Machines,
     ports: BTreeMap<String, Option<Port>>,
 }
@@ -128,6 +130,27 @@ fn backups(notes: &BTreeMap<String, BackupNote>) -> Option<String> {
     };
     let lines: Vec<String> = notes.iter().map(one).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+/// A relay that runs alone, as the coordinator finds it.
+#[derive(Deserialize)]
+struct Relay {
+    url: String,
+    standing: Option<stead_wire::RelayStanding>,
+    error: Option<String>,
+}
+
+impl Relay {
+    fn row(&self) -> Vec<String> {
+        let state = match (&self.error, &self.standing) {
+            (Some(error), _) => format!("not told whom to admit: {error}"),
+            (None, Some(standing)) => {
+                format!("admits {} members, {} connected, {} refused", standing.count, standing.established, standing.refused)
+            }
+            (None, None) => "not asked yet".to_owned(),
+        };
+        vec![self.url.clone(), state]
+    }
 }
 
 /// How the record came to begin anew.
@@ -269,6 +292,10 @@ fn render(status: &Status, voices: &[Voices], now: Timestamp) -> String {
         let heading = ["key", "says that it is there", "api", "answers", "relay", "answers"];
         text.push_str(&indented(2, &aligned(&heading, rows.collect())));
     }
+    if !status.relays.is_empty() {
+        text.push_str("\nRelays:\n");
+        text.push_str(&indented(2, &aligned(&["url", "state"], status.relays.iter().map(Relay::row).collect())));
+    }
     text.push_str(&format!("\nMachines: {}\n", machines(&status.machines)));
     text.push_str("\nPorts, since the start:\n");
     text.push_str(&indented(2, &aligned(&["port", "connections", "open", "refused"], taken)));
@@ -356,6 +383,7 @@ mod tests {
             restored: None,
             leads: true,
             coordinators: Vec::new(),
+            relays: Vec::new(),
             standbys: Some(Standbys { servers: 2, timeline: 3, connected: 1, lag_bytes: Some(16), slots_inactive: 0 }),
             archive: Some(Archive { on: true, failing: true, lag_bytes: Some(1 << 20), last: None }),
             backups: [("portable".to_owned(), note)].into(),

@@ -9,9 +9,11 @@ use serde_json::Value;
 use stead_admission::Admission;
 use stead_api::{Api, Fleet};
 use stead_control::Control;
+use stead_control::presence::Presence;
 use stead_control::pulse::Binary;
 use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile, Selector};
-use stead_wire::{CoordinatorHandle, PeerAddress, Ticket};
+use stead_wire::{CoordinatorHandle, Ticket};
+use tokio::sync::watch;
 
 use crate::metrics::coordinator::{self, Sources};
 use crate::metrics::machines::MachinesMetrics;
@@ -25,8 +27,9 @@ pub(crate) struct Desk {
     admission: Admission,
     control: Control,
     wire: CoordinatorHandle,
-    address: PeerAddress,
     pass: Vec<u8>,
+    /// Where this coordinator is, once that is known.
+    place: OnceLock<watch::Receiver<Presence>>,
     started: Instant,
     /// What this program is, which machines are meant to run as well; looked at when somebody first asks.
     binary: OnceLock<Binary>,
@@ -60,15 +63,15 @@ struct PlanAnswer {
 }
 
 impl Desk {
-    pub(crate) fn new(
-        admission: Admission,
-        control: Control,
-        wire: CoordinatorHandle,
-        address: PeerAddress,
-        pass: Vec<u8>,
-    ) -> Self {
-        let (started, binary, gauges) = (Instant::now(), OnceLock::new(), OnceLock::new());
-        Self { admission, control, wire, address, pass, started, binary, machines: MachinesMetrics::new(), gauges }
+    pub(crate) fn new(admission: Admission, control: Control, wire: CoordinatorHandle, pass: Vec<u8>) -> Self {
+        let (started, place, binary, gauges) = (Instant::now(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { admission, control, wire, pass, place, started, binary, machines: MachinesMetrics::new(), gauges }
+    }
+
+    /// Lets it say where this coordinator is.
+    pub(crate) fn is_at(&self, presence: watch::Receiver<Presence>) {
+        // There is one coordinator, and this is called once.
+        let _ = self.place.set(presence);
     }
 
     /// Lets it tell how the coordinator is doing, now that there is an API.
@@ -101,10 +104,11 @@ impl Desk {
     }
 
     fn ticket_text(&self) -> String {
+        let own = self.place.get().map(|place| place.borrow().address.clone());
         let ticket = Ticket {
             fleet: *self.admission.fleet().as_bytes(),
             root_version: self.admission.root().version,
-            coordinators: self.control.addresses(&self.address),
+            coordinators: own.map(|own| self.control.addresses(&own)).unwrap_or_default(),
             pass: self.pass.clone().into(),
             delegation: None,
         };
@@ -158,6 +162,10 @@ impl Fleet for Desk {
 
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(self.plans(request))
+    }
+
+    fn path(&self, machine: &str) -> Option<Value> {
+        serde_json::to_value(self.control.paths(&self.wire, machine)?).ok()
     }
 
     fn status(&self) -> Value {

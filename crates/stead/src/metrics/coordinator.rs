@@ -1,7 +1,7 @@
 //! A coordinator's metrics, and the same numbers as `stead status` shows them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use iroh_metrics::{Counter, EncodeLabelSet, Family, Gauge, MetricsGroup};
 use serde_json::{Value, json};
@@ -11,16 +11,13 @@ use stead_control::Control;
 use stead_control::presence::{Seen, Voice};
 use stead_store::Store;
 use stead_trust::MachineKey;
-use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters, RelayRefusal};
+use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters};
 
+use super::reason::{Reason, Refused, count, refusals};
+use super::relay::RelayMetrics;
 use super::{Metrics, ProcessMetrics, backup, set};
+use crate::relay::Telling;
 use crate::trace::TraceMetrics;
-
-/// Why somebody was turned away.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: String,
-}
 
 /// Which version, and whose coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -50,6 +47,12 @@ struct SessionMetrics {
     open: Gauge,
     /// Sessions of machines that are members.
     served: Gauge,
+    /// Sessions whose packets go directly.
+    direct: Gauge,
+    /// Sessions whose packets go through a relay.
+    relayed: Gauge,
+    /// How often a session went over to another path.
+    path_changes: Counter,
     /// Connections that became sessions.
     connections: Counter,
     /// Messages received from machines.
@@ -64,24 +67,26 @@ struct SessionMetrics {
     refused: Family<Reason, Counter>,
 }
 
-/// The relay.
+/// Relays that run alone.
 #[derive(Debug, Default, MetricsGroup)]
-#[metrics(name = "relay")]
-struct RelayMetrics {
-    /// Connections open now.
-    open: Gauge,
-    /// Connections of clients that were let in.
-    established: Gauge,
-    /// Connections that were taken.
-    connections: Counter,
-    /// Connections turned away or cut off, by reason.
-    refused: Family<Reason, Counter>,
-    /// Bytes sent to clients.
-    bytes_sent: Counter,
-    /// Bytes received from clients.
-    bytes_received: Counter,
-    /// Packets for clients that were not there.
-    packets_dropped: Counter,
+#[metrics(name = "relays")]
+struct RelaysMetrics {
+    /// 1 where the relay of this URL knows whom to admit, 0 where it could not be told.
+    told: Family<RelayUrl, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct RelayUrl {
+    url: String,
+}
+
+impl RelaysMetrics {
+    fn read(&self, relays: &[Telling]) {
+        for relay in relays {
+            let told = relay.error.is_none() && relay.standing.is_some();
+            set(&self.told.get_or_create(&RelayUrl { url: relay.url.clone() }), u8::from(told));
+        }
+    }
 }
 
 /// The record.
@@ -167,6 +172,8 @@ pub(crate) struct Sources {
     pub(crate) wire: CoordinatorHandle,
     /// The relay's counts; none where there is no relay.
     pub(crate) relay: Option<Arc<dyn Fn() -> RelayCounters + Send + Sync>>,
+    /// How relays that run alone are doing.
+    pub(crate) relays: Vec<Arc<Mutex<Telling>>>,
     pub(crate) traces: Arc<TraceMetrics>,
 }
 
@@ -182,10 +189,12 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(sources.control.give_back_metrics(), |_| {});
     let counted = api.clone();
     metrics.add(Arc::<PortMetrics>::default(), move |group| port(group, &counted.counters()));
+    let told = sources.clone();
+    metrics.add(Arc::<RelaysMetrics>::default(), move |group| group.read(&relays(&told)));
     let wire = sources.wire.clone();
     metrics.add(Arc::<SessionMetrics>::default(), move |group| sessions(group, &wire.counters()));
     if let Some(counters) = sources.relay.clone() {
-        metrics.add(Arc::<RelayMetrics>::default(), move |group| relay(group, &counters()));
+        metrics.add(Arc::<RelayMetrics>::default(), move |group| group.read(&counters()));
     }
     let admission = sources.admission.clone();
     metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
@@ -198,9 +207,6 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(Arc::<ProcessMetrics>::default(), ProcessMetrics::refresh);
     metrics
 }
-
-/// A reason to refuse somebody: as a label, in words, and how often it was one.
-type Refused = (String, String, u64);
 
 /// The counters of the HTTP port that count refusals.
 fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
@@ -237,16 +243,6 @@ fn port_refusals(counters: &CountersSnapshot) -> Vec<Refused> {
     reasons.into_iter().map(|(label, words, number)| (label.to_owned(), words.to_owned(), number)).collect()
 }
 
-fn refusals<R: std::fmt::Debug + std::fmt::Display>(refused: &BTreeMap<R, u64>) -> Vec<Refused> {
-    refused.iter().map(|(reason, number)| (format!("{reason:?}"), reason.to_string(), *number)).collect()
-}
-
-fn count(family: &Family<Reason, Counter>, refused: Vec<Refused>) {
-    for (reason, _, number) in refused {
-        family.get_or_create(&Reason { reason }).set(number);
-    }
-}
-
 fn port(group: &PortMetrics, counters: &CountersSnapshot) {
     group.connections.set(counters.connections);
     group.history_pages.set(counters.history_pages);
@@ -257,26 +253,16 @@ fn sessions(group: &SessionMetrics, counters: &Counters) {
     set(&group.open, counters.sessions);
     set(&group.served, counters.served);
     group.connections.set(counters.connections);
+    set(&group.direct, counters.direct);
+    set(&group.relayed, counters.relayed);
+    group.path_changes.set(counters.path_changes);
     group.messages.set(counters.messages);
     group.state_parts.set(counters.state_parts);
     group.states_dropped.set(counters.states_dropped);
     group.duplicate_keys.set(counters.duplicates);
     // All of them from the start, so that the first refusal is seen as a rise.
     for refusal in Refusal::ALL {
-        group.refused.get_or_create(&Reason { reason: format!("{refusal:?}") });
-    }
-    count(&group.refused, refusals(&counters.refused));
-}
-
-fn relay(group: &RelayMetrics, counters: &RelayCounters) {
-    set(&group.open, counters.open);
-    set(&group.established, counters.established);
-    group.connections.set(counters.connections);
-    group.bytes_sent.set(counters.bytes_sent);
-    group.bytes_received.set(counters.bytes_received);
-    group.packets_dropped.set(counters.packets_dropped);
-    for refusal in RelayRefusal::ALL {
-        group.refused.get_or_create(&Reason { reason: format!("{refusal:?}") });
+        group.refused.get_or_create(&Reason::of(&refusal));
     }
     count(&group.refused, refusals(&counters.refused));
 }
@@ -357,6 +343,11 @@ fn freshness_time(admission: &Admission) -> Option<jiff::Timestamp> {
     }
 }
 
+/// Relays that run alone, as this coordinator finds them.
+fn relays(sources: &Sources) -> Vec<Telling> {
+    sources.relays.iter().map(|telling| telling.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+}
+
 /// Every coordinator of the fleet, as it last said.
 fn coordinators(sources: &Sources) -> Vec<Value> {
     let told = |(Seen { presence, renewed }, voice): (Seen, Voice)| {
@@ -403,6 +394,7 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "standbys": standbys_value(sources.admission.store()),
         "archive": backup::archive_value(sources.admission.store()),
         "backups": backup::backups_value(sources.admission.store()),
+        "relays": relays(sources),
         "machines": {
             "total": tally.machines,
             "ready": tally.ready,
@@ -423,6 +415,8 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
                 "connections": wire.connections,
                 "open": wire.sessions,
                 "served": wire.served,
+                "direct": wire.direct,
+                "relayed": wire.relayed,
                 "refused": in_words(refusals(&wire.refused)),
             },
             "relay": relay.map(|relay| json!({

@@ -9,6 +9,7 @@ mod fleet;
 mod keys;
 mod manifests;
 mod observability;
+mod paths;
 mod recorded;
 mod security_key;
 mod share;

@@ -3,6 +3,9 @@
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
+use jiff::Timestamp;
+use stead_model::MachinePath;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep_until,
@@ -10,9 +13,10 @@ use tokio::{
 
 use super::{AgentEvent, AgentOutput, AgentSession, Outbox, Position};
 use crate::{
-    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, Hello, Join, PeerAddress, StreamError, ToAgent, ToCoordinator,
-    Transport, TransportError, UnixClock,
+    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, Hello, Join, PathLog, PathSeen, Paths, PeerAddress, StreamError,
+    ToAgent, ToCoordinator, Transport, TransportError, UnixClock,
     clock::DriverClock,
+    coordinator::DEAD_PATH,
     stream::{FrameReceiver, FrameSender, Step},
 };
 
@@ -67,6 +71,7 @@ enum Command {
     Position(Position),
     Join(Box<Join>),
     Coordinators(Vec<PeerAddress>),
+    Path(oneshot::Sender<Option<MachinePath>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -125,6 +130,13 @@ impl AgentHandle {
         self.command(Command::Coordinators(coordinators)).await
     }
 
+    /// By which way the coordinator is reached now, or was last.
+    pub async fn path(&self) -> Result<Option<MachinePath>, AgentStopped> {
+        let (answer, answered) = oneshot::channel();
+        self.command(Command::Path(answer)).await?;
+        answered.await.map_err(|_| AgentStopped)
+    }
+
     /// Closes the connection and stops.
     pub async fn close(&self) -> Result<(), AgentStopped> {
         let (done, closed) = oneshot::channel();
@@ -169,6 +181,7 @@ impl AgentConnection {
             events,
             link: None,
             connecting: None,
+            paths: PathLog::default(),
         };
         tokio::spawn(driver.run(command_receiver));
         (AgentHandle { commands }, event_receiver)
@@ -187,6 +200,7 @@ struct Driver<T: Transport, O> {
     events: mpsc::Sender<AgentEvent>,
     link: Option<Link<T::Connection>>,
     connecting: Option<Connecting<T::Connection>>,
+    paths: PathLog,
 }
 
 impl<T: Transport, O: Outbox> Driver<T, O> {
@@ -273,6 +287,10 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
                 self.session.set_coordinators(coordinators.len());
                 self.coordinators = coordinators;
             }
+            Command::Path(answer) => {
+                // Nobody waiting for the answer is no fault.
+                let _ = answer.send(self.paths.told(&self.seen()));
+            }
             Command::Close(_) => {}
         }
     }
@@ -282,10 +300,15 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
         let Some(address) = self.coordinators.get(coordinator).cloned() else {
             return self.session.broke("there is no coordinator to connect to", self.clock.now());
         };
+        self.paths.dialled(address.ways(), self.now());
         self.connecting = Some(Box::pin(async move {
             let connection = transport.connect(&address).await?;
             let (send, receive) = connection.open_stream().await?;
+            let paths = connection.paths();
             Ok(Link {
+                changes: paths.changes(),
+                dead: paths.dead(),
+                paths,
                 sender: FrameSender::new(send, FRAME_BYTES_MAX_UP),
                 receiver: FrameReceiver::new(receive, FRAME_BYTES_MAX_DOWN),
                 connection,
@@ -299,6 +322,7 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
             Ok(link) => {
                 self.link = Some(link);
                 self.session.connected(self.clock.now());
+                self.look_at_paths();
             }
             Err(error) => self.session.broke(describe(&error), self.clock.now()),
         }
@@ -312,8 +336,31 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
             LinkStep::Received(Ok(Step::End)) => self.session.broke("the coordinator ended the session", now),
             LinkStep::Received(Err(error)) | LinkStep::Sent(Err(error)) => self.session.broke(describe(&error), now),
             LinkStep::Sent(Ok(())) => {}
+            LinkStep::PathsChanged => self.look_at_paths(),
+            LinkStep::PathDead(path) => {
+                self.session.redial(format!("nothing comes back by the path {path}, and another one lives"), now);
+            }
+            LinkStep::Closed(reason) if reason.contains(DEAD_PATH) => self.session.redial(reason, now),
             LinkStep::Closed(reason) => self.session.broke(reason, now),
         }
+    }
+
+    /// Tells of the way that is used, where it is another one now.
+    fn look_at_paths(&mut self) {
+        let seen = self.seen();
+        if self.paths.see(&seen, self.now())
+            && let Some(path) = self.paths.told(&seen)
+        {
+            self.waiting.push_back(AgentEvent::Path(path));
+        }
+    }
+
+    fn seen(&self) -> Vec<PathSeen> {
+        self.link.as_ref().map(|link| link.paths.seen()).unwrap_or_default()
+    }
+
+    fn now(&self) -> Timestamp {
+        crate::clock::timestamp(self.clock.now().unix_milliseconds)
     }
 
     fn close(&mut self, reason: &str) {
@@ -328,15 +375,20 @@ struct Link<C: Connection> {
     sender: FrameSender<C::Send, ToCoordinator>,
     receiver: FrameReceiver<C::Receive, ToAgent>,
     connection: C,
+    paths: Arc<dyn Paths>,
+    changes: BoxStream<'static, ()>,
+    dead: BoxFuture<'static, String>,
 }
 
 enum LinkStep {
     Received(Result<Step<ToAgent>, StreamError>),
     Sent(Result<(), StreamError>),
+    PathsChanged,
+    PathDead(String),
     Closed(String),
 }
 
-/// Cancel safe, as its three parts are.
+/// Cancel safe, as its parts are.
 async fn next_step<C: Connection>(link: &mut Option<Link<C>>, read: bool) -> LinkStep {
     let Some(link) = link else {
         return std::future::pending().await;
@@ -347,6 +399,8 @@ async fn next_step<C: Connection>(link: &mut Option<Link<C>>, read: bool) -> Lin
         result = link.receiver.step(), if read => LinkStep::Received(result),
         result = link.sender.drain(), if sending => LinkStep::Sent(result),
         reason = link.connection.closed() => LinkStep::Closed(reason),
+        Some(()) = link.changes.next() => LinkStep::PathsChanged,
+        path = &mut link.dead => LinkStep::PathDead(path),
     }
 }
 

@@ -33,6 +33,13 @@ pub const SILENT_BEATS_MAX: u64 = 3;
 /// A session that lasted this long was a good one: the next pause starts small again.
 const STABLE_MILLISECONDS: u64 = 30_000;
 
+/// How long a machine waits at most before it dials again because its path died: enough to spread those of one coordinator whose port
+/// was closed, little enough that a request still goes through the relay within 3 s.
+pub const REDIAL_MILLISECONDS_MAX: u64 = 250;
+
+/// How long after such a dial the next one has to wait its turn: what dies over and over is left to the pauses that grow.
+pub const REDIAL_PAUSE_MILLISECONDS: u64 = 5_000;
+
 /// The longest pause between beats that an agent accepts; longer, and silence would not be noticed for an hour.
 const BEAT_SECONDS_MAX: u32 = 600;
 
@@ -98,6 +105,7 @@ pub struct AgentSession {
     jitter: Jitter,
     phase: Phase,
     beat_sent_at: Option<Now>,
+    redialled_at: Option<u64>,
     out: Outgoing,
     events: EventStream,
     outputs: VecDeque<AgentOutput>,
@@ -116,6 +124,7 @@ impl AgentSession {
             jitter: Jitter::new(seed),
             phase: Phase::Idle { until: now.monotonic_milliseconds },
             beat_sent_at: None,
+            redialled_at: None,
             out: Outgoing::default(),
             events: EventStream::default(),
             outputs: VecDeque::new(),
@@ -190,6 +199,20 @@ impl AgentSession {
         let pause = backoff::after_failures(rounds, &mut self.jitter);
         self.failures = self.failures.saturating_add(1);
         self.pause(reason, pause, now);
+    }
+
+    /// The path died and another one lives: a new connection finds it at once, so there is nothing to wait for.
+    pub fn redial(&mut self, reason: impl Into<String>, now: Now) {
+        let at = now.monotonic_milliseconds;
+        let lately = self.redialled_at.is_some_and(|before| at.saturating_sub(before) < REDIAL_PAUSE_MILLISECONDS);
+        if !self.is_steady() || lately {
+            return self.broke(reason, now);
+        }
+        self.redialled_at = Some(at);
+        let coordinator = self.coordinator;
+        let pause = self.jitter.next() % REDIAL_MILLISECONDS_MAX;
+        self.pause(reason.into(), pause, now);
+        self.coordinator = coordinator;
     }
 
     fn refused(&mut self, reason: String, now: Now) {

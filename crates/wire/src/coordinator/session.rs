@@ -1,7 +1,11 @@
 //! One session's task: reads, writes and asks for verdicts side by side, until one of them ends it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures::StreamExt as _;
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
     time::{sleep, timeout},
@@ -13,13 +17,20 @@ use super::{
     shared::{Question, Shared, Signals},
 };
 use crate::{
-    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, FrameError, Refusal, SessionId, StreamError, ToAgent, ToCoordinator,
-    Verdict,
+    Connection, FRAME_BYTES_MAX_DOWN, FRAME_BYTES_MAX_UP, FrameError, Paths, Refusal, SessionId, StreamError, ToAgent,
+    ToCoordinator, Verdict,
     stream::{FrameReceiver, FrameSender, Step},
 };
 
 /// How long a session that is closed may take to get its last message out.
 const LINGER_SECONDS: u64 = 2;
+
+/// For how long after a message the session's path is looked at for whether it still answers, in seconds: as long as iroh takes to see
+/// that a path is dead. An idle session costs nothing that way.
+const WATCH_SECONDS: u64 = 15;
+
+/// What a machine is told with when its path died: it dials again at once.
+pub(crate) const DEAD_PATH: &str = "the path to this machine died";
 
 pub(super) async fn run_session<C: Connection, A: Admission>(
     connection: C,
@@ -32,18 +43,50 @@ pub(super) async fn run_session<C: Connection, A: Admission>(
     let (questions, asked) = mpsc::channel(1);
     let (verdicts, decided) = mpsc::channel(1);
     let (closing, closed) = watch::channel(None);
-    let signals = Arc::new(Signals { wake: Notify::new(), closing, questions, verdicts });
+    let paths = connection.paths();
+    let signals = Arc::new(Signals {
+        wake: Notify::new(),
+        closing,
+        questions,
+        verdicts,
+        paths: Arc::clone(&paths),
+        said: Notify::new(),
+        ways: Mutex::default(),
+    });
     shared.register(id, Arc::clone(&signals));
     let session = Session { id, shared, closed };
     let reason = tokio::select! {
         biased;
-        reason = session.run(&connection, &signals.wake, Deciding { admission, admissions, asked, decided }) => reason,
+        reason = session.run(&connection, &signals, Deciding { admission, admissions, asked, decided }) => reason,
         reason = connection.closed() => reason,
+        reason = dead_path(&*paths, &signals.said) => reason,
+        () = follow_paths(&*paths, shared, id) => "the paths are gone".to_owned(),
         () = stop.cancelled() => "the coordinator stops".to_owned(),
     };
     connection.close(&reason);
     shared.unregister(id);
     shared.input_with_events(|hub, _| hub.disconnected(id, &reason)).await;
+}
+
+/// Keeps what is known of the session's paths, for as long as it lasts.
+async fn follow_paths(paths: &dyn Paths, shared: &Shared, id: SessionId) {
+    let mut changes = paths.changes();
+    loop {
+        shared.see_paths(id, &paths.seen());
+        if changes.next().await.is_none() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Ends when the path that is used is found dead in the time after something was said.
+async fn dead_path(paths: &dyn Paths, said: &Notify) -> String {
+    loop {
+        said.notified().await;
+        if let Ok(path) = timeout(Duration::from_secs(WATCH_SECONDS), paths.dead()).await {
+            return format!("{DEAD_PATH} ({path})");
+        }
+    }
 }
 
 struct Deciding<'a, A> {
@@ -60,7 +103,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run<C: Connection, A: Admission>(&self, connection: &C, wake: &Notify, deciding: Deciding<'_, A>) -> String {
+    async fn run<C: Connection, A: Admission>(&self, connection: &C, signals: &Signals, deciding: Deciding<'_, A>) -> String {
         let limit = Duration::from_secs(HANDSHAKE_SECONDS_MAX);
         let (send, receive) = match timeout(limit, connection.accept_stream()).await {
             Ok(Ok(stream)) => stream,
@@ -75,7 +118,7 @@ impl Session<'_> {
         let reason = tokio::select! {
             biased;
             reason = async { tokio::join!(reading, self.decide(deciding)).0 } => reason,
-            reason = self.write(&mut sender, wake) => reason,
+            reason = self.write(&mut sender, signals) => reason,
         };
         // What was said last has to arrive; the peer closes when it has read it.
         let last = async {
@@ -114,7 +157,7 @@ impl Session<'_> {
     }
 
     /// Ends when the hub has closed the session and everything it had to say is out.
-    async fn write<W: tokio::io::AsyncWrite + Unpin>(&self, sender: &mut FrameSender<W, ToAgent>, wake: &Notify) -> String {
+    async fn write<W: tokio::io::AsyncWrite + Unpin>(&self, sender: &mut FrameSender<W, ToAgent>, signals: &Signals) -> String {
         loop {
             while let Some(message) = self.shared.input(|hub, now| hub.next_to_send(self.id, now)) {
                 let sent = tokio::select! {
@@ -124,6 +167,9 @@ impl Session<'_> {
                 };
                 if let Err(error) = sent {
                     return error.to_string();
+                }
+                if !matches!(message, ToAgent::BeatAnswer { .. }) {
+                    signals.said.notify_one();
                 }
                 if let ToAgent::State(state) = &message {
                     tracing::debug!(session = ?self.id, revision = state.revision, complete = state.complete, "a state is out");
@@ -136,7 +182,7 @@ impl Session<'_> {
                 self.shared.input_with_events(|hub, _| hub.take_needs_state(self.id)).await;
                 continue;
             }
-            wake.notified().await;
+            signals.wake.notified().await;
         }
     }
 

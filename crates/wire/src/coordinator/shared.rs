@@ -2,15 +2,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
+use stead_model::{MachinePath, PathKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::EVENTS_PER_INPUT_MAX;
 use crate::{
-    Hello, Hub, HubConfig, HubEvent, Join, Now, PeerKey, Refusal, SessionId, UnixClock, Verdict, clock::DriverClock, hub::Effect,
+    Counters, Hello, Hub, HubConfig, HubEvent, Join, Now, PathLog, PathSeen, Paths, PeerKey, Refusal, SessionId, UnixClock,
+    Verdict,
+    clock::{DriverClock, timestamp},
+    hub::Effect,
 };
 
 /// A question for the coordinator's owner.
@@ -22,7 +26,6 @@ pub(super) struct Question {
 }
 
 /// How the hub's effects reach a session's task.
-#[derive(Debug)]
 pub(super) struct Signals {
     pub(super) wake: Notify,
     pub(super) closing: watch::Sender<Option<String>>,
@@ -30,14 +33,20 @@ pub(super) struct Signals {
     pub(super) questions: mpsc::Sender<Box<Question>>,
     /// A verdict from outside waits for its turn on the event channel.
     pub(super) verdicts: mpsc::Sender<Box<Verdict>>,
+    /// The connection's ways.
+    pub(super) paths: Arc<dyn Paths>,
+    /// Something was said that the peer has to take.
+    pub(super) said: Notify,
+    /// What is remembered of the ways.
+    pub(super) ways: Mutex<PathLog>,
 }
 
-#[derive(Debug)]
 struct Guarded {
     hub: Hub,
     signals: HashMap<SessionId, Arc<Signals>>,
     plans: HashMap<u64, (SessionId, oneshot::Sender<Bytes>)>,
     next_plan: u64,
+    path_changes: u64,
 }
 
 pub(super) struct Shared {
@@ -55,7 +64,13 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(super) fn new(config: HubConfig, unix_clock: UnixClock, events: mpsc::Sender<HubEvent>) -> Self {
         Self {
-            guarded: Mutex::new(Guarded { hub: Hub::new(config), signals: HashMap::new(), plans: HashMap::new(), next_plan: 1 }),
+            guarded: Mutex::new(Guarded {
+                hub: Hub::new(config),
+                signals: HashMap::new(),
+                plans: HashMap::new(),
+                next_plan: 1,
+                path_changes: 0,
+            }),
             clock: DriverClock::new(unix_clock),
             events,
         }
@@ -113,6 +128,41 @@ impl Shared {
         });
     }
 
+    /// A session's ways as they are now.
+    pub(super) fn see_paths(&self, id: SessionId, seen: &[PathSeen]) {
+        self.locked(|guarded, now| {
+            let Some(signals) = guarded.signals.get(&id) else { return };
+            let mut ways = signals.ways();
+            let first = ways.kind().is_none();
+            if ways.see(seen, timestamp(now.unix_milliseconds)) && !first {
+                drop(ways);
+                guarded.path_changes = guarded.path_changes.saturating_add(1);
+            }
+        });
+    }
+
+    /// By which way a machine that is served is reached.
+    pub(super) fn path(&self, peer: PeerKey) -> Option<MachinePath> {
+        let signals = self.locked(|guarded, _| guarded.signals.get(&guarded.hub.served_session(peer)?).cloned())?;
+        let seen = signals.paths.seen();
+        let told = signals.ways().told(&seen);
+        told
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.locked(|guarded, _| {
+            let mut counters = guarded.hub.counters();
+            counters.path_changes = guarded.path_changes;
+            for kind in guarded.signals.values().filter_map(|signals| signals.ways().kind()) {
+                match kind {
+                    PathKind::Direct => counters.direct += 1,
+                    PathKind::Relayed => counters.relayed += 1,
+                }
+            }
+            counters
+        })
+    }
+
     pub(super) fn request_plan(&self, peer: PeerKey, body: Bytes, answer: oneshot::Sender<Bytes>) -> Option<u64> {
         self.locked(|guarded, _| {
             let id = guarded.next_plan;
@@ -141,6 +191,13 @@ impl Shared {
         // A panic elsewhere leaves the hub between two inputs at worst; sessions are worth more than a second panic.
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut guarded, self.clock.now())
+    }
+}
+
+impl Signals {
+    fn ways(&self) -> MutexGuard<'_, PathLog> {
+        // Nothing in it is left half done by a panic.
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,11 +21,13 @@ pub enum RelayRefusal {
     NotMember,
     /// Its key has too many connections open.
     TooManyOfOneKey,
+    /// It was let in, and is no member any more.
+    StruckOff,
 }
 
 impl RelayRefusal {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Full,
         Self::Busy,
         Self::BusyAddress,
@@ -34,6 +36,7 @@ impl RelayRefusal {
         Self::NotForRelay,
         Self::NotMember,
         Self::TooManyOfOneKey,
+        Self::StruckOff,
     ];
 }
 
@@ -48,6 +51,7 @@ impl fmt::Display for RelayRefusal {
             Self::NotForRelay => "it asked for something that is no relay's",
             Self::NotMember => "this relay serves its fleet only",
             Self::TooManyOfOneKey => "this key has too many connections to this relay",
+            Self::StruckOff => "it is no member of this fleet any more",
         })
     }
 }

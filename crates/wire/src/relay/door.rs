@@ -18,8 +18,8 @@ pub(super) type Number = u64;
 enum Place {
     /// It has not yet proved who it is. The socket is a second handle, with which it can be cut off.
     Outside { address: IpAddr, socket: TcpStream },
-    /// It was let in.
-    Inside { key: PeerKey },
+    /// It was let in, with a token known by this mark where it showed one.
+    Inside { key: PeerKey, mark: Option<String> },
 }
 
 #[derive(Default)]
@@ -80,6 +80,7 @@ impl Door {
         number: Option<Number>,
         key: PeerKey,
         connection: ConnectionId,
+        mark: Option<String>,
         member: bool,
     ) -> Result<(), RelayRefusal> {
         let mut table = self.table();
@@ -95,7 +96,7 @@ impl Door {
         }
         table.inside_by_key.insert(key, of_key.saturating_add(1));
         table.by_connection.insert(connection, number);
-        table.places.insert(number, Place::Inside { key });
+        table.places.insert(number, Place::Inside { key, mark });
         Ok(())
     }
 
@@ -132,6 +133,20 @@ impl Door {
         table.refuse(RelayRefusal::TooSlow);
     }
 
+    /// Who was let in, and by which mark.
+    pub(super) fn inside(&self) -> Vec<(PeerKey, Option<String>)> {
+        let inside = |place: &Place| match place {
+            Place::Inside { key, mark } => Some((*key, mark.clone())),
+            Place::Outside { .. } => None,
+        };
+        self.table().places.values().filter_map(inside).collect()
+    }
+
+    /// Somebody who was let in is admitted no more, and is cut off.
+    pub(super) fn struck_off(&self) {
+        self.table().refuse(RelayRefusal::StruckOff);
+    }
+
     pub(super) fn counters(&self) -> RelayCounters {
         let table = self.table();
         let open = table.places.len();
@@ -158,7 +173,7 @@ impl Table {
                 self.outside = self.outside.saturating_sub(1);
                 one_less(&mut self.outside_by_address, address);
             }
-            Place::Inside { key } => one_less(&mut self.inside_by_key, key),
+            Place::Inside { key, .. } => one_less(&mut self.inside_by_key, key),
         }
         Some(place)
     }

@@ -1,14 +1,25 @@
-//! iroh as a [`Transport`]: no public servers, no published addresses, only what the configuration and the ticket name.
+//! iroh as a [`Transport`]: no public servers, no published addresses, only what the configuration and the ticket name, and what is
+//! found on the local network.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod local;
+mod paths;
 
-use iroh::{
-    Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr,
-    endpoint::{self, NetReportConfig, PortmapperConfig, QuicTransportConfig, VarInt, presets},
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use iroh::{
+    Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr, Watcher as _,
+    endpoint::{self, NetReportConfig, PortmapperConfig, QuicTransportConfig, RelayStatus, VarInt, presets},
+};
+
+pub use self::local::LocalLookup;
+use self::paths::IrohPaths;
 use super::{Connection, Incoming, PeerAddress, Transport, TransportError};
-use crate::{PeerKey, SESSION_ALPN};
+use crate::{PeerKey, SESSION_ALPN, paths::Paths};
 
 /// How often an idle connection says that it lives: as often as iroh's paths do, and below what home routers forget.
 const KEEP_ALIVE_SECONDS: u64 = 5;
@@ -45,6 +56,19 @@ pub struct IrohConfig {
     pub relay_only: bool,
     /// The only relays ever used.
     pub relays: Vec<RelayAddress>,
+    /// What it does on the local network. Where it is bound to loopback addresses only, or to none, it does nothing.
+    pub local: LocalLookup,
+}
+
+/// A relay by which others can reach this endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayReached {
+    /// Its URL.
+    pub url: String,
+    /// Whether there is a connection to it.
+    pub connected: bool,
+    /// What was wrong with the last try, where it failed.
+    pub error: Option<String>,
 }
 
 /// Why an endpoint could not be made.
@@ -76,11 +100,16 @@ pub enum BindError {
 #[derive(Debug, Clone)]
 pub struct IrohTransport {
     endpoint: Endpoint,
+    /// The relays that it uses.
+    relays: Arc<Mutex<BTreeSet<RelayUrl>>>,
 }
 
 impl IrohTransport {
     /// Binds an endpoint.
     pub async fn bind(config: IrohConfig) -> Result<Self, BindError> {
+        let alone =
+            config.relay_only || (!config.bind.is_empty() && config.bind.iter().all(|address| address.ip().is_loopback()));
+        let local = if alone { LocalLookup::Off } else { config.local };
         let mut builder = Endpoint::builder(presets::Minimal)
             .secret_key(SecretKey::from_bytes(&config.secret_key))
             .alpns(vec![SESSION_ALPN.to_vec()])
@@ -92,18 +121,33 @@ impl IrohTransport {
             builder = builder.clear_ip_transports();
         }
         if !config.relay_only {
-            for address in config.bind {
+            for address in config.bind.iter().copied() {
                 builder =
                     builder.bind_addr(address).map_err(|error| BindError::BadAddress { address, reason: error.to_string() })?;
             }
         }
         let endpoint = builder.bind().await.map_err(|error| BindError::Endpoint { reason: format!("{error:#}") })?;
-        Ok(Self { endpoint })
+        local.begin(&endpoint);
+        let relays = relay_configs(&config.relays)?.into_iter().map(|(url, _)| url).collect();
+        Ok(Self { endpoint, relays: Arc::new(Mutex::new(relays)) })
     }
 
     /// Waits until a relay is connected, so that peers can be reached through it. Without relays it waits for ever.
     pub async fn online(&self) {
         self.endpoint.online().await;
+    }
+
+    /// The relays by which others can reach this endpoint.
+    pub fn relays(&self) -> Vec<RelayReached> {
+        reached(&self.endpoint.home_relay_status().get())
+    }
+
+    /// Calls `told` whenever this endpoint thinks that it can be found elsewhere than before, for as long as it is open.
+    pub async fn follow_address(&self, mut told: impl FnMut(PeerAddress) + Send) {
+        let mut address = self.endpoint.watch_addr();
+        while address.updated().await.is_ok() {
+            told(self.address());
+        }
     }
 
     /// The addresses that were bound.
@@ -147,20 +191,34 @@ fn transport_config() -> QuicTransportConfig {
 }
 
 fn relay_mode(relays: &[RelayAddress]) -> Result<RelayMode, BindError> {
-    if relays.is_empty() {
-        return Ok(RelayMode::Disabled);
-    }
     let map = RelayMap::empty();
-    for relay in relays {
+    for (url, config) in relay_configs(relays)? {
+        map.insert(url, config);
+    }
+    // Also an empty map: relays may be told of later.
+    Ok(RelayMode::Custom(map))
+}
+
+fn relay_configs(relays: &[RelayAddress]) -> Result<Vec<(RelayUrl, Arc<RelayConfig>)>, BindError> {
+    let config = |relay: &RelayAddress| {
         let url: RelayUrl = relay.url.parse().map_err(|_| BindError::BadRelayUrl { url: relay.url.clone() })?;
         // The relay answers no QUIC address discovery: the coordinator's own connections tell addresses.
         let mut config = RelayConfig::new(url.clone(), None);
         if let Some(token) = &relay.token {
             config = config.with_auth_token(token.clone());
         }
-        map.insert(url, Arc::new(config));
-    }
-    Ok(RelayMode::Custom(map))
+        Ok((url, Arc::new(config)))
+    };
+    relays.iter().map(config).collect()
+}
+
+fn reached(relays: &[RelayStatus]) -> Vec<RelayReached> {
+    let reached = |relay: &RelayStatus| RelayReached {
+        url: relay.url().to_string(),
+        connected: relay.is_connected(),
+        error: relay.last_error().map(|error| format!("{error:#}")),
+    };
+    relays.iter().map(reached).collect()
 }
 
 fn endpoint_address(address: &PeerAddress) -> Result<EndpointAddr, TransportError> {
@@ -187,12 +245,25 @@ impl Transport for IrohTransport {
             .connect(endpoint_address(address)?, SESSION_ALPN)
             .await
             .map_err(|error| TransportError::Unreachable { peer: address.key, source: format!("{error:#}").into() })?;
-        Ok(IrohConnection { connection })
+        Ok(IrohConnection::new(connection, &self.endpoint))
     }
 
     async fn accept(&self) -> Option<IrohIncoming> {
         let incoming = self.endpoint.accept().await?;
-        Some(IrohIncoming { incoming })
+        Some(IrohIncoming { incoming, endpoint: self.endpoint.clone() })
+    }
+
+    async fn add_relays(&self, relays: &[RelayAddress]) {
+        for relay in relays {
+            let configs = relay_configs(std::slice::from_ref(relay));
+            let configs = configs.inspect_err(|error| tracing::warn!(%error, "a relay that the coordinator names is not used"));
+            for (url, config) in configs.unwrap_or_default() {
+                let new = self.relays.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone());
+                if new {
+                    self.endpoint.insert_relay(url, config).await;
+                }
+            }
+        }
     }
 
     async fn close(&self) {
@@ -204,6 +275,7 @@ impl Transport for IrohTransport {
 #[derive(Debug)]
 pub struct IrohIncoming {
     incoming: endpoint::Incoming,
+    endpoint: Endpoint,
 }
 
 impl Incoming for IrohIncoming {
@@ -211,7 +283,7 @@ impl Incoming for IrohIncoming {
 
     async fn establish(self) -> Result<IrohConnection, TransportError> {
         let connection = self.incoming.await.map_err(|error| TransportError::Handshake(format!("{error:#}").into()))?;
-        Ok(IrohConnection { connection })
+        Ok(IrohConnection::new(connection, &self.endpoint))
     }
 
     fn challenge(self) -> Option<Self> {
@@ -219,7 +291,7 @@ impl Incoming for IrohIncoming {
             return Some(self);
         }
         // It fails only for a validated address, and then the peer may come in.
-        self.incoming.retry().err().map(|error| Self { incoming: error.into_incoming() })
+        self.incoming.retry().err().map(|error| Self { incoming: error.into_incoming(), endpoint: self.endpoint })
     }
 
     fn refuse(self) {
@@ -231,9 +303,15 @@ impl Incoming for IrohIncoming {
 #[derive(Debug)]
 pub struct IrohConnection {
     connection: endpoint::Connection,
+    paths: IrohPaths,
 }
 
 impl IrohConnection {
+    fn new(connection: endpoint::Connection, endpoint: &Endpoint) -> Self {
+        let paths = IrohPaths::of(&connection, endpoint);
+        Self { connection, paths }
+    }
+
     /// The connection itself: its paths and statistics.
     pub fn inner(&self) -> &endpoint::Connection {
         &self.connection
@@ -256,6 +334,10 @@ impl Connection for IrohConnection {
     async fn accept_stream(&self) -> Result<(Self::Send, Self::Receive), TransportError> {
         let stream = self.connection.accept_bi().await;
         stream.map_err(|error| TransportError::Handshake(Box::new(error)))
+    }
+
+    fn paths(&self) -> Arc<dyn Paths> {
+        Arc::new(self.paths.clone())
     }
 
     async fn closed(&self) -> String {

@@ -12,7 +12,7 @@ fn loopback() -> SocketAddr {
 }
 
 async fn bind(secret: u8, relays: Vec<RelayAddress>, relay_only: bool) -> Arc<IrohTransport> {
-    let config = IrohConfig { secret_key: [secret; 32], bind: vec![loopback()], relay_only, relays };
+    let config = IrohConfig { secret_key: [secret; 32], bind: vec![loopback()], relay_only, relays, local: LocalLookup::Off };
     Arc::new(IrohTransport::bind(config).await.unwrap())
 }
 

@@ -20,7 +20,15 @@ async fn relay(limits: RelayLimits) -> Relay {
 
 async fn bind(secret: u8, relay: &Relay, pass: &[u8]) -> IrohTransport {
     let relays = vec![RelayAddress { url: relay.url(), token: Some(relay_token(pass)) }];
-    IrohTransport::bind(IrohConfig { secret_key: [secret; 32], bind: Vec::new(), relay_only: true, relays }).await.unwrap()
+    IrohTransport::bind(IrohConfig {
+        secret_key: [secret; 32],
+        bind: Vec::new(),
+        relay_only: true,
+        relays,
+        local: LocalLookup::Off,
+    })
+    .await
+    .unwrap()
 }
 
 /// A connection from one of this machine's addresses.

@@ -72,6 +72,7 @@ impl Machine {
             ticket,
             name: None,
             bind: vec!["127.0.0.1:0".parse().unwrap()],
+            local: false,
             relay_only: false,
             vitals_period: Duration::from_secs(1),
             vitals_kept_period: Duration::from_secs(1),

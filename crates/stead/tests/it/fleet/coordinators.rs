@@ -50,6 +50,13 @@ fn when_one_is_killed_everybody_goes_on_with_the_other() {
     let shown = fleet.stead(&["diff", "-f", &fleet.manifest("web", file("/motd", "two"))]);
     assert_eq!(shown.stdout.matches("1 step").count(), 4, "{shown:?}\n{:?}", coordinators_of(&fleet));
 
+    // So does what is known of its path.
+    for name in ["m1", "m2", "m3", "m4"] {
+        let path: Value = serde_json::from_str(&fleet.stead(&["machine", "path", name, "-o", "json"]).ok()).unwrap();
+        let told = (path["connected"].as_bool(), path["coordinatorSide"]["kind"].as_str());
+        assert_eq!(told, (Some(true), Some("Direct")), "{path:#}");
+    }
+
     fleet.coordinator.as_mut().unwrap().kill();
     fleet.apply_and_wait("web", file("/motd", "two"));
     for name in ["m1", "m2", "m3", "m4"] {

@@ -34,6 +34,17 @@ fn agents_address(fleet: &Fleet, name: &str) -> String {
     line.split_whitespace().find_map(|word| word.strip_prefix("address=")).unwrap_or_else(|| panic!("{line}")).to_owned()
 }
 
+/// A relay of this fleet that runs alone, and where its metrics are.
+fn relay(fleet: &Fleet) -> (Process, String) {
+    let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
+    command.args(["relay", "--state-dir", "relay", "--listen", "127.0.0.1:0", "--listen-metrics", "127.0.0.1:0"]);
+    let mut process = Process::spawn(&mut command);
+    let ready = process.line("ready ").unwrap();
+    let at = ready.split_whitespace().find_map(|word| word.strip_prefix("metrics=http://")?.strip_suffix("/metrics"));
+    let at = at.unwrap_or_else(|| panic!("{ready}")).to_owned();
+    (process, at)
+}
+
 /// The body of an answer of a small HTTP server.
 pub(super) fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -93,20 +104,21 @@ fn table(text: &str) -> String {
 /// About how many series there are of each machine.
 const SERIES: usize = 23;
 
-/// The page, from what two processes expose, and what one of them says of the machines.
-fn page(coordinator: &str, machines: &str, agent: &str) -> String {
+/// The page, from what three processes expose, and what one of them says of the machines.
+fn page(coordinator: &str, machines: &str, agent: &str, relay: &str) -> String {
     format!(
         "# Metrics\n\n\
         A coordinator serves these at `/metrics` of its API to owners, and with `--listen-metrics ADDRESS` to whoever reaches that address; an\n\
-        agent serves its own with the same flag. The format is OpenMetrics. `observability/` has alerts and a dashboard that use them, and\n\
+        agent, and a relay that runs alone, serve their own with the same flag. The format is OpenMetrics. `observability/` has alerts and a dashboard that use them, and\n\
         `docs/runbooks.md` says what to do. `cargo xtask metrics` writes this page; a test holds it to what running processes expose.\n\n\
         Of a histogram there are `NAME_bucket` (with `le`), `NAME_sum` and `NAME_count`. No label has a key, a path or anything else without an end\n\
         as its value; only those of each machine, which have a path of their own, have its name. The certificate that a\n\
         coordinator makes for its API does not end before 2099, so no metric counts its days.\n\n\
-        ## Coordinator\n\n{}\n## Each machine, as its coordinator knows it\n\nAt `/metrics/machines` of the same ports, some {SERIES} series a machine: for machines that no Prometheus reaches.\n\n{}\n## Agent\n\n{}",
+        ## Coordinator\n\n{}\n## Each machine, as its coordinator knows it\n\nAt `/metrics/machines` of the same ports, some {SERIES} series a machine: for machines that no Prometheus reaches.\n\n{}\n## Agent\n\n{}\n## Relay that runs alone\n\n{}",
         table(coordinator),
         table(machines),
-        table(agent)
+        table(agent),
+        table(relay)
     )
 }
 
@@ -119,7 +131,8 @@ fn every_metric_is_on_the_page() {
     let machines = get(&coordinators_address(&fleet), "/metrics/machines").unwrap();
     assert!(machines.contains("stead_machine_state{machine=\"m1\",state=\"Converged\"} 1"), "{machines}");
     assert!(machines.contains("stead_machine_behind_objects{machine=\"m1\"} 0"), "{machines}");
-    let live = page(&coordinator, &machines, &agent);
+    let (_relay, at) = relay(&fleet);
+    let live = page(&coordinator, &machines, &agent, &get(&at, "/metrics").unwrap());
     if std::env::var_os("STEAD_METRICS_PAGE").is_some_and(|order| order == "rewrite") {
         std::fs::write(page_path(), live).unwrap();
         return;

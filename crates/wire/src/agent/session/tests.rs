@@ -232,3 +232,30 @@ fn the_clocks_are_compared_over_half_a_round_trip() {
     session.received(answer(0), at(5_200));
     assert!(outputs(&mut session).is_empty(), "an answer nobody waits for says nothing");
 }
+
+#[test]
+fn a_path_that_died_is_dialled_around_at_once_and_not_over_and_over() {
+    let mut session = steady(false);
+    session.redial("dead", at(1_000));
+    let pause = outputs(&mut session).into_iter().find_map(|output| match output {
+        AgentOutput::Event(AgentEvent::Disconnected { next_try_milliseconds, .. }) => Some(next_try_milliseconds),
+        _ => None,
+    });
+    assert!(pause.unwrap() < REDIAL_MILLISECONDS_MAX, "{pause:?}");
+    session.tick(at(1_000 + REDIAL_MILLISECONDS_MAX));
+    assert_eq!(outputs(&mut session), [AgentOutput::Connect { coordinator: 1 }], "the same coordinator");
+    // It was just found so: from here on it waits like whoever finds nobody.
+    session.connected(at(1_300));
+    session.received(welcome(), at(1_300));
+    outputs(&mut session);
+    session.redial("dead again", at(2_000));
+    session.tick(at(1_000_000));
+    assert_eq!(outputs(&mut session).last(), Some(&AgentOutput::Connect { coordinator: 0 }), "the next coordinator");
+    // Much later it may be again.
+    session.connected(at(1_000_000));
+    session.received(welcome(), at(1_000_000));
+    outputs(&mut session);
+    session.redial("dead", at(1_000_000 + REDIAL_PAUSE_MILLISECONDS));
+    session.tick(at(1_000_000 + REDIAL_PAUSE_MILLISECONDS + REDIAL_MILLISECONDS_MAX));
+    assert_eq!(outputs(&mut session).last(), Some(&AgentOutput::Connect { coordinator: 0 }));
+}
