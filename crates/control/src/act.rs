@@ -6,6 +6,7 @@ mod lead;
 mod news;
 mod occurrences;
 mod presence;
+mod pulse;
 mod sessions;
 mod states;
 mod statuses;
@@ -214,6 +215,7 @@ impl Control {
         let shared = &self.shared;
         let started = shared.now();
         tokio::select! {
+            biased;
             () = sessions::listen(shared, &wire, events) => tracing::info!("the hub has closed"),
             () = self.follow(&wire) => tracing::info!("the record has closed"),
             () = news::write(shared, &wire) => {}
@@ -272,11 +274,12 @@ impl Control {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
                 let next = tokio::select! {
-                    next = watcher.next_at_hand() => next,
+                    biased;
                     _ = leads.changed() => {
                         self.take_over(wire).await;
                         continue;
                     }
+                    next = watcher.next_at_hand() => next,
                 };
                 let group = match next {
                     Ok(Some(group)) => group,
@@ -428,6 +431,11 @@ impl Control {
         let statuses: Vec<_> = names.iter().map(|name| read.of(&snapshot, name)).collect();
         drop(read);
         crate::tally(statuses.iter().map(std::option::Option::as_deref))
+    }
+
+    /// How each machine is doing that a selector fits, by name. `wanted` is the binary that machines are meant to run.
+    pub fn pulse(&self, selector: &stead_model::Selector, wanted: &crate::pulse::Binary) -> Vec<crate::pulse::MachinePulse> {
+        pulse::read(&self.shared, selector, wanted)
     }
 
     /// Machines that have not given back to the record, as it is now, what they hold.

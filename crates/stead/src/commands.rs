@@ -30,6 +30,7 @@ mod status;
 mod store;
 mod submit;
 mod ticket;
+mod top;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
@@ -127,6 +128,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Credential => credential::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Top(args) => top::run(context, args).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::Wait(args) => wait::run(context, args).await,

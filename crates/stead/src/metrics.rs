@@ -5,6 +5,7 @@
 pub(crate) mod agent;
 mod backup;
 pub(crate) mod coordinator;
+pub(crate) mod machines;
 pub(crate) mod server;
 
 use std::fmt;

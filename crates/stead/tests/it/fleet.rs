@@ -34,6 +34,7 @@ mod prune;
 mod rotation;
 mod standby;
 mod status;
+mod top;
 mod traces;
 mod undo;
 mod waiting;
