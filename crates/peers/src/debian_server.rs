@@ -39,7 +39,9 @@ impl DebianServer {
         // Nobody else is given it for a while: the kernel goes on to the next.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut guardian = Command::new("sh");
-        guardian.args(["-c", "read _; pg_dropcluster --stop \"$1\" \"$2\"", "guardian", &version, &name]);
+        // Debian's program leaves files in /etc that it has not made.
+        let end = "read _; pg_dropcluster --stop \"$1\" \"$2\"; rm -rf \"/etc/postgresql/$1/$2\"";
+        guardian.args(["-c", end, "guardian", &version, &name]);
         let guardian = guardian.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut create = Command::new("pg_createcluster");
         create.args(["--port", &port.to_string(), "--locale", "C.UTF-8", "--start-conf", "manual", "--datadir"]);

@@ -35,6 +35,16 @@ fn names_beside(folder: &Path, part: &str) -> Vec<String> {
     names.filter(|name| name.contains(part)).collect()
 }
 
+/// Runs a statement as the system user of Debian's clusters, over the socket of the port in the URL.
+fn over_socket(url: &str, sql: &str) -> String {
+    let port = url.rsplit_once(':').unwrap().1.split('/').next().unwrap();
+    let mut psql = Command::new("setpriv");
+    psql.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "psql", "-qAtX", "-p", port, "-c", sql]);
+    let output = psql.current_dir("/").output().unwrap();
+    assert!(output.status.success(), "{sql}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 /// Made by apt's `postgresql-common`, configured in /etc, stopped and started by `pg_ctlcluster`, and entered with a password.
 #[test]
 fn a_cluster_of_debian_is_set_up_backed_up_and_restored_also_when_its_disk_is_lost() {
@@ -51,20 +61,15 @@ fn a_cluster_of_debian_is_set_up_backed_up_and_restored_also_when_its_disk_is_lo
     home.stead(&["store", "digest", "--store", &url, "--store-password-file", "password"]).ok();
     let nowhere = stead(&["backup", "setup", "--repo", &repo]).fails(2);
     assert!(nowhere.contains("no socket for port") && nowhere.contains("?host=FOLDER"), "{nowhere}");
+    // Debian's programs look for a server at the socket that is configured now.
+    cluster.control("stop");
     let settings = cluster.config_folder().join("postgresql.conf");
     let text = std::fs::read_to_string(&settings).unwrap();
     let folder = cluster.folder().display().to_string();
     let line = text.lines().find(|line| line.starts_with("unix_socket_directories") && line.contains(&folder)).unwrap();
     std::fs::write(&settings, text.replace(line, "unix_socket_directories = '/var/run/postgresql'")).unwrap();
-    cluster.control("restart");
-    let socket = |sql: &str| {
-        let port = url.rsplit_once(':').unwrap().1.split('/').next().unwrap().to_owned();
-        let mut psql = Command::new("setpriv");
-        psql.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "psql", "-qAtX", "-p", &port, "-c", sql]);
-        let output = psql.current_dir("/").output().unwrap();
-        assert!(output.status.success(), "{sql}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
+    cluster.control("start");
+    let socket = |sql: &str| over_socket(&url, sql);
     let done = stead(&["backup", "setup", "--repo", &repo, "--restart"]).ok();
     assert!(done.contains("What to do next") && cluster.is_online(), "{done}");
     assert_eq!(socket("SHOW archive_mode"), "on");

@@ -105,13 +105,14 @@ fn watched(home: &Home, words: &[&str], secret: &str, password: &str) -> String 
     let said = std::fs::File::options().create(true).append(true).open(home.path("said")).unwrap();
     command.args(words).env("STEAD_STORE_NOTE", password).stderr(said.try_clone().unwrap()).stdout(said);
     let mut process = Process::spawn(&mut command);
-    let own = process.id().to_string();
+    let own = std::path::PathBuf::from(format!("/proc/{}/cmdline", process.id()));
     while process.is_running() {
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
             let line = read("cmdline");
             assert!(!has(&line, secret), "{}", String::from_utf8_lossy(&line));
-            let is_own = entry.file_name().to_string_lossy() == own;
+            // Itself, and a copy of it that is about to become another program.
+            let is_own = std::fs::read(&own).is_ok_and(|own| own == line);
             assert!(is_own || !has(&read("environ"), password), "{}", String::from_utf8_lossy(&line));
         }
     }
