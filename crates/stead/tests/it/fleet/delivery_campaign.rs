@@ -127,7 +127,7 @@ impl Campaign {
     fn round(&mut self, round: u32) {
         let victim = self.next_victim();
         let agent = MACHINES[usize::try_from(self.random(MACHINES.len() as u64)).unwrap()];
-        self.trouble(agent);
+        MACHINES.iter().for_each(|machine| self.trouble(machine));
         // Half of the time the coordinator is away already: then the change is signed for later.
         let away = self.random(2) == 0;
         if away {
