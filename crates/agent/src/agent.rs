@@ -3,7 +3,9 @@
 mod addresses;
 mod arrears;
 mod giveback;
+mod identity;
 mod intake;
+mod lineage;
 mod telling;
 mod wishes;
 
@@ -28,6 +30,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::fact_labels::fact_labels;
 use crate::host::{Host, HostError};
+use crate::keys::Keys;
 use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
 use crate::metrics::AgentMetrics;
 use crate::status::Concerns;
@@ -46,8 +49,8 @@ pub struct AgentOptions {
     pub root: PathBuf,
     /// Where the agent keeps its memory and what it saved.
     pub state_dir: PathBuf,
-    /// The machine's key.
-    pub key: SigningKey,
+    /// The machine's keys.
+    pub keys: Arc<dyn Keys>,
     /// The ticket to join with; none for a machine that has joined.
     pub ticket: Option<Ticket>,
     /// The name to join under, where the ticket lets machines in by itself; the host name by default.
@@ -128,6 +131,9 @@ pub enum AgentError {
     /// The delegation in the ticket does not hold.
     #[error("the ticket's delegation cannot be used: {0}")]
     Delegation(String),
+    /// The machine's key cannot be had.
+    #[error("the machine's key: {0}")]
+    Keys(String),
     /// The key is no machine's.
     #[error("the machine's key is no ed25519 key")]
     Key(#[from] stead_trust::PublicKeyError),
@@ -145,6 +151,13 @@ pub enum AgentError {
 /// A running agent's parts.
 struct Agent {
     key: SigningKey,
+    /// The key that was made ready to take its place.
+    next: Option<SigningKey>,
+    keys: Arc<dyn Keys>,
+    /// Why this run of the agent is over, though nobody stopped it.
+    ended: Option<Ended>,
+    /// Whether owners have said that this machine is out of service: then it does nothing any more.
+    dormant: bool,
     ticket: Ticket,
     store: MemoryStore,
     memory: Option<MachineMemory>,
@@ -182,21 +195,52 @@ struct Agent {
     named: Option<String>,
 }
 
+/// Why a run of an agent is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// What the machine is has changed, its key or whether it is in service: it begins anew from its memory.
+    Anew,
+    /// The key that it spoke with is refused, and it has another one.
+    OtherKey,
+    /// It is out of service, and was refused: it looks again later whether owners have thought better of it.
+    Dormant,
+}
+
+/// How long a machine that is out of service waits until it knocks again.
+const DORMANT_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// Runs an agent until it is stopped.
 ///
 /// # Errors
 ///
 /// [`AgentError`] where it cannot start, or its memory fails for good.
 pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
+    let mut speaking = identity::Speaking::default();
+    loop {
+        match run_once(&options, speaking.as_next(), &stop).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::Anew => speaking = identity::Speaking::default(),
+            ended @ (Ended::OtherKey | Ended::Dormant) => {
+                let pause = if ended == Ended::Dormant { DORMANT_PAUSE } else { speaking.other() };
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+/// `as_next` says whether to speak with the key that was made ready rather than with the one that the machine has.
+async fn run_once(options: &AgentOptions, as_next: bool, stop: &CancellationToken) -> Result<Ended, AgentError> {
     make_state_dir(&options.state_dir)?;
     let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?.counted(Arc::clone(&options.metrics)).await?;
-    let memory = store.load().await?;
-    check_key(&options, memory.as_ref())?;
-    let ticket = ticket(&options, &store, memory.as_ref()).await?;
-    let workshop = Arc::new(Workshop {
-        host: Arc::new(Host::open(&options.root)?),
-        saved: Arc::new(Saved::open(&options.state_dir.join("saved"))?),
-    });
+    let mut memory = store.load().await?;
+    let (key, next) = identity::keys(options, memory.as_mut())?;
+    let ticket = ticket(options, &store, memory.as_ref()).await?;
+    let workshop = open_workshop(options)?;
     let (root, version) = (options.root.clone(), options.version.clone());
     let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
 
@@ -208,20 +252,27 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let converging = tokio::spawn(driver.run(end.token().clone()).instrument(span.clone()));
 
     let standing = store.setting("standing").await?.unwrap_or_default();
-    let transport = Arc::new(bind(&options, &ticket).await?);
-    let mut config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
-    let known: Vec<PeerAddress> = store.setting(addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
-    config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    let spoken = next.as_ref().filter(|_| as_next).unwrap_or(&key);
+    let transport = Arc::new(bind(options, spoken, &ticket).await?);
+    let mut config = connection_config(options, &key, &ticket, &facts, memory.as_ref(), standing)?;
+    // A key that no owner has signed yet asks nobody to join.
+    config.join = config.join.filter(|_| !as_next);
+    recollect(&mut config, &store, &ticket).await?;
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
+    let dormant = memory.as_ref().is_some_and(MachineMemory::is_decommissioned);
     let mut agent = Agent {
-        key: options.key,
+        key,
+        next,
+        keys: Arc::clone(&options.keys),
+        ended: None,
+        dormant,
         ticket,
         store,
         memory,
         standing,
         workshop,
         converger,
-        transport: Arc::clone(&transport),
+        transport,
         config,
         connection,
         facts,
@@ -236,9 +287,9 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         acknowledgements: BTreeMap::new(),
         status: MachineStatus::default(),
         troubles_told: BTreeMap::new(),
-        told: options.told,
+        told: options.told.clone(),
         swept: false,
-        metrics: options.metrics,
+        metrics: Arc::clone(&options.metrics),
         origins: Origins::default(),
         span: span.clone(),
         named: None,
@@ -247,15 +298,22 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         memory.set_facts(fact_labels(&agent.facts));
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
-    let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).instrument(span).await;
-    // The connection may be gone already; then there is nothing to close.
-    let _ = agent.connection.close().await;
-    drop(end);
-    // A driver that broke down has been told of by its panic.
-    let _ = converging.await;
-    transport.close().await;
-    agent.store.close().await;
+    let result = agent.work(events, options.vitals_period, &options.state_dir, stop).instrument(span).await;
+    agent.leave(end, converging).await;
     result
+}
+
+fn open_workshop(options: &AgentOptions) -> Result<Arc<Workshop>, AgentError> {
+    let saved = Saved::open(&options.state_dir.join("saved"))?;
+    Ok(Arc::new(Workshop { host: Arc::new(Host::open(&options.root)?), saved: Arc::new(saved) }))
+}
+
+/// What the machine's memory adds to how it connects: its starts, with this one, and where coordinators were last.
+async fn recollect(config: &mut AgentConfig, store: &MemoryStore, ticket: &Ticket) -> Result<(), AgentError> {
+    config.hello.presenter.starts = lineage::begin(store, random_number()?).await;
+    let known: Vec<PeerAddress> = store.setting(addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
+    config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    Ok(())
 }
 
 impl Agent {
@@ -265,7 +323,7 @@ impl Agent {
         vitals_period: Duration,
         state_dir: &std::path::Path,
         stop: &CancellationToken,
-    ) -> Result<(), AgentError> {
+    ) -> Result<Ended, AgentError> {
         self.show_papers().await?;
         self.rewish().await?;
         let mut report = self.converger.report();
@@ -274,8 +332,11 @@ impl Agent {
         let mut retry = tokio::time::interval(Duration::from_secs(RETRY_SECONDS));
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            if let Some(ended) = self.ended.take() {
+                return Ok(ended);
+            }
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(Ended::Stopped),
                 event = events.recv() => self.event(event.ok_or(AgentError::Ended("the connection"))?).await?,
                 changed = report.changed() => {
                     changed.map_err(|_| AgentError::Ended("the converger"))?;
@@ -294,6 +355,17 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Lets go of everything, in order.
+    async fn leave(self, converger_end: tokio_util::sync::DropGuard, converging: tokio::task::JoinHandle<()>) {
+        // The connection may be gone already; then there is nothing to close.
+        let _ = self.connection.close().await;
+        drop(converger_end);
+        // A driver that broke down has been told of by its panic.
+        let _ = converging.await;
+        self.transport.close().await;
+        self.store.close().await;
     }
 
     async fn event(&mut self, event: AgentEvent) -> Result<(), AgentError> {
@@ -323,6 +395,7 @@ impl Agent {
             }
             AgentEvent::Refused { reason } => {
                 tracing::warn!(reason, "the coordinator refuses this machine");
+                self.try_other_key();
                 Ok(())
             }
             AgentEvent::Coordinators { coordinators } => self.find_coordinators(coordinators).await,
@@ -372,14 +445,6 @@ fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {
     made.map_err(|source| AgentError::StateDir { path: path.to_owned(), source })
 }
 
-fn check_key(options: &AgentOptions, memory: Option<&MachineMemory>) -> Result<(), AgentError> {
-    let given = options.key.machine_key()?;
-    match memory.map(|memory| *memory.key()) {
-        Some(has) if has != given => Err(AgentError::OtherKey { has, given, state_dir: options.state_dir.clone() }),
-        _ => Ok(()),
-    }
-}
-
 /// The ticket that was given, or the one that was kept; kept from now on.
 async fn ticket(options: &AgentOptions, store: &MemoryStore, memory: Option<&MachineMemory>) -> Result<Ticket, AgentError> {
     let Some(ticket) = &options.ticket else {
@@ -394,8 +459,8 @@ async fn ticket(options: &AgentOptions, store: &MemoryStore, memory: Option<&Mac
     Ok(ticket.clone())
 }
 
-async fn bind(options: &AgentOptions, ticket: &Ticket) -> Result<IrohTransport, AgentError> {
-    let seed = options.key.seed().ok_or(AgentError::Ended("the machine's key"))?;
+async fn bind(options: &AgentOptions, key: &SigningKey, ticket: &Ticket) -> Result<IrohTransport, AgentError> {
+    let seed = key.seed().ok_or(AgentError::Ended("the machine's key"))?;
     let relays = ticket.coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
     let relays = relays.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) });
     let config =
@@ -405,6 +470,7 @@ async fn bind(options: &AgentOptions, ticket: &Ticket) -> Result<IrohTransport, 
 
 fn connection_config(
     options: &AgentOptions,
+    key: &SigningKey,
     ticket: &Ticket,
     facts: &Facts,
     memory: Option<&MachineMemory>,
@@ -414,25 +480,28 @@ fn connection_config(
     getrandom::fill(&mut process).map_err(|error| AgentError::Random(error.to_string()))?;
     let mut hello = Hello::new(ticket.fleet, process);
     hello.machine_id.clone_from(&facts.machine_id);
+    hello.presenter.hostname.clone_from(&facts.hostname);
+    hello.presenter.serial.clone_from(&facts.serial);
+    hello.presenter.boot_id = facts::boot_id(&options.root);
     hello.agent_version.clone_from(&options.version);
     intake::say_position(&mut hello, intake::position(memory, standing));
     Ok(AgentConfig {
         hello,
-        join: Some(join(options, ticket, facts)?),
+        join: Some(join(options, key, ticket, facts)?),
         coordinators: ticket.coordinators.clone(),
         seed: random_number()?,
         unix_clock: Arc::new(|| u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()),
     })
 }
 
-fn join(options: &AgentOptions, ticket: &Ticket, facts: &Facts) -> Result<Join, AgentError> {
+fn join(options: &AgentOptions, key: &SigningKey, ticket: &Ticket, facts: &Facts) -> Result<Join, AgentError> {
     let failed = |error: &dyn std::fmt::Display| AgentError::Delegation(error.to_string());
     let delegated = match &ticket.delegation {
         None => None,
         Some(bytes) => {
             let delegation: SignedDelegation = serde_json::from_slice(bytes).map_err(|error| failed(&error))?;
             let name = options.name.clone().unwrap_or_else(|| facts.hostname.to_ascii_lowercase());
-            let evidence = delegation.countersign(&options.key, &name, Timestamp::now()).map_err(|error| failed(&error))?;
+            let evidence = delegation.countersign(key, &name, Timestamp::now()).map_err(|error| failed(&error))?;
             let body = serde_json::to_vec(&DelegatedJoin { name, evidence }).map_err(|error| failed(&error))?;
             Some(Bytes::from(body))
         }

@@ -45,6 +45,9 @@ pub trait Fleet: Send + Sync {
     /// Asks machines what they would do.
     fn plan(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
 
+    /// Asks machines for their next keys.
+    fn next_keys(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+
     /// How the coordinator is doing, for `stead status`.
     fn status(&self) -> Value;
 

@@ -3,6 +3,7 @@
 mod backup;
 mod change;
 mod history;
+mod machine;
 mod objects;
 mod pgbackrest;
 mod proposal;
@@ -23,6 +24,7 @@ pub(crate) use self::change::{
 };
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
+pub(crate) use self::machine::{DecommissionArgs, MachineCommand, MachineShowArgs, Machines, RecommissionArgs, RotateKeyArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, StanzaFlags, WayFlags};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
@@ -168,6 +170,9 @@ pub(crate) enum Command {
     Approve(ApproveArgs),
     /// Refuse machines that ask to join
     Deny(DenyArgs),
+    /// Who machines are: show and change their keys, take them out of service
+    #[command(subcommand)]
+    Machine(MachineCommand),
     /// Make tickets, with which machines find the coordinator and ask to join
     #[command(subcommand)]
     Ticket(TicketCommand),

@@ -16,6 +16,7 @@ mod get;
 pub(crate) mod label;
 mod log;
 mod login;
+mod machine;
 mod man;
 mod plan;
 mod plugin;
@@ -142,6 +143,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Delete(args) => delete::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
+        Command::Machine(command) => machine::run(context, command).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
         Command::Change(ChangeCommand::Export(args)) => change_export::run(context, args).await,
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),

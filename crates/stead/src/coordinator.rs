@@ -1,6 +1,7 @@
 //! `stead coordinator`: the record, the API, the wire and the controllers, put together in one process.
 
 mod desk;
+mod refused_keys;
 mod secrets;
 
 pub(crate) use self::secrets::make_private_dir;
@@ -19,12 +20,13 @@ use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
 use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{
-    Coordinator, CoordinatorConfig, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess, RelayAddress,
-    RelayLimits, Transport as _, relay_token, relay_token_mark,
+    Coordinator, CoordinatorConfig, CoordinatorHandle, IrohConfig, IrohTransport, PeerAddress, PeerKey, Relay, RelayAccess,
+    RelayAddress, RelayLimits, Transport as _, relay_token, relay_token_mark,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
+use self::refused_keys::RefusedKeys;
 use crate::Outcome;
 use crate::commands::Context;
 use crate::exit_code::ExitCode;
@@ -119,6 +121,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let seed = key.seed().ok_or_else(|| Failure::internal("the coordinator's key has no seed"))?;
     let admission = open_admission(args, state_dir, store, key).await?;
+    let refused_keys = RefusedKeys::open(state_dir, admission.clone()).await;
     let pass = secrets::load_or_create(&state_dir.join("join.pass")).map_err(|error| Failure::of(FailureKind::Config, error))?;
     let control = Control::new(admission.clone(), &pass);
 
@@ -138,7 +141,7 @@ async fn serve(
     let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
     let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
     let counted = relay.as_ref().map(Relay::counter);
-    let inbox = admission.clone();
+    let (inbox, keeping) = (admission.clone(), control.clone());
     let traces = Arc::clone(&context.traces);
     desk.attach(Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, traces }, &api);
     let server = bind(args.listen, Some(&keys), &api).await?;
@@ -156,10 +159,22 @@ async fn serve(
         () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
         // It ends when the record is closed, and not before.
         () = inbox.serve_inbox() => {}
+        () = refused_keys.keep(&keeping) => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, desk.metrics_port(), Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
     }
+    say_goodbye(&control, &wire, &transport, relay, stop).await;
+    Ok(())
+}
+
+async fn say_goodbye(
+    control: &Control,
+    wire: &CoordinatorHandle,
+    transport: &IrohTransport,
+    relay: Option<Relay>,
+    stop: &CancellationToken,
+) {
     tracing::info!("stopping");
     // Nobody waits for a database that is away.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(GOODBYE_SECONDS), control.resign()).await;
@@ -171,7 +186,6 @@ async fn serve(
     if let Some(relay) = relay {
         let _ = tokio::time::timeout(goodbye, relay.stop()).await;
     }
-    Ok(())
 }
 
 async fn bind_plain(args: &CoordinatorArgs, api: &Api) -> Result<Option<Server>, Failure> {

@@ -134,6 +134,7 @@ impl Agent {
     async fn hand_status(&mut self, urgent: bool) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
         self.status.units = status::units(&report);
+        self.concerns.decommissioned = self.dormant;
         status::conditions(&mut self.status.conditions, &report, &self.concerns, whole_second());
         self.status.facts = Some(self.facts.clone());
         self.status.vitals.clone_from(&self.vitals);

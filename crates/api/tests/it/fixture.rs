@@ -46,6 +46,10 @@ impl Fleet for NoMachines {
         Box::pin(async { Err("no machine is connected".to_owned()) })
     }
 
+    fn next_keys(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(async { Err("no machine is connected".to_owned()) })
+    }
+
     fn status(&self) -> Value {
         Value::Null
     }

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, GivenBack, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
+use stead_model::{
+    ConditionStatus, DuplicateKey, GivenBack, Machine, MachineEvent, MachineSpec, MachineStatus, Object, ObjectKey, Presented,
+    set_condition,
+};
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
+use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, PeerKey};
 
 use super::{Shared, enrollment_kind, giveback, occurrences, states};
 use crate::delivery::machine_kind;
 use crate::events::Occurrence;
 use crate::liveness::Mark;
-use crate::{acknowledgement, profile_status};
+use crate::{acknowledgement, identity, profile_status};
 
 /// Machines whose news go into one transaction: bounds what one failing row holds up, and what memory it takes.
 const MACHINES_PER_BATCH_MAX: usize = 256;
@@ -43,7 +47,8 @@ const FACTS_LISTED_MAX: usize = 64;
 struct MachineNews {
     status: Option<MachineStatus>,
     mark: Option<Mark>,
-    duplicate: Option<String>,
+    duplicate: Option<DuplicateKey>,
+    presented: Option<Presented>,
     duplicate_over: bool,
     given_back: Option<GivenBack>,
     heard: bool,
@@ -58,6 +63,7 @@ impl MachineNews {
             status: newer.status.or(self.status),
             mark: newer.mark.or(self.mark),
             duplicate: newer.duplicate.or(self.duplicate),
+            presented: newer.presented.or(self.presented),
             duplicate_over: newer.duplicate_over || self.duplicate_over,
             given_back: newer.given_back.or(self.given_back),
             heard: newer.heard || self.heard,
@@ -87,8 +93,17 @@ impl News {
         self.machines.entry(name.to_owned()).or_default().mark = Some(mark);
     }
 
-    pub(crate) fn duplicate(&mut self, name: &str, message: String) {
-        self.machines.entry(name.to_owned()).or_default().duplicate = Some(message);
+    pub(crate) fn duplicate(&mut self, name: &str, duplicate: DuplicateKey) {
+        self.machines.entry(name.to_owned()).or_default().duplicate = Some(duplicate);
+    }
+
+    pub(crate) fn presented(&mut self, name: &str, presented: Presented) {
+        self.machines.entry(name.to_owned()).or_default().presented = Some(presented);
+    }
+
+    /// What owners signed of a machine has changed: its status may have to say so.
+    pub(crate) fn touched(&mut self, name: &str) {
+        self.machines.entry(name.to_owned()).or_default();
     }
 
     pub(crate) fn given_back(&mut self, name: &str, given: GivenBack) {
@@ -251,19 +266,19 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     let key = ObjectKey::new(machine_kind(), "", name);
     let object: Object = snapshot.get(&key)?.to_object().ok()?;
     let uid = object.metadata.uid.clone();
-    let machine: Machine = object.to_typed().ok()?;
-    let before = machine.status;
-    let old = before.clone().unwrap_or_default();
+    let mut machine: Machine = object.to_typed().ok()?;
+    let before = machine.status.take();
+    let old = as_of_key(before.clone().unwrap_or_default(), &machine.spec);
     let mut after = news.status.clone().unwrap_or_else(|| old.clone());
     if news.status.is_some() {
         bound(&mut after);
         keep_own(&mut after, &old);
         let fleet = shared.admission.fleet();
         let words = std::mem::take(&mut after.acknowledgements);
-        let key = machine.spec.key.parse();
+        let keys: Vec<MachineKey> =
+            std::iter::once(&machine.spec.key).chain(rotated_from(&machine.spec)).filter_map(|key| key.parse().ok()).collect();
         let said = words.len();
-        after.acknowledgements =
-            key.map_or_else(|_| Vec::new(), |key| acknowledgement::verified(words, &old.acknowledgements, &fleet, &key));
+        after.acknowledgements = acknowledgement::verified(words, &old.acknowledgements, &fleet, &keys);
         let forged = said.saturating_sub(after.acknowledgements.len());
         shared.metrics.acknowledgements_forged.inc_by(forged as u64);
     }
@@ -288,7 +303,11 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     if let Some(seen) = seen.filter(|at| news.status.is_some() || news.mark.is_some() || stale(*at)) {
         after.last_seen = Timestamp::from_second(seen.as_second()).ok();
     }
-    occurrences.extend(seen_by_coordinator(&mut after, news, &old, &occurrence, now));
+    occurrences.extend(seen_by_coordinator(name, &mut after, news, &old, &occurrence, now));
+    if machine.spec.decommissioned.is_some() {
+        let message = "owners have decommissioned it; it does nothing any more";
+        set_condition(&mut after.conditions, "Ready", ConditionStatus::False, "Decommissioned", message, now);
+    }
     let taken = old.events_taken.unwrap_or(0);
     let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
     occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
@@ -298,8 +317,31 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     Some(Update { before, after, occurrences })
 }
 
+/// The key that a machine had before it changed it by itself.
+fn rotated_from(spec: &MachineSpec) -> Option<&String> {
+    spec.rotation.as_ref().and_then(|_| spec.former_keys.last())
+}
+
+/// What stays of a status when owners have given the machine's name to another key. A machine that changed its key by itself is the same
+/// one; another disk begins afresh, and its sequences with it.
+fn as_of_key(status: MachineStatus, spec: &MachineSpec) -> MachineStatus {
+    let presented = status.presented.as_ref().map(|presented| &presented.key);
+    if presented.is_none_or(|key| *key == spec.key || rotated_from(spec) == Some(key)) {
+        return status;
+    }
+    MachineStatus {
+        events_taken: None,
+        acknowledgements: Vec::new(),
+        units: Vec::new(),
+        revision: None,
+        presented: None,
+        ..status
+    }
+}
+
 /// What the coordinator itself saw of a machine, as conditions, and what of it is worth telling.
 fn seen_by_coordinator(
+    machine: &str,
     after: &mut MachineStatus,
     news: &MachineNews,
     old: &MachineStatus,
@@ -322,8 +364,13 @@ fn seen_by_coordinator(
         }
         _ => {}
     }
-    if let Some(message) = &news.duplicate {
-        set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::True, "TwoMachines", message, now);
+    if let Some(presented) = &news.presented {
+        after.presented = Some(presented.clone());
+    }
+    if let Some(duplicate) = &news.duplicate {
+        let message = identity::told(machine, duplicate);
+        set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::True, "TwoMachines", &message, now);
+        after.duplicate = Some(duplicate.clone());
     } else if news.duplicate_over {
         set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::False, "OneMachine", "", now);
     }
@@ -366,6 +413,8 @@ fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
     after.coordinator.clone_from(&old.coordinator);
     after.events_taken = old.events_taken;
     after.given_back.clone_from(&old.given_back);
+    after.presented.clone_from(&old.presented);
+    after.duplicate.clone_from(&old.duplicate);
 }
 
 /// Something the coordinator tells about an enrollment.
@@ -391,7 +440,8 @@ mod tests {
         let peer: PeerKey = "ab".repeat(32).parse().unwrap();
         let mut news = News::default();
         news.status("a", status(1));
-        news.duplicate("a", "two machines".to_owned());
+        let duplicate = DuplicateKey { how: "TakingTurns".to_owned(), ..DuplicateKey::default() };
+        news.duplicate("a", duplicate.clone());
         news.status("b", status(1));
         news.events("b", peer, vec![(1, None)]);
         let (machines, occurrences) = news.take();
@@ -401,7 +451,7 @@ mod tests {
         let (machines, _) = news.take();
         let machines: BTreeMap<String, MachineNews> = machines.into_iter().collect();
         assert_eq!(machines["a"].status, Some(status(2)));
-        assert_eq!(machines["a"].duplicate.as_deref(), Some("two machines"));
+        assert_eq!(machines["a"].duplicate, Some(duplicate));
         assert_eq!(machines["b"].status, Some(status(1)));
         assert_eq!(machines["b"].events.keys().collect::<Vec<_>>(), [&1, &2]);
     }

@@ -16,6 +16,8 @@ mod giveback;
 pub(crate) mod harness;
 mod history;
 mod host_keys;
+mod hostile;
+mod keys;
 mod kubectl;
 mod lies;
 mod liveness;
