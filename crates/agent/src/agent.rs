@@ -6,6 +6,7 @@ mod giveback;
 mod identity;
 mod intake;
 mod lineage;
+mod start;
 mod telling;
 mod wishes;
 
@@ -15,61 +16,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, Vitals};
-use stead_trust::{MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
+use stead_trust::{Clock, MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
 use stead_unit::{Settings, UnitId, converge};
-use stead_wire::{
-    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, PeerAddress, RelayAddress,
-    Ticket, Transport as _,
-};
+use stead_wire::{AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, Join, PeerAddress, Ticket, Transport};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use crate::fact_labels::fact_labels;
-use crate::host::{Host, HostError};
-use crate::keys::Keys;
-use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
+use crate::host::HostError;
+use crate::keys::KeysAtHand;
+use crate::memory::{self, Keeper, MemoryStoreError, News, Standing};
 use crate::metrics::AgentMetrics;
 use crate::status::Concerns;
-use crate::units::{Saved, SavedError, Workshop};
+use crate::units::{Craft, SavedError};
 use crate::watched::Origins;
-use crate::{facts, updates, vitals};
+
+pub use self::start::{AgentOptions, run};
 
 use self::arrears::{Arrears, RETRY_SECONDS};
 
 /// Where the ticket is kept among the memory's settings.
 const TICKET_SETTING: &str = "ticket";
-
-/// How an agent is run.
-pub struct AgentOptions {
-    /// The machine's root directory: `/`, or a folder that plays the machine.
-    pub root: PathBuf,
-    /// Where the agent keeps its memory and what it saved.
-    pub state_dir: PathBuf,
-    /// The machine's keys.
-    pub keys: Arc<dyn Keys>,
-    /// The ticket to join with; none for a machine that has joined.
-    pub ticket: Option<Ticket>,
-    /// The name to join under, where the ticket lets machines in by itself; the host name by default.
-    pub name: Option<String>,
-    /// Local addresses to speak from; none for any.
-    pub bind: Vec<std::net::SocketAddr>,
-    /// Whether to speak through relays only.
-    pub relay_only: bool,
-    /// How often vitals are measured.
-    pub vitals_period: Duration,
-    /// How often what has converged is looked at again.
-    pub observe_period: Duration,
-    /// The version of this program.
-    pub version: String,
-    /// Where the agent puts what it says of itself, for whoever looks at this process; the latest wins.
-    pub told: watch::Sender<Told>,
-    /// Where the agent counts what it does.
-    pub metrics: Arc<AgentMetrics>,
-}
 
 /// What an agent says of itself at one moment.
 #[derive(Clone, Debug, Default)]
@@ -148,23 +120,108 @@ pub enum AgentError {
     Ended(&'static str),
 }
 
+/// Who an agent is.
+pub struct Identity {
+    /// The machine's key.
+    pub key: SigningKey,
+    /// The name to join under, where the ticket lets machines in by itself; the host name by default.
+    pub name: Option<String>,
+    /// The version of this program.
+    pub version: String,
+    /// Where its memory is, for what is said of it.
+    pub state_dir: PathBuf,
+    /// The kernel's boot id, where there is a kernel.
+    pub boot_id: String,
+    /// The keys beside the one that it has.
+    pub keys: KeysAtHand,
+}
+
+/// Why a run of an agent is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// What the machine is has changed, its key or whether it is in service: it begins anew from its memory.
+    Anew,
+    /// The key that it spoke with is refused, and it has another one.
+    OtherKey,
+    /// It is out of service, and was refused: it looks again later whether owners have thought better of it.
+    Dormant,
+}
+
+/// The world, as the agent's decisions see it: time and chance come from outside.
+#[derive(Clone)]
+pub struct World {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock + Send + Sync>,
+    /// Fills a slice with random bytes, or says why there are none.
+    pub random: Arc<dyn Fn(&mut [u8]) -> Result<(), String> + Send + Sync>,
+}
+
+impl World {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn number(&self) -> Result<u64, AgentError> {
+        let mut bytes = [0; 8];
+        (self.random)(&mut bytes).map_err(AgentError::Random)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+/// Measures a machine's vitals: at this time, with this clock offset in milliseconds, and so many updates pending.
+pub type Measure = Box<dyn Fn(Timestamp, Option<i64>, Option<u32>) -> BoxFuture<'static, Option<Vitals>> + Send + Sync>;
+
+/// What an agent is made of. A real machine's are put together by [`run`]; a simulation brings its own.
+pub struct Parts<K, T> {
+    /// Who it is.
+    pub identity: Identity,
+    /// The ticket of its fleet.
+    pub ticket: Ticket,
+    /// Where it keeps what it verified.
+    pub store: K,
+    /// What it remembers, loaded from there.
+    pub memory: Option<MachineMemory>,
+    /// What carries its wishes out.
+    pub craft: Arc<dyn Craft>,
+    /// Its way to the coordinators.
+    pub transport: Arc<T>,
+    /// Time and chance.
+    pub world: World,
+    /// What kind of machine it is.
+    pub facts: Facts,
+    /// Measures its vitals.
+    pub measure: Measure,
+    /// How many updates it waits for.
+    pub updates: watch::Receiver<Option<u32>>,
+    /// How often vitals are measured.
+    pub vitals_period: Duration,
+    /// How often what has converged is looked at again.
+    pub observe_period: Duration,
+    /// Where it puts what it says of itself.
+    pub told: watch::Sender<Told>,
+    /// Where it counts what it does.
+    pub metrics: Arc<AgentMetrics>,
+}
+
 /// A running agent's parts.
-struct Agent {
+struct Agent<K, T> {
     key: SigningKey,
-    /// The key that was made ready to take its place.
-    next: Option<SigningKey>,
-    keys: Arc<dyn Keys>,
+    keys: KeysAtHand,
     /// Why this run of the agent is over, though nobody stopped it.
     ended: Option<Ended>,
     /// Whether owners have said that this machine is out of service: then it does nothing any more.
     dormant: bool,
     ticket: Ticket,
-    store: MemoryStore,
+    store: K,
     memory: Option<MachineMemory>,
     standing: Standing,
-    workshop: Arc<Workshop>,
+    craft: Arc<dyn Craft>,
+    world: World,
+    measure: Measure,
     converger: stead_unit::Handle,
-    transport: Arc<IrohTransport>,
+    transport: Arc<T>,
     config: AgentConfig,
     connection: AgentHandle,
     facts: Facts,
@@ -195,89 +252,45 @@ struct Agent {
     named: Option<String>,
 }
 
-/// Why a run of an agent is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    /// It was stopped.
-    Stopped,
-    /// What the machine is has changed, its key or whether it is in service: it begins anew from its memory.
-    Anew,
-    /// The key that it spoke with is refused, and it has another one.
-    OtherKey,
-    /// It is out of service, and was refused: it looks again later whether owners have thought better of it.
-    Dormant,
-}
-
-/// How long a machine that is out of service waits until it knocks again.
-const DORMANT_PAUSE: Duration = Duration::from_secs(3_600);
-
-/// Runs an agent until it is stopped.
+/// Runs an agent on these parts until it is stopped, or what the machine is has changed: the same on a real machine and in a simulation.
+/// After anything but [`Ended::Stopped`] it wants to be run again, on parts that are put together anew.
 ///
 /// # Errors
 ///
 /// [`AgentError`] where it cannot start, or its memory fails for good.
-pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
-    let mut speaking = identity::Speaking::default();
-    loop {
-        match run_once(&options, speaking.as_next(), &stop).await? {
-            Ended::Stopped => return Ok(()),
-            Ended::Anew => speaking = identity::Speaking::default(),
-            ended @ (Ended::OtherKey | Ended::Dormant) => {
-                let pause = if ended == Ended::Dormant { DORMANT_PAUSE } else { speaking.other() };
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    () = tokio::time::sleep(pause) => {}
-                }
-            }
-        }
-    }
-}
-
-/// `as_next` says whether to speak with the key that was made ready rather than with the one that the machine has.
-async fn run_once(options: &AgentOptions, as_next: bool, stop: &CancellationToken) -> Result<Ended, AgentError> {
-    make_state_dir(&options.state_dir)?;
-    let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?.counted(Arc::clone(&options.metrics)).await?;
-    let mut memory = store.load().await?;
-    let (key, next) = identity::keys(options, memory.as_mut())?;
-    let ticket = ticket(options, &store, memory.as_ref()).await?;
-    let workshop = open_workshop(options)?;
-    let (root, version) = (options.root.clone(), options.version.clone());
-    let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
-
-    let settings = Settings { observe_every: options.observe_period, jitter_seed: random_number()? };
+pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: CancellationToken) -> Result<Ended, AgentError> {
+    let Parts { identity, ticket, store, memory, craft, transport, world, facts, measure, updates, .. } = parts;
+    check_key(&identity, memory.as_ref())?;
+    let settings = Settings { observe_every: parts.observe_period, jitter_seed: world.number()? };
     let (converger, driver) = converge(&settings);
     // Its own, so that it ends after the loop that listens to it, and also where the agent does not get that far.
     let end = CancellationToken::new().drop_guard();
     let span = tracing::info_span!("agent", machine = Empty);
     let converging = tokio::spawn(driver.run(end.token().clone()).instrument(span.clone()));
 
-    let standing = store.setting("standing").await?.unwrap_or_default();
-    let spoken = next.as_ref().filter(|_| as_next).unwrap_or(&key);
-    let transport = Arc::new(bind(options, spoken, &ticket).await?);
-    let mut config = connection_config(options, &key, &ticket, &facts, memory.as_ref(), standing)?;
-    // A key that no owner has signed yet asks nobody to join.
-    config.join = config.join.filter(|_| !as_next);
-    recollect(&mut config, &store, &ticket).await?;
+    let standing = memory::setting(&store, "standing").await?.unwrap_or_default();
+    let mut config = connection_config(&identity, &ticket, &facts, &world, memory.as_ref(), standing)?;
+    recollect(&mut config, &store, &ticket, &world).await?;
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
-    let dormant = memory.as_ref().is_some_and(MachineMemory::is_decommissioned);
     let mut agent = Agent {
-        key,
-        next,
-        keys: Arc::clone(&options.keys),
+        dormant: memory.as_ref().is_some_and(MachineMemory::is_decommissioned),
+        key: identity.key,
+        keys: identity.keys,
         ended: None,
-        dormant,
         ticket,
         store,
         memory,
         standing,
-        workshop,
+        craft,
+        world,
+        measure,
         converger,
         transport,
         config,
         connection,
         facts,
         vitals: None,
-        updates: count_updates(options.root.clone(), stop.clone()),
+        updates,
         clock_offset_milliseconds: None,
         concerns: Concerns::default(),
         refused_part: false,
@@ -287,41 +300,33 @@ async fn run_once(options: &AgentOptions, as_next: bool, stop: &CancellationToke
         acknowledgements: BTreeMap::new(),
         status: MachineStatus::default(),
         troubles_told: BTreeMap::new(),
-        told: options.told.clone(),
+        told: parts.told,
         swept: false,
-        metrics: Arc::clone(&options.metrics),
+        metrics: parts.metrics,
         origins: Origins::default(),
         span: span.clone(),
         named: None,
     };
     if let Some(memory) = &mut agent.memory {
         memory.set_facts(fact_labels(&agent.facts));
+        memory.set_next_key(agent.keys.next_key()?);
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
-    let result = agent.work(events, options.vitals_period, &options.state_dir, stop).instrument(span).await;
-    agent.leave(end, converging).await;
+    let result = agent.work(events, parts.vitals_period, &stop).instrument(span).await;
+    // The connection may be gone already; then there is nothing to close.
+    let _ = agent.connection.close().await;
+    drop(end);
+    // A driver that broke down has been told of by its panic.
+    let _ = converging.await;
+    agent.store.close().await;
     result
 }
 
-fn open_workshop(options: &AgentOptions) -> Result<Arc<Workshop>, AgentError> {
-    let saved = Saved::open(&options.state_dir.join("saved"))?;
-    Ok(Arc::new(Workshop { host: Arc::new(Host::open(&options.root)?), saved: Arc::new(saved) }))
-}
-
-/// What the machine's memory adds to how it connects: its starts, with this one, and where coordinators were last.
-async fn recollect(config: &mut AgentConfig, store: &MemoryStore, ticket: &Ticket) -> Result<(), AgentError> {
-    config.hello.presenter.starts = lineage::begin(store, random_number()?).await;
-    let known: Vec<PeerAddress> = store.setting(addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
-    config.coordinators = addresses::merge(&known, &ticket.coordinators);
-    Ok(())
-}
-
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     async fn work(
         &mut self,
         mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
         vitals_period: Duration,
-        state_dir: &std::path::Path,
         stop: &CancellationToken,
     ) -> Result<Ended, AgentError> {
         self.show_papers().await?;
@@ -336,36 +341,26 @@ impl Agent {
                 return Ok(ended);
             }
             tokio::select! {
+                // What is rare comes first, so that nothing which keeps coming holds it up.
+                biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
-                event = events.recv() => self.event(event.ok_or(AgentError::Ended("the connection"))?).await?,
-                changed = report.changed() => {
-                    changed.map_err(|_| AgentError::Ended("the converger"))?;
-                    self.report_changed().await?;
+                _ = beat.tick() => {
+                    let measured = (self.measure)(self.world.now(), self.clock_offset_milliseconds, *self.updates.borrow());
+                    self.vitals = measured.await;
+                    self.tell_status().await?;
                 }
                 _ = retry.tick(), if self.is_in_arrears() => {
                     if self.catch_up().await? {
                         events = self.reconnect().await;
                     }
                 }
-                _ = beat.tick() => {
-                    let (path, offset, updates) = (state_dir.to_owned(), self.clock_offset_milliseconds, *self.updates.borrow());
-                    let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset, updates)).await;
-                    self.vitals = measured.ok();
-                    self.tell_status().await?;
+                changed = report.changed() => {
+                    changed.map_err(|_| AgentError::Ended("the converger"))?;
+                    self.report_changed().await?;
                 }
+                event = events.recv() => self.event(event.ok_or(AgentError::Ended("the connection"))?).await?,
             }
         }
-    }
-
-    /// Lets go of everything, in order.
-    async fn leave(self, converger_end: tokio_util::sync::DropGuard, converging: tokio::task::JoinHandle<()>) {
-        // The connection may be gone already; then there is nothing to close.
-        let _ = self.connection.close().await;
-        drop(converger_end);
-        // A driver that broke down has been told of by its panic.
-        let _ = converging.await;
-        self.transport.close().await;
-        self.store.close().await;
     }
 
     async fn event(&mut self, event: AgentEvent) -> Result<(), AgentError> {
@@ -395,7 +390,7 @@ impl Agent {
             }
             AgentEvent::Refused { reason } => {
                 tracing::warn!(reason, "the coordinator refuses this machine");
-                self.try_other_key();
+                self.refused();
                 Ok(())
             }
             AgentEvent::Coordinators { coordinators } => self.find_coordinators(coordinators).await,
@@ -416,101 +411,89 @@ impl Agent {
 
     /// Puts an event into the outbox. A disk that is full must not stop the work.
     async fn tell_event(&mut self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
-        let event = MachineEvent { time: Timestamp::now(), warning, reason: reason.to_owned(), message, object };
+        let event = MachineEvent { time: self.world.now(), warning, reason: reason.to_owned(), message, object };
         tracing::info!(warning, reason, message = %event.message, "event");
         let Ok(body) = serde_json::to_vec(&event) else { return };
         self.keep_event(body).await;
     }
 }
 
-/// Counts pending updates beside everything else, since the package manager takes its time.
-fn count_updates(root: PathBuf, stop: CancellationToken) -> watch::Receiver<Option<u32>> {
-    let (counted, count) = watch::channel(None);
-    tokio::spawn(async move {
-        loop {
-            // Nobody listens any more when the agent has ended.
-            let _ = counted.send(updates::pending(&root).await);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(updates::UPDATES_PERIOD) => {}
-            }
-        }
-    });
-    count
+/// What the machine's memory adds to how it connects: its starts, with this one, and where coordinators were last.
+async fn recollect(config: &mut AgentConfig, store: &impl Keeper, ticket: &Ticket, world: &World) -> Result<(), AgentError> {
+    config.hello.presenter.starts = lineage::begin(store, world.now(), world.number()?).await;
+    let known: Vec<PeerAddress> = memory::setting(store, addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
+    config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    Ok(())
 }
 
-fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| AgentError::StateDir { path: path.to_owned(), source })
+fn check_key(identity: &Identity, memory: Option<&MachineMemory>) -> Result<(), AgentError> {
+    let given = identity.key.machine_key()?;
+    match memory.map(|memory| *memory.key()) {
+        Some(has) if has != given => Err(AgentError::OtherKey { has, given, state_dir: identity.state_dir.clone() }),
+        _ => Ok(()),
+    }
 }
 
 /// The ticket that was given, or the one that was kept; kept from now on.
-async fn ticket(options: &AgentOptions, store: &MemoryStore, memory: Option<&MachineMemory>) -> Result<Ticket, AgentError> {
-    let Some(ticket) = &options.ticket else {
-        let text: Option<String> = store.setting(TICKET_SETTING).await?;
+async fn ticket(
+    identity: &Identity,
+    given: Option<Ticket>,
+    store: &impl Keeper,
+    memory: Option<&MachineMemory>,
+) -> Result<Ticket, AgentError> {
+    let Some(ticket) = given else {
+        let text: Option<String> = memory::setting(store, TICKET_SETTING).await?;
         return Ok(text.ok_or(AgentError::NoTicket)?.parse()?);
     };
     let given = Digest::from_bytes(ticket.fleet);
     if let Some(has) = memory.map(MachineMemory::fleet).filter(|has| **has != given) {
-        return Err(AgentError::OtherFleet { has: *has, given, state_dir: options.state_dir.clone() });
+        return Err(AgentError::OtherFleet { has: *has, given, state_dir: identity.state_dir.clone() });
     }
-    store.set_setting(TICKET_SETTING, &ticket.to_string()).await?;
-    Ok(ticket.clone())
-}
-
-async fn bind(options: &AgentOptions, key: &SigningKey, ticket: &Ticket) -> Result<IrohTransport, AgentError> {
-    let seed = key.seed().ok_or(AgentError::Ended("the machine's key"))?;
-    let relays = ticket.coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
-    let relays = relays.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) });
-    let config =
-        IrohConfig { secret_key: *seed, bind: options.bind.clone(), relay_only: options.relay_only, relays: relays.collect() };
-    Ok(IrohTransport::bind(config).await?)
+    memory::set_setting(store, TICKET_SETTING, &ticket.to_string()).await?;
+    Ok(ticket)
 }
 
 fn connection_config(
-    options: &AgentOptions,
-    key: &SigningKey,
+    identity: &Identity,
     ticket: &Ticket,
     facts: &Facts,
+    world: &World,
     memory: Option<&MachineMemory>,
     standing: Standing,
 ) -> Result<AgentConfig, AgentError> {
     let mut process = [0; 16];
-    getrandom::fill(&mut process).map_err(|error| AgentError::Random(error.to_string()))?;
+    (world.random)(&mut process).map_err(AgentError::Random)?;
     let mut hello = Hello::new(ticket.fleet, process);
     hello.machine_id.clone_from(&facts.machine_id);
     hello.presenter.hostname.clone_from(&facts.hostname);
     hello.presenter.serial.clone_from(&facts.serial);
-    hello.presenter.boot_id = facts::boot_id(&options.root);
-    hello.agent_version.clone_from(&options.version);
+    hello.presenter.boot_id.clone_from(&identity.boot_id);
+    hello.agent_version.clone_from(&identity.version);
     intake::say_position(&mut hello, intake::position(memory, standing));
+    let clock = Arc::clone(&world.clock);
     Ok(AgentConfig {
         hello,
-        join: Some(join(options, key, ticket, facts)?),
+        // A key that no owner has signed yet asks nobody to join.
+        join: if identity.keys.speaks_as_next { None } else { Some(join(identity, ticket, facts, world)?) },
         coordinators: ticket.coordinators.clone(),
-        seed: random_number()?,
-        unix_clock: Arc::new(|| u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()),
+        seed: world.number()?,
+        unix_clock: Arc::new(move || u64::try_from(clock.now().as_millisecond()).unwrap_or_default()),
     })
 }
 
-fn join(options: &AgentOptions, key: &SigningKey, ticket: &Ticket, facts: &Facts) -> Result<Join, AgentError> {
+fn join(identity: &Identity, ticket: &Ticket, facts: &Facts, world: &World) -> Result<Join, AgentError> {
     let failed = |error: &dyn std::fmt::Display| AgentError::Delegation(error.to_string());
     let delegated = match &ticket.delegation {
         None => None,
         Some(bytes) => {
             let delegation: SignedDelegation = serde_json::from_slice(bytes).map_err(|error| failed(&error))?;
-            let name = options.name.clone().unwrap_or_else(|| facts.hostname.to_ascii_lowercase());
-            let evidence = delegation.countersign(key, &name, Timestamp::now()).map_err(|error| failed(&error))?;
+            let name = identity.name.clone().unwrap_or_else(|| facts.hostname.to_ascii_lowercase());
+            let evidence = delegation.countersign(&identity.key, &name, world.now()).map_err(|error| failed(&error))?;
             let body = serde_json::to_vec(&DelegatedJoin { name, evidence }).map_err(|error| failed(&error))?;
             Some(Bytes::from(body))
         }
     };
     let facts_body = serde_json::to_vec(&JoinFacts { facts: facts.clone() }).map_err(|error| failed(&error))?;
-    let hostname = options.name.clone().unwrap_or_else(|| facts.hostname.clone());
+    let hostname = identity.name.clone().unwrap_or_else(|| facts.hostname.clone());
     Ok(Join { pass: ticket.pass.clone(), hostname, delegated, facts: Bytes::from(facts_body) })
-}
-
-fn random_number() -> Result<u64, AgentError> {
-    getrandom::u64().map_err(|error| AgentError::Random(error.to_string()))
 }

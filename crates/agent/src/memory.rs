@@ -1,5 +1,6 @@
 //! The machine's memory on disk: what it verified, its outbox, and where it stands, in one SQLite file.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -65,6 +66,14 @@ pub enum MemoryStoreError {
         /// What is wrong.
         source: Box<MemoryError>,
     },
+    /// A disk that is a model did not take it.
+    #[error("the machine's memory failed while {doing}: {reason}")]
+    Modelled {
+        /// What was being done.
+        doing: &'static str,
+        /// What its disk did.
+        reason: &'static str,
+    },
     /// A row cannot be read or written as text.
     #[error("a row of the machine's memory is not well-formed: {0}")]
     Row(#[from] serde_json::Error),
@@ -77,6 +86,71 @@ pub struct Standing {
     pub incarnation: u64,
     /// The last revision taken completely.
     pub revision: u64,
+}
+
+/// Where a machine keeps what it verified, its outbox, and where it stands. What it has acknowledged survives the loss of power.
+/// [`MemoryStore`] is the one of real machines; a simulation brings its own, with a disk that is a model.
+pub trait Keeper: Outbox + Clone {
+    /// What the machine remembers; nothing before it has joined. Every row is checked again.
+    fn load(&self) -> impl Future<Output = Result<Option<MachineMemory>, MemoryStoreError>> + Send;
+
+    /// Writes what came of one message, all of it or nothing, durably.
+    fn write(&self, news: &News) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
+
+    /// A named value of the machine's own, as JSON.
+    fn setting_text(&self, name: &str) -> impl Future<Output = Result<Option<String>, MemoryStoreError>> + Send;
+
+    /// Keeps a named value, as JSON.
+    fn set_setting_text(&self, name: &str, value: String) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
+
+    /// Puts an event into the outbox, durably. Of more than [`OUTBOX_ITEMS_MAX`] the oldest go.
+    fn push_event(&self, body: &[u8]) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
+
+    /// Gives space back to the disk, as far as it can.
+    fn make_room(&self) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
+
+    /// Lets go of it.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A named value of the machine's own.
+pub(crate) async fn setting<T: DeserializeOwned>(keeper: &impl Keeper, name: &str) -> Result<Option<T>, MemoryStoreError> {
+    Ok(keeper.setting_text(name).await?.map(|text| serde_json::from_str(&text)).transpose()?)
+}
+
+/// Keeps a named value.
+pub(crate) async fn set_setting<T: Serialize>(keeper: &impl Keeper, name: &str, value: &T) -> Result<(), MemoryStoreError> {
+    keeper.set_setting_text(name, serde_json::to_string(value)?).await
+}
+
+impl Keeper for MemoryStore {
+    fn load(&self) -> impl Future<Output = Result<Option<MachineMemory>, MemoryStoreError>> + Send {
+        Self::load(self)
+    }
+
+    fn write(&self, news: &News) -> impl Future<Output = Result<(), MemoryStoreError>> + Send {
+        Self::write(self, news)
+    }
+
+    fn setting_text(&self, name: &str) -> impl Future<Output = Result<Option<String>, MemoryStoreError>> + Send {
+        Self::setting_text(self, name)
+    }
+
+    fn set_setting_text(&self, name: &str, value: String) -> impl Future<Output = Result<(), MemoryStoreError>> + Send {
+        Self::set_setting_text(self, name, value)
+    }
+
+    fn push_event(&self, body: &[u8]) -> impl Future<Output = Result<(), MemoryStoreError>> + Send {
+        Self::push_event(self, body)
+    }
+
+    fn make_room(&self) -> impl Future<Output = Result<(), MemoryStoreError>> + Send {
+        Self::make_room(self)
+    }
+
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        Self::close(self)
+    }
 }
 
 /// The memory on disk. What it has acknowledged survives the loss of power.
@@ -219,25 +293,25 @@ impl MemoryStore {
         transaction.commit().await.map_err(failed)
     }
 
-    /// A named value of the machine's own.
+    /// A named value of the machine's own, as JSON.
     ///
     /// # Errors
     ///
     /// [`MemoryStoreError`] where it cannot be read.
-    pub async fn setting<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, MemoryStoreError> {
+    pub async fn setting_text(&self, name: &str) -> Result<Option<String>, MemoryStoreError> {
         let query = sqlx::query("SELECT value FROM settings WHERE name = ?").bind(name);
         let row = query.fetch_optional(&self.pool).await.map_err(self.failed("reading it"))?;
-        Ok(row.map(|row| serde_json::from_str(row.get::<&str, _>(0))).transpose()?)
+        Ok(row.map(|row| row.get::<String, _>(0)))
     }
 
-    /// Keeps a named value.
+    /// Keeps a named value, as JSON.
     ///
     /// # Errors
     ///
     /// [`MemoryStoreError`] where it cannot be written.
-    pub async fn set_setting<T: Serialize>(&self, name: &str, value: &T) -> Result<(), MemoryStoreError> {
+    pub async fn set_setting_text(&self, name: &str, value: String) -> Result<(), MemoryStoreError> {
         let query = sqlx::query("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name);
-        query.bind(serde_json::to_string(value)?).execute(&self.pool).await.map_err(self.failed("writing it"))?;
+        query.bind(value).execute(&self.pool).await.map_err(self.failed("writing it"))?;
         Ok(())
     }
 
@@ -369,7 +443,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("memory.db");
         let store = MemoryStore::open(&path).await.unwrap();
-        store.set_setting("standing", &Standing { incarnation: 1, revision: 2 }).await.unwrap();
+        set_setting(&store, "standing", &Standing { incarnation: 1, revision: 2 }).await.unwrap();
         assert!(matches!(MemoryStore::open(&path).await, Err(MemoryStoreError::InUse { .. })));
         store.pool.execute("PRAGMA user_version = 9").await.unwrap();
         store.close().await;

@@ -7,6 +7,7 @@ mod lead;
 mod news;
 mod occurrences;
 mod presence;
+mod pulse;
 mod sessions;
 mod states;
 mod statuses;
@@ -211,14 +212,14 @@ impl Control {
     /// Who may use the relay: members by their key, and whoever has a ticket by the token that goes with its pass.
     pub fn may_use_relay(&self, peer: &PeerKey, token: Option<&str>) -> bool {
         let key = peer.to_string();
-        let standing = |fleet: &Fleet| match fleet.standing(&key) {
-            KeyStanding::Member(_) => Some(true),
-            KeyStanding::Former(_) => Some(false),
-            KeyStanding::Decommissioned(name) => Some(!self.shared.has_heard(name)),
-            KeyStanding::Stranger => None,
+        let (name, former) = match self.shared.with_fleet(|fleet| fleet.standing(&key).map_name(str::to_owned)) {
+            KeyStanding::Member(_) => return true,
+            KeyStanding::Stranger => return token.is_some_and(|token| self.shared.knows_token(token)),
+            KeyStanding::Former(name) => (name, true),
+            KeyStanding::Decommissioned(name) => (name, false),
         };
-        let standing = self.shared.with_fleet(standing);
-        standing.unwrap_or_else(|| token.is_some_and(|token| self.shared.knows_token(token)))
+        // A machine that was away has to hear what became of its key, and may have no other way to here.
+        if former { !self.shared.has_come(&name) } else { !self.shared.has_heard(&name) }
     }
 
     /// The machines because of which keys are refused for good.
@@ -252,6 +253,7 @@ impl Control {
         let shared = &self.shared;
         let started = shared.now();
         tokio::select! {
+            biased;
             () = sessions::listen(shared, &wire, events) => tracing::info!("the hub has closed"),
             () = self.follow(&wire) => tracing::info!("the record has closed"),
             () = news::write(shared, &wire) => {}
@@ -310,11 +312,12 @@ impl Control {
             let mut watcher = store.watch(after, WatchScope::default());
             loop {
                 let next = tokio::select! {
-                    next = watcher.next_at_hand() => next,
+                    biased;
                     _ = leads.changed() => {
                         self.take_over(wire).await;
                         continue;
                     }
+                    next = watcher.next_at_hand() => next,
                 };
                 let group = match next {
                     Ok(Some(group)) => group,
@@ -490,6 +493,11 @@ impl Control {
         let statuses: Vec<_> = names.iter().map(|name| read.of(&snapshot, name)).collect();
         drop(read);
         crate::tally(statuses.iter().map(std::option::Option::as_deref))
+    }
+
+    /// How each machine is doing that a selector fits, by name. `wanted` is the binary that machines are meant to run.
+    pub fn pulse(&self, selector: &stead_model::Selector, wanted: &crate::pulse::Binary) -> Vec<crate::pulse::MachinePulse> {
+        pulse::read(&self.shared, selector, wanted)
     }
 
     /// Machines that have not given back to the record, as it is now, what they hold.

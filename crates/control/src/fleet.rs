@@ -21,15 +21,27 @@ pub struct MachineView {
 
 /// What a key is to the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyStanding<'a> {
+pub enum KeyStanding<N> {
     /// Nobody's.
     Stranger,
-    /// A machine's.
-    Member(&'a str),
+    /// That of the machine of this name.
+    Member(N),
     /// That of a machine which is out of service for ever.
-    Decommissioned(&'a str),
+    Decommissioned(N),
     /// One that a machine had before.
-    Former(&'a str),
+    Former(N),
+}
+
+impl<N> KeyStanding<N> {
+    /// The same of another form of the name.
+    pub fn map_name<M>(self, map: impl FnOnce(N) -> M) -> KeyStanding<M> {
+        match self {
+            Self::Stranger => KeyStanding::Stranger,
+            Self::Member(name) => KeyStanding::Member(map(name)),
+            Self::Decommissioned(name) => KeyStanding::Decommissioned(map(name)),
+            Self::Former(name) => KeyStanding::Former(map(name)),
+        }
+    }
 }
 
 /// Machines and profiles by name, with the index from keys to machines.
@@ -89,7 +101,7 @@ impl Fleet {
     }
 
     /// What a key is to the fleet. One that is refused anywhere is refused, whatever else it may be.
-    pub fn standing(&self, key: &str) -> KeyStanding<'_> {
+    pub fn standing(&self, key: &str) -> KeyStanding<&str> {
         let names = self.by_key.get(key);
         if let Some(name) = names.into_iter().flatten().find(|name| self.out.contains_key(*name)) {
             return KeyStanding::Decommissioned(name);

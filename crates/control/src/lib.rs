@@ -27,6 +27,7 @@ pub mod liveness;
 mod metrics;
 pub mod presence;
 pub mod profile_status;
+pub mod pulse;
 mod tally;
 
 pub use act::{

@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
     }
     tokio::select! {
         ended = run_agent(options, stop) => ended.map_err(|error| Failure::of(FailureKind::Config, error))?,
-        () = metrics::server::run_optional(server, metrics.port(), Arc::new(move || metrics.text())) => {}
+        () = metrics::server::run_optional(server, metrics.port(), Arc::new(move |path| (path == "/metrics").then(|| metrics.text()))) => {}
     }
     Ok(ExitCode::Success)
 }

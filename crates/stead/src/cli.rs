@@ -10,6 +10,7 @@ mod proposal;
 mod restore;
 mod standby;
 mod store;
+mod top;
 mod trust;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs}
 pub(crate) use self::restore::{RestoreArgs, RestoreCommand, RestoreOptions};
 pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
+pub(crate) use self::top::{Column as TopColumn, TopArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
 use crate::config::SettingFlags;
@@ -98,6 +100,15 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Show how the coordinator is doing: machines, ports, and whom it turned away and why
     Status,
+    /// Show live how each machine is doing: state, arrears, load, memory, disk, clock, agent
+    #[command(
+        long_about = "Show live how each machine is doing, trouble first: how it stands and for how long, when it was last heard, how many \
+                            objects it has yet to acknowledge, load of each processor, memory and disk in use, temperature, how far its \
+                            clock is off, updates pending, and which agent it runs. Press h for the keys. Where the output is no terminal \
+                            it prints the machines once.\n\nExamples:\n  stead top\n  stead top -l role=web --sort load\n  stead top \
+                            --once --filter silent\n  stead top -o json\n\nThe same numbers are there for Prometheus at /metrics/machines."
+    )]
+    Top(TopArgs),
     /// Show one object with all that is known of it: conditions, units, events
     Describe(DescribeArgs),
     /// Follow objects as they change, until Ctrl-C

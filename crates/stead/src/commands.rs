@@ -18,6 +18,7 @@ mod log;
 mod login;
 mod machine;
 mod man;
+mod physical;
 mod plan;
 mod plugin;
 mod propose;
@@ -30,6 +31,7 @@ mod status;
 mod store;
 mod submit;
 mod ticket;
+mod top;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
@@ -127,6 +129,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Credential => credential::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Top(args) => top::run(context, args).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::Wait(args) => wait::run(context, args).await,

@@ -31,7 +31,6 @@ mod merge;
 mod metrics;
 mod online_key;
 mod output;
-mod pgbackrest;
 mod plugin;
 mod private_file;
 mod proposal;

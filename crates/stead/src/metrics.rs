@@ -4,6 +4,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod coordinator;
+pub(crate) mod machines;
 pub(crate) mod server;
 
 use std::fmt;

@@ -19,6 +19,8 @@ const PAUSE_SECONDS: u64 = 1;
 const PAUSE_SECONDS_MAX: u64 = 10;
 /// The name of the record in the state directory.
 const FILE_NAME: &str = "record.db";
+/// The name of the file in the state directory that says which history of a record in PostgreSQL was followed.
+const FOLLOWED_NAME: &str = "record.followed";
 
 /// Where a record is.
 pub(crate) enum Place {
@@ -100,12 +102,12 @@ impl Place {
         PostgresServers::parse(url, password).map_err(|error| Failure::of(FailureKind::Config, error))
     }
 
-    async fn connect(&self) -> Result<Arc<dyn Engine>, OpenError> {
+    async fn connect(&self, state_dir: &Path) -> Result<Arc<dyn Engine>, OpenError> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteEngine::open(path).await?),
             Self::Postgres { url, password } => {
                 let password = password.as_ref().map(|password| password.as_str());
-                Arc::new(PostgresEngine::open_with_password(url, password).await?)
+                Arc::new(PostgresEngine::open_following(url, password, &state_dir.join(FOLLOWED_NAME)).await?)
             }
         })
     }
@@ -122,15 +124,20 @@ impl Place {
         opened.map_err(opening)
     }
 
-    async fn try_open(&self) -> Result<Store, RecordError> {
-        Ok(Store::open_on(self.connect().await?, Options::default()).await?)
+    async fn try_open(&self, state_dir: &Path) -> Result<Store, RecordError> {
+        Ok(Store::open_on(self.connect(state_dir).await?, Options::default()).await?)
     }
 
-    /// Opens it for a coordinator, and waits for a database that is away; `None` where it was stopped meanwhile.
-    pub(crate) async fn open(&self, say: impl Fn(&str), stop: &CancellationToken) -> Result<Option<Store>, Failure> {
+    /// Opens it for the coordinator of a state directory, and waits for a database that is away; `None` where it was stopped meanwhile.
+    pub(crate) async fn open(
+        &self,
+        state_dir: &Path,
+        say: impl Fn(&str),
+        stop: &CancellationToken,
+    ) -> Result<Option<Store>, Failure> {
         let (mut pause, mut said) = (PAUSE_SECONDS, false);
         loop {
-            match self.try_open().await {
+            match self.try_open(state_dir).await {
                 Ok(store) => return Ok(Some(store)),
                 Err(error) if error.is_away() => {
                     tracing::warn!(%error, again_in_seconds = pause, "the record's database is away");

@@ -1,4 +1,4 @@
-//! What a database must do to hold the record. SQLite and PostgreSQL do it, and pass the same tests.
+//! What a database must do to hold the record. SQLite and PostgreSQL do it, and one in memory for simulations; all pass the same tests.
 
 use std::borrow::Cow;
 

@@ -10,6 +10,7 @@ mod forward;
 mod hosts;
 mod import;
 mod inbox;
+mod line;
 mod migration;
 mod moment;
 mod news;
@@ -19,6 +20,7 @@ mod server;
 mod standby;
 mod write;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,6 +81,19 @@ impl PostgresEngine {
     /// As [`PostgresEngine::open`].
     pub async fn open_with_password(url: &str, password: Option<&str>) -> Result<Self, OpenError> {
         Self::open_server(Server::parse(url, password, SESSION_NAME)?, migration::STEPS).await
+    }
+
+    /// The same for a coordinator that keeps in a file which history of the record it has followed: an older primary is refused, also
+    /// by one that starts while nothing else answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`], and [`OpenError::File`] where the file cannot be read or written.
+    pub async fn open_following(url: &str, password: Option<&str>, file: &Path) -> Result<Self, OpenError> {
+        let server = Server::parse(url, password, SESSION_NAME)?.remembering(file)?;
+        migration::run(&server, migration::STEPS).await?;
+        server.keep_line().await.map_err(|error| migration::refused(&server, error))?;
+        Ok(Self::on(server))
     }
 
     /// The same for something that is no coordinator, and is not taken for one by [`Engine::others`].

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use stead_wire::{AgentConnection, AgentEvent, State};
+use stead_wire::{AgentConnection, AgentEvent, State, Transport};
 use tokio::sync::mpsc;
 
 use super::{Agent, AgentError, News, intake};
-use crate::memory::MemoryStoreError;
+use crate::memory::{Keeper, MemoryStoreError};
 
 /// How long until the disk is tried again, in seconds: soon enough for whoever made room and waits.
 pub(super) const RETRY_SECONDS: u64 = 2;
@@ -23,7 +23,7 @@ pub(super) struct Arrears {
     events: VecDeque<Vec<u8>>,
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     pub(super) fn is_in_arrears(&self) -> bool {
         self.concerns.memory.is_some() || !self.arrears.events.is_empty() || self.concerns.unswept
     }

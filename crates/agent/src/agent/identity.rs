@@ -1,12 +1,15 @@
 //! Which key the machine is, and which one it is to be. What its memory says counts: the two files beside it follow.
 
+use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use stead_model::NextKey;
+use stead_model::{NextKey, RotationEvidence};
 use stead_trust::{KeyRotation, MachineMemory, NEXT_KEY_ASK, SigningKey, sign_rotation};
+use stead_wire::Transport;
 
-use super::{Agent, AgentError, AgentOptions, Ended};
+use super::{Agent, AgentError, Ended};
+use crate::keys::Keys;
+use crate::memory::Keeper;
 
 /// How long, in seconds, an agent waits at first before it speaks with its other key again: where both are refused, owners have to act.
 const OTHER_KEY_SECONDS: u64 = 2;
@@ -35,20 +38,18 @@ impl Speaking {
 
 /// The key that the machine has, and the one that it has made ready. Where the memory has changed to that one already, the files follow.
 pub(super) fn keys(
-    options: &AgentOptions,
-    memory: Option<&mut MachineMemory>,
+    keys: &dyn Keys,
+    memory: Option<&MachineMemory>,
+    state_dir: &Path,
 ) -> Result<(SigningKey, Option<SigningKey>), AgentError> {
-    let keys = &options.keys;
     let (key, next) = (keys.current().map_err(AgentError::Keys)?, keys.next().map_err(AgentError::Keys)?);
     let Some(memory) = memory else { return Ok((key, next)) };
     let (has, given) = (*memory.key(), key.machine_key()?);
-    let ready = next.as_ref().map(SigningKey::machine_key).transpose()?;
     if has == given {
-        memory.set_next_key(ready);
         return Ok((key, next));
     }
     match next {
-        Some(next) if ready == Some(has) => {
+        Some(next) if next.machine_key()? == has => {
             if let Err(error) = keys.adopt_next() {
                 tracing::error!(
                     error,
@@ -57,16 +58,16 @@ pub(super) fn keys(
             }
             Ok((next, None))
         }
-        _ => Err(AgentError::OtherKey { has, given, state_dir: options.state_dir.clone() }),
+        _ => Err(AgentError::OtherKey { has, given, state_dir: state_dir.to_owned() }),
     }
 }
 
-impl Agent {
-    /// The key that the agent speaks with is refused. Where it has another one, that may be the one that counts.
-    pub(super) fn try_other_key(&mut self) {
+impl<K: Keeper, T: Transport> Agent<K, T> {
+    /// A coordinator refuses the machine. Where it has another key, that may be the one that counts.
+    pub(super) fn refused(&mut self) {
         if self.dormant {
             self.ended = Some(Ended::Dormant);
-        } else if self.next.is_some() && self.memory.is_some() {
+        } else if self.keys.next.is_some() && self.memory.is_some() {
             self.ended = Some(Ended::OtherKey);
         }
     }
@@ -85,36 +86,27 @@ impl Agent {
     }
 
     /// The answer to a question for the machine's next key; none where it is another question.
-    pub(super) async fn next_key(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn next_key(&mut self, body: &[u8]) -> Option<Vec<u8>> {
         if body != NEXT_KEY_ASK {
             return None;
         }
-        let answer = match self.ask_for_next_key().await {
+        let answer = match self.ask_for_next_key() {
             Ok(rotation) => NextKey { rotation: Some(rotation), error: None },
             Err(error) => NextKey { rotation: None, error: Some(error) },
         };
         serde_json::to_vec(&answer).ok()
     }
 
-    async fn ask_for_next_key(&mut self) -> Result<stead_model::RotationEvidence, String> {
+    fn ask_for_next_key(&mut self) -> Result<RotationEvidence, String> {
+        let time = self.world.now();
         let memory = self.memory.as_mut().ok_or("this machine has not joined yet")?;
         let name = memory.machine().ok_or("this machine does not know its own name yet")?.to_owned();
-        let next = match self.next.take() {
-            Some(next) => next,
-            None => {
-                let keys = std::sync::Arc::clone(&self.keys);
-                let made = tokio::task::spawn_blocking(move || keys.make_next()).await;
-                made.map_err(|error| error.to_string())??
-            }
-        };
+        let next = self.keys.make_next()?;
         let key = |key: &SigningKey| key.machine_key().map_err(|error| error.to_string());
-        let rotation =
-            KeyRotation { fleet: *memory.fleet(), time: Timestamp::now(), name, machine: key(&self.key)?, next: key(&next)? };
+        let rotation = KeyRotation { fleet: *memory.fleet(), time, name, machine: key(&self.key)?, next: key(next)? };
         memory.set_next_key(Some(rotation.next));
-        let signed = sign_rotation(&rotation, &self.key, &next).map_err(|error| error.to_string());
-        self.next = Some(next);
         tracing::info!(next = %rotation.next, "asked owners for a new key");
-        signed
+        sign_rotation(&rotation, &self.key, next).map_err(|error| error.to_string())
     }
 }
 

@@ -3,23 +3,23 @@
 use jiff::Timestamp;
 use stead_wire::{LINEAGE_MAX, LineageStep};
 
-use crate::memory::MemoryStore;
+use crate::memory::{self, Keeper};
 
 /// Where the starts are kept among the memory's settings.
 const STARTS_SETTING: &str = "starts";
 
 /// Begins a start: it is on disk before anybody hears of it. One that cannot be written is not told of, for the next start would not know
 /// it, and would look like another machine.
-pub(super) async fn begin(store: &MemoryStore, mark: u64) -> Vec<LineageStep> {
-    let kept: Vec<(u64, u64)> = match store.setting(STARTS_SETTING).await {
+pub(super) async fn begin(store: &impl Keeper, now: Timestamp, mark: u64) -> Vec<LineageStep> {
+    let kept: Vec<(u64, u64)> = match memory::setting(store, STARTS_SETTING).await {
         Ok(kept) => kept.unwrap_or_default(),
         Err(error) => {
             tracing::warn!(%error, "the starts of this machine cannot be read");
             return Vec::new();
         }
     };
-    let starts = next(kept, u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(), mark);
-    if let Err(error) = store.set_setting(STARTS_SETTING, &starts).await {
+    let starts = next(kept, u64::try_from(now.as_millisecond()).unwrap_or_default(), mark);
+    if let Err(error) = memory::set_setting(store, STARTS_SETTING, &starts).await {
         tracing::warn!(%error, "this start could not be written down; a copy of this machine is harder to find until it can");
         return Vec::new();
     }

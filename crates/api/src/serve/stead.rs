@@ -22,6 +22,9 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::POST, "login") => login(&call),
         (&Method::GET, "fleet") => Ok(fleet(&call)),
         (&Method::GET, "status") => Ok(response::json(StatusCode::OK, &call.api.fleet().status())),
+        (&Method::GET, "pulse") => {
+            Ok(response::json(StatusCode::OK, &call.api.fleet().pulse(&call.query.list_options()?.labels)))
+        }
         (&Method::POST, "sequences") => sequences(&call),
         (&Method::POST, "ticket") => {
             let answer = call.api.fleet().ticket(body::json(&call.body)?).await;
@@ -43,7 +46,7 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::POST, path) if path.starts_with("proposals/") => {
             super::proposals::act(&call, path.trim_start_matches("proposals/")).await
         }
-        (_, "entries" | "proposals" | "login" | "fleet" | "status" | "sequences" | "ticket" | "plan" | "next-keys") => {
+        (_, "entries" | "proposals" | "login" | "fleet" | "status" | "pulse" | "sequences" | "ticket" | "plan" | "next-keys") => {
             Err(ApiError::method_not_allowed())
         }
         _ => Err(ApiError::no_such_path()),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stead_admission::{Admission, Caller, Environment, Write};
 use stead_api::{Api, Fleet, Limits, Server, ServingKeys};
-use stead_model::{Digest, GroupKind, Object};
+use stead_model::{Digest, GroupKind, Object, Selector};
 use stead_store::{Expect, OPERATIONS_PER_TRANSACTION_MAX, Op, Options, PostgresEngine, SqliteEngine, Store, Transaction};
 use stead_trust::{Clock, Root, SignedRoot, Signer, SigningKey};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,15 @@ impl Fleet for NoMachines {
         Value::Null
     }
 
+    fn pulse(&self, _selector: &Selector) -> Value {
+        json!([])
+    }
+
     fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn machine_metrics(&self) -> String {
         String::new()
     }
 }

@@ -94,6 +94,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
             });
         }
         tokio::select! {
+            biased;
             () = shared.give_backs_there.notified() => {}
             Some(done) = at_work.join_next() => match done {
                 Ok(peer) => { busy.remove(&peer); }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stead_store::{Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
 
-use super::Context;
+use super::{Context, physical};
 use crate::Outcome;
 use crate::aligned::aligned;
 use crate::backup::{self, Found, Listed, Manifest, Progress, Rebuilt, Scratch, human_bytes};
@@ -15,14 +15,13 @@ use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{self, Format};
-use crate::pgbackrest;
 use crate::record::{Place, opening, without_password};
 
 pub(super) async fn run(context: &Context, args: BackupArgs) -> Outcome {
     match args.command {
         None => take(context, &args.take).await,
-        Some(BackupCommand::Setup(args)) => pgbackrest::setup(context, args).await,
-        Some(BackupCommand::Check(args)) => pgbackrest::check(context, &args).await,
+        Some(BackupCommand::Setup(args)) => physical::setup(context, args).await,
+        Some(BackupCommand::Check(args)) => physical::check(context, &args).await,
         Some(BackupCommand::List(args)) => list(context, &args).await,
         Some(BackupCommand::Verify(args)) => verify(context, &args).await,
     }
@@ -33,9 +32,9 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     // Who names a folder means a portable one.
     let portable = args.to.is_some() || args.keep.is_some() || args.keys;
     if (!portable || args.way.physical)
-        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+        && let Some(stanza) = physical::choose(&place, &args.way)?
     {
-        return pgbackrest::take(context, &stanza, args.kind).await;
+        return physical::take(context, &stanza, args.kind).await;
     }
     let to = backup::folder_of(args.to.as_deref(), &context.settings);
     // A folder that somebody named may be a disk that is not mounted; the one in the state directory is ours.
@@ -82,8 +81,8 @@ fn document(path: &Path, manifest: Option<&Manifest>, more: &[(&str, Value)]) ->
 async fn list(context: &Context, args: &BackupListArgs) -> Outcome {
     let now = Timestamp::now();
     let format = context.settings.output();
-    let physical = match pgbackrest::choose(&Place::of(&context.settings)?, &args.way)? {
-        Some(stanza) if args.folder.is_none() => pgbackrest::list(&stanza, now).await?,
+    let physical = match physical::choose(&Place::of(&context.settings)?, &args.way)? {
+        Some(stanza) if args.folder.is_none() => physical::list(&stanza, now).await?,
         _ => Vec::new(),
     };
     let folder = backup::folder_of(args.folder.as_deref(), &context.settings);
@@ -146,9 +145,9 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
 async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
     let place = Place::of(&context.settings)?;
     if ((args.backup.is_none() && args.into.is_none()) || args.way.physical)
-        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+        && let Some(stanza) = physical::choose(&place, &args.way)?
     {
-        return pgbackrest::verify(context, &stanza, &place).await;
+        return physical::verify(context, &stanza, &place).await;
     }
     let from = backup::folder_of(args.backup.as_deref(), &context.settings);
     let found = backup::choose(&from, None, |line| context.say(line))?;

@@ -33,6 +33,7 @@ mod prune;
 mod rotation;
 mod standby;
 mod status;
+mod top;
 mod traces;
 mod undo;
 mod waiting;

@@ -56,7 +56,7 @@ pub(super) struct PgReading<'e> {
     pub(super) server: &'e Server,
     pub(super) slot: MutexGuard<'e, Option<Session>>,
     pub(super) connection: PgConnection,
-    generation: u64,
+    pub(super) generation: u64,
 }
 
 impl<'e> PgReading<'e> {

@@ -11,8 +11,11 @@ use super::news::News;
 use crate::engine::EngineError;
 use crate::open_error::OpenError;
 
-/// How often a coordinator looks at the standbys, and whether another server was promoted.
+/// How often a coordinator looks at the standbys.
 const LOOK_SECONDS: u64 = 5;
+/// How often a coordinator looks whether another server was promoted, by a query that is answered from memory: for so long at most it
+/// goes on writing to an old primary that nobody stopped.
+const LOOK_AROUND_MILLISECONDS: u64 = 500;
 /// What the sessions of a command are called that looks after standbys.
 const SESSION_NAME: &str = "stead standby";
 
@@ -287,15 +290,31 @@ impl Watched {
 
 /// Looks at the standbys, and for a server that was promoted while the one that is followed goes on, for as long as it is let.
 pub(super) async fn watch(server: Arc<Server>, news: Arc<News>, watched: Arc<Watched>) {
+    let others = if server.hosts.len() > 1 { server.hosts.len() } else { 0 };
+    let looking = futures::future::join_all((0..others).map(|number| look_at(&server, number, &news)));
+    futures::join!(look_at_standbys(&server, &watched), looking);
+}
+
+async fn look_at_standbys(server: &Server, watched: &Watched) {
     loop {
-        if server.hosts.len() > 1 && server.look_around().await {
-            news.look();
-        }
-        match look(&server).await {
+        match look(server).await {
             Ok(seen) => watched.set(seen),
             Err(error) => tracing::debug!(%error, "the standbys are not seen"),
         }
         tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)).await;
+    }
+}
+
+/// Looks at one server whether it was promoted. Each is looked at by itself, so that one that does not answer hides no other.
+async fn look_at(server: &Server, number: usize, news: &News) {
+    let mut session = None;
+    loop {
+        match server.look_at(number, &mut session).await {
+            Ok(true) => news.look(),
+            Ok(false) => {}
+            Err(error) => tracing::trace!(%error, "a server is not seen"),
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_AROUND_MILLISECONDS)).await;
     }
 }
 

@@ -6,36 +6,36 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Where pgBackRest looks by itself, beside the file that its package brings.
-pub(crate) const DEFAULT_FILE: &str = "/etc/pgbackrest/conf.d/stead.conf";
+pub const DEFAULT_FILE: &str = "/etc/pgbackrest/conf.d/stead.conf";
 /// The first line: the file is ours.
-pub(super) const OURS: &str = "# Written by `stead backup setup`, which replaces the whole file.";
+pub(crate) const OURS: &str = "# Written by `stead backup setup`, which replaces the whole file.";
 /// How a line starts that pgBackRest does not read, and this program does.
 const NOTE: &str = "# stead: ";
 
 /// What a stanza is made of.
 #[derive(Clone, Debug)]
-pub(super) struct Configuration {
-    pub(super) stanza: String,
-    pub(super) data: PathBuf,
-    pub(super) port: u16,
-    pub(super) socket_folder: PathBuf,
-    pub(super) superuser: String,
+pub(crate) struct Configuration {
+    pub(crate) stanza: String,
+    pub(crate) data: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) socket_folder: PathBuf,
+    pub(crate) superuser: String,
     /// The server's own configuration, and the folder of its programs: a restore needs them while the server is down.
-    pub(super) server_config: PathBuf,
-    pub(super) programs: PathBuf,
-    pub(super) repo: PathBuf,
-    pub(super) retention_full: u32,
-    pub(super) retention_diff: u32,
-    pub(super) process_max: u32,
-    pub(super) compress: String,
-    pub(super) cipher_pass: Option<Zeroizing<String>>,
+    pub(crate) server_config: PathBuf,
+    pub(crate) programs: PathBuf,
+    pub(crate) repo: PathBuf,
+    pub(crate) retention_full: u32,
+    pub(crate) retention_diff: u32,
+    pub(crate) process_max: u32,
+    pub(crate) compress: String,
+    pub(crate) cipher_pass: Option<Zeroizing<String>>,
     /// For locks and logs, where those of the package are not used.
-    pub(super) run_folder: Option<PathBuf>,
+    pub(crate) run_folder: Option<PathBuf>,
 }
 
 impl Configuration {
     /// The file. Everything is in the stanza's own section, for `[global]` belongs to whoever administers the host.
-    pub(super) fn render(&self) -> Zeroizing<String> {
+    pub(crate) fn render(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(format!("{OURS}\n"));
         for (name, path) in [("server-config", &self.server_config), ("programs", &self.programs)] {
             let _infallible = writeln!(text, "{NOTE}{name}={}", path.display());
@@ -70,7 +70,7 @@ impl Configuration {
 }
 
 /// Reads a value of a stanza, or a note.
-pub(super) fn value<'a>(text: &'a str, stanza: &str, name: &str) -> Option<&'a str> {
+pub(crate) fn value<'a>(text: &'a str, stanza: &str, name: &str) -> Option<&'a str> {
     let mut section = "";
     text.lines().find_map(|line| {
         if let Some(note) = line.strip_prefix(NOTE) {
@@ -87,14 +87,14 @@ pub(super) fn value<'a>(text: &'a str, stanza: &str, name: &str) -> Option<&'a s
 }
 
 /// Whether a path can stand in a shell command, in pgBackRest's configuration and in the server's, and mean the same in each.
-pub(super) fn is_plain(path: &Path) -> bool {
+pub(crate) fn is_plain(path: &Path) -> bool {
     let text = path.to_string_lossy();
     text.starts_with('/') && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter))
 }
 
 /// A configuration as the pages of this module's tests know it.
 #[cfg(test)]
-pub(super) fn sample() -> Configuration {
+pub(crate) fn sample() -> Configuration {
     Configuration {
         stanza: "stead".to_owned(),
         data: "/var/lib/postgresql/15/main".into(),

@@ -6,17 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use stead_store::{Engine as _, PostgresEngine, RecordDigest, digest};
 
-use super::check::{Seen, TIMEOUT_SECONDS, missing, print};
-use super::cluster::postgres;
-use super::info::Info;
-use super::program::file_failure;
-use super::scratch::ScratchCluster;
-use super::server::{PrivateServer, Privately};
-use super::stanza::Stanza;
-use crate::Outcome;
-use crate::commands::Context;
-use crate::failure::{Failure, FailureKind};
-use crate::record::{Place, opening};
+use crate::Say;
+use crate::check::{Seen, TIMEOUT_SECONDS, missing};
+use crate::cluster::RecordAddress;
+use crate::error::Error;
+use crate::info::{Backup, Info};
+use crate::scratch::ScratchCluster;
+use crate::server::{PrivateServer, Privately};
+use crate::stanza::Stanza;
 
 /// What the scratch server is told beside the usual: nothing of it has to survive, and nothing of it is archived.
 const SCRATCH_SETTINGS: [&str; 6] = [
@@ -28,26 +25,30 @@ const SCRATCH_SETTINGS: [&str; 6] = [
     "max_wal_senders=0",
 ];
 
-pub(crate) async fn verify(context: &Context, stanza: &Stanza, place: &Place) -> Outcome {
-    let (url, password) = postgres(place)?;
+/// Reads the repository, and restores its newest backup beside the server; says which that is, and what was seen.
+///
+/// # Errors
+///
+/// [`Error`], where it cannot be tried. What is not whole is no error.
+pub async fn verify(stanza: &Stanza, record: RecordAddress<'_>, say: Say<'_>) -> Result<(Backup, Vec<Seen>), Error> {
     let info = stanza.info().await?;
-    let Some(newest) = info.good().next_back() else {
-        return Err(Failure::new(FailureKind::NotFound, format!("there is no backup ({})", info.status.message)));
+    let Some(newest) = info.good().next_back().cloned() else {
+        return Err(Error::NoBackup { stanza: stanza.name.clone(), says: info.status.message });
     };
     let facts = stanza.door.facts().await?;
-    context.say("reading the repository ...");
+    say("reading the repository ...");
     let mut seen = vec![of_repository(stanza).await?, of_log(stanza, &info, facts.wal_segment_bytes).await?];
-    if seen.iter().all(Seen::is_whole) {
-        context.say(&format!("restoring {} beside the server ...", newest.label));
-        seen.push(Trial { stanza, url, password }.run().await?);
+    if seen.iter().all(|seen| seen.whole) {
+        say(&format!("restoring {} beside the server ...", newest.label));
+        seen.push(Trial { stanza, record }.run().await?);
     }
-    print(context, &seen)
+    Ok((newest, seen))
 }
 
 /// pgBackRest reads every file and compares its SHA-1. Its exit code says nothing of what it finds: its words do.
-async fn of_repository(stanza: &Stanza) -> Result<Seen, Failure> {
+async fn of_repository(stanza: &Stanza) -> Result<Seen, Error> {
     let words = ["--output=text", "--verbose", "verify"];
-    let text = super::program::step("reading the repository", stanza.command_saying("detail", &words)).await?;
+    let text = crate::program::step("reading the repository", stanza.command_saying("detail", &words)).await?;
     let files = text.lines().filter_map(|line| {
         let (before, named) = line.split_once('\'')?;
         let bad = ["invalid", "missing", "unable"].iter().any(|word| before.contains(word));
@@ -67,7 +68,7 @@ async fn of_repository(stanza: &Stanza) -> Result<Seen, Failure> {
     Ok(Seen::new("repository", false, if said.is_empty() { text.trim().to_owned() } else { said.join("; ") }))
 }
 
-async fn of_log(stanza: &Stanza, info: &Info, segment_bytes: u64) -> Result<Seen, Failure> {
+async fn of_log(stanza: &Stanza, info: &Info, segment_bytes: u64) -> Result<Seen, Error> {
     let missing = missing(info, &stanza.archived(info).await?, segment_bytes);
     if missing.is_empty() {
         return Ok(Seen::new("log", true, "without a gap since the oldest backup"));
@@ -78,13 +79,13 @@ async fn of_log(stanza: &Stanza, info: &Info, segment_bytes: u64) -> Result<Seen
 
 struct Trial<'a> {
     stanza: &'a Stanza,
-    url: &'a str,
-    password: Option<&'a str>,
+    record: RecordAddress<'a>,
 }
 
 impl Trial<'_> {
-    async fn run(&self) -> Result<Seen, Failure> {
+    async fn run(&self) -> Result<Seen, Error> {
         let Stanza { data, door, .. } = self.stanza;
+        self.stanza.await_orphans().await?;
         let scratch = ScratchCluster::make(data, &door.user).await?;
         let point = format!("stead-verify-{}-{}", std::process::id(), Timestamp::now().as_microsecond());
         let live = self.mark(&point).await?;
@@ -107,24 +108,24 @@ impl Trial<'_> {
     }
 
     /// The record as it is at a restore point in the log, which is then brought into the repository.
-    async fn mark(&self, point: &str) -> Result<RecordDigest, Failure> {
+    async fn mark(&self, point: &str) -> Result<RecordDigest, Error> {
         let door = &self.stanza.door;
-        let engine = PostgresEngine::open_offline(self.url, self.password).await.map_err(opening)?;
+        let engine = PostgresEngine::open_offline(self.record.url, self.record.password).await?;
         let sql = format!("SELECT pg_walfile_name(pg_create_restore_point('{point}'))");
         let marked = engine.digest_at(door.sql("making a restore point", &sql)).await;
         engine.close().await;
-        let (digest, segment) = marked.map_err(|error| Failure::of(FailureKind::Unreachable, error))?;
+        let (digest, segment) = marked?;
         let segment = segment?;
         door.sql("ending the log's segment", "SELECT pg_switch_wal()").await?;
         self.stanza.await_segment(&segment, Duration::from_secs(TIMEOUT_SECONDS)).await?;
         Ok(digest)
     }
 
-    async fn read(&self, scratch: &ScratchCluster) -> Result<RecordDigest, Failure> {
+    async fn read(&self, scratch: &ScratchCluster) -> Result<RecordDigest, Error> {
         let Stanza { door, programs, .. } = self.stanza;
         let (data, folder) = (scratch.folder.join("data"), scratch.folder.join("private"));
         let config = scratch.folder.join("scratch.conf");
-        std::fs::write(&config, "").map_err(|error| file_failure("write", &config, &error))?;
+        std::fs::write(&config, "").map_err(|error| Error::file("write", &config, error))?;
         door.user.give(&config)?;
         let mut settings: Vec<String> = SCRATCH_SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
         settings.push(format!("config_file={}", config.display()));
@@ -138,11 +139,11 @@ impl Trial<'_> {
             settings,
         })
         .await?;
-        let engine = PostgresEngine::open_elsewhere(self.url, &folder, door.port).await.map_err(opening)?;
-        let found = digest(&engine).await.map_err(|error| Failure::of(FailureKind::Config, error));
+        let engine = PostgresEngine::open_elsewhere(self.record.url, &folder, door.port).await?;
+        let found = digest(&engine).await;
         engine.close().await;
         server.stop().await?;
-        found
+        Ok(found?)
     }
 }
 

@@ -1,76 +1,105 @@
 //! What pgBackRest says that it has: `pgbackrest info --output=json`.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A stanza.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Info {
+pub struct Info {
+    /// The logs that it has, the newest last.
     #[serde(default)]
-    pub(super) archive: Vec<Archive>,
+    pub(crate) archive: Vec<Archive>,
+    /// Its backups, oldest first.
     #[serde(default)]
-    pub(super) backup: Vec<Backup>,
-    pub(super) status: Status,
+    pub backup: Vec<Backup>,
+    /// How it is.
+    pub status: Status,
 }
 
 /// How it is, as pgBackRest counts it: 0 is well, 2 is without a backup.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Status {
-    pub(super) code: u32,
-    pub(super) message: String,
+pub struct Status {
+    /// As pgBackRest counts it.
+    pub code: u32,
+    /// In pgBackRest's words.
+    pub message: String,
 }
 
 /// The log of one server.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Archive {
-    pub(super) id: String,
+pub(crate) struct Archive {
+    pub(crate) id: String,
 }
 
 /// A base backup.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Backup {
-    pub(super) label: String,
+pub struct Backup {
+    /// pgBackRest's name of it.
+    pub label: String,
+    /// `full`, `diff` or `incr`.
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) timestamp: Seconds,
-    pub(super) info: Sizes,
-    pub(super) archive: Needs,
+    pub kind: String,
+    /// When it was taken.
+    pub timestamp: Seconds,
+    /// How large it is.
+    pub info: Sizes,
+    /// What it needs of the log.
+    pub archive: Needs,
+    /// Where its tablespaces were; only where it was asked for by its name.
     #[serde(default)]
-    pub(super) error: Option<bool>,
+    pub(crate) tablespace: Option<Vec<Tablespace>>,
+    /// Whether pages had wrong checksums.
+    #[serde(default)]
+    pub error: Option<bool>,
+}
+
+/// A tablespace, in a folder beside the data.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Tablespace {
+    pub(crate) destination: PathBuf,
 }
 
 /// When it began and ended, in seconds since 1970.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Seconds {
-    pub(super) start: i64,
-    pub(super) stop: i64,
+pub struct Seconds {
+    /// When it began.
+    pub start: i64,
+    /// When it ended.
+    pub stop: i64,
 }
 
 /// The size of the database, and what is new in the repository.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Sizes {
-    pub(super) size: u64,
-    pub(super) repository: InRepository,
+pub struct Sizes {
+    /// Of the database.
+    pub size: u64,
+    /// Of what is new.
+    pub repository: InRepository,
 }
 
 /// Bytes in the repository.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct InRepository {
-    pub(super) delta: u64,
+pub struct InRepository {
+    /// That were new with this backup.
+    pub delta: u64,
 }
 
 /// The segments without which it cannot be restored.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Needs {
-    pub(super) start: Option<String>,
-    pub(super) stop: Option<String>,
+pub struct Needs {
+    /// The first.
+    pub start: Option<String>,
+    /// The last.
+    pub stop: Option<String>,
 }
 
 /// The status of a stanza that is not there.
 const NO_STANZA: [u32; 2] = [1, 3];
 
 impl Info {
-    pub(super) fn parse(text: &str, stanza: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, stanza: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Named {
             name: String,
@@ -79,20 +108,31 @@ impl Info {
         }
         let all: Vec<Named> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let found = all.into_iter().find(|one| one.name == stanza).map(|one| one.info);
-        Ok(found.unwrap_or_else(|| Self { status: Status { code: 1, message: "missing stanza".to_owned() }, ..Self::default() }))
+        Ok(found.unwrap_or_else(Self::none))
     }
 
-    pub(super) fn has_stanza(&self) -> bool {
+    /// Of a stanza that is not there.
+    pub(crate) fn none() -> Self {
+        Self { status: Status { code: 1, message: "missing stanza".to_owned() }, ..Self::default() }
+    }
+
+    pub(crate) fn has_stanza(&self) -> bool {
         !NO_STANZA.contains(&self.status.code)
     }
 
+    /// The folders of all tablespaces that are named.
+    pub(crate) fn tablespaces(self) -> Vec<PathBuf> {
+        let named = self.backup.into_iter().filter_map(|backup| backup.tablespace);
+        named.flatten().map(|tablespace| tablespace.destination).collect()
+    }
+
     /// Backups that are whole as far as pgBackRest knows, oldest first.
-    pub(super) fn good(&self) -> impl DoubleEndedIterator<Item = &Backup> {
-        self.backup.iter().filter(|backup| backup.error != Some(true))
+    pub fn good(&self) -> impl DoubleEndedIterator<Item = &Backup> {
+        self.backup.iter().filter(|backup| backup.is_whole())
     }
 
     /// The earliest moment that can be restored: the end of the oldest backup.
-    pub(super) fn earliest(&self) -> Option<Timestamp> {
+    pub fn earliest(&self) -> Option<Timestamp> {
         // It tells times by the second, and takes no backup for a moment of the second in which that ended.
         let second = jiff::SignedDuration::from_secs(1);
         self.good().next().map(|backup| backup.ended().checked_add(second).unwrap_or(Timestamp::MAX))
@@ -100,8 +140,19 @@ impl Info {
 }
 
 impl Backup {
-    pub(super) fn ended(&self) -> Timestamp {
+    /// When it ended.
+    pub fn ended(&self) -> Timestamp {
         Timestamp::from_second(self.timestamp.stop).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When it began.
+    pub fn begun(&self) -> Timestamp {
+        Timestamp::from_second(self.timestamp.start).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether it is whole, as far as pgBackRest knows.
+    pub fn is_whole(&self) -> bool {
+        self.error != Some(true)
     }
 }
 

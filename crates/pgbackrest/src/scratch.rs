@@ -4,31 +4,29 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::journal::beside;
-use super::program::{SystemUser, file_failure};
-use super::server::pid_of;
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::journal::beside;
+use crate::program::SystemUser;
+use crate::server::pid_of;
 
 /// The pause before a leftover server is looked at again that was told to end.
 const LOOK_AGAIN_MILLISECONDS: u64 = 50;
 
 /// A folder that nobody else tries a backup in.
-pub(super) struct ScratchCluster {
-    pub(super) folder: PathBuf,
+pub(crate) struct ScratchCluster {
+    pub(crate) folder: PathBuf,
     /// Holds the lock.
     _lock: File,
 }
 
 impl ScratchCluster {
     /// Makes it, and removes what an earlier one has left that was killed.
-    pub(super) async fn make(data: &Path, user: &SystemUser) -> Result<Self, Failure> {
+    pub(crate) async fn make(data: &Path, user: &SystemUser) -> Result<Self, Error> {
         let (folder, lock) = (beside(data, "stead-verify"), beside(data, "stead-verify-lock"));
-        let failed = |error: std::io::Error| file_failure("write", &lock, &error);
+        let failed = |error: std::io::Error| Error::file("write", &lock, error);
         let held = File::options().create(true).append(true).open(&lock).map_err(failed)?;
         if held.try_lock().is_err() {
-            return Err(
-                Failure::refused("another `stead backup verify` is at work here").hint("Wait until it has come to its end.")
-            );
+            return Err(Error::Busy { what: "another `stead backup verify`" });
         }
         if let Some(pid) =
             pid_of(&folder.join("data")).and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
@@ -39,7 +37,7 @@ impl ScratchCluster {
             }
         }
         if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(|error| file_failure("remove", &folder, &error))?;
+            std::fs::remove_dir_all(&folder).map_err(|error| Error::file("remove", &folder, error))?;
         }
         user.make_folder(&folder, 0o700)?;
         for part in ["data", "tablespaces", "private"] {

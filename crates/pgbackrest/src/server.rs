@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::cluster::Door;
-use super::program::{self, SystemUser, file_failure};
-use crate::failure::Failure;
+use crate::cluster::Door;
+use crate::error::Error;
+use crate::program::{self, SystemUser};
 
 /// The pause before a server that starts is asked again.
 const LOOK_AGAIN_MILLISECONDS: u64 = 100;
@@ -15,16 +15,16 @@ const LOOK_AGAIN_MILLISECONDS: u64 = 100;
 const LOG_LINES: usize = 12;
 
 /// How a cluster's server is stopped and started.
-pub(super) struct Control<'a> {
-    pub(super) user: &'a SystemUser,
-    pub(super) data: &'a Path,
-    pub(super) server_config: &'a Path,
-    pub(super) programs: &'a Path,
+pub(crate) struct Control<'a> {
+    pub(crate) user: &'a SystemUser,
+    pub(crate) data: &'a Path,
+    pub(crate) server_config: &'a Path,
+    pub(crate) programs: &'a Path,
 }
 
 impl Control<'_> {
     /// Whether a server runs on the data.
-    pub(super) fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         pid_of(self.data).is_some()
     }
 
@@ -58,18 +58,18 @@ impl Control<'_> {
         command
     }
 
-    pub(super) async fn restart(&self) -> Result<(), Failure> {
+    pub(crate) async fn restart(&self) -> Result<(), Error> {
         program::step("restarting the server", self.command("restart")).await.map(drop)
     }
 
-    pub(super) async fn stop(&self) -> Result<(), Failure> {
+    pub(crate) async fn stop(&self) -> Result<(), Error> {
         if self.runs() {
             program::step("stopping the server", self.command("stop")).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn start(&self) -> Result<(), Failure> {
+    pub(crate) async fn start(&self) -> Result<(), Error> {
         if !self.runs() {
             program::step("starting the server", self.command("start")).await?;
         }
@@ -78,7 +78,7 @@ impl Control<'_> {
 }
 
 /// The first process of the server that has a data directory open.
-pub(super) fn pid_of(data: &Path) -> Option<u32> {
+pub(crate) fn pid_of(data: &Path) -> Option<u32> {
     let pid = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let pid: u32 = pid.lines().next()?.trim().parse().ok()?;
     // A number that is left over from a crash may be another program's by now.
@@ -87,41 +87,41 @@ pub(super) fn pid_of(data: &Path) -> Option<u32> {
 }
 
 /// The folder of the programs of a server that runs.
-pub(super) fn programs_of(data: &Path) -> Result<PathBuf, Failure> {
-    let pid = pid_of(data).ok_or_else(|| Failure::user(format!("no server runs on {}", data.display())))?;
+pub(crate) fn programs_of(data: &Path) -> Result<PathBuf, Error> {
+    let pid = pid_of(data).ok_or_else(|| Error::NotHere { why: format!("no server runs on {}", data.display()) })?;
     let program = PathBuf::from(format!("/proc/{pid}/exe"));
-    let program = std::fs::read_link(&program).map_err(|error| file_failure("read", &program, &error))?;
+    let program = std::fs::read_link(&program).map_err(|error| Error::file("read", &program, error))?;
     Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// A server in a folder where only its system user and root get in, with no TCP. It ends with its value, and with this process.
-pub(super) struct PrivateServer {
+pub(crate) struct PrivateServer {
     child: Child,
-    pub(super) door: Door,
+    pub(crate) door: Door,
     log: PathBuf,
 }
 
 /// Where it runs, and with which words beside the usual ones.
-pub(super) struct Privately<'a> {
-    pub(super) user: &'a SystemUser,
-    pub(super) superuser: &'a str,
-    pub(super) programs: &'a Path,
-    pub(super) data: &'a Path,
+pub(crate) struct Privately<'a> {
+    pub(crate) user: &'a SystemUser,
+    pub(crate) superuser: &'a str,
+    pub(crate) programs: &'a Path,
+    pub(crate) data: &'a Path,
     /// For its socket, its log and who may come in.
-    pub(super) folder: &'a Path,
-    pub(super) port: u16,
-    pub(super) settings: Vec<String>,
+    pub(crate) folder: &'a Path,
+    pub(crate) port: u16,
+    pub(crate) settings: Vec<String>,
 }
 
 impl PrivateServer {
     /// Starts it, and waits until it has recovered to where it was told, and takes writes.
-    pub(super) async fn start(privately: Privately<'_>) -> Result<Self, Failure> {
+    pub(crate) async fn start(privately: Privately<'_>) -> Result<Self, Error> {
         let Privately { user, superuser, programs, data, folder, port, settings } = privately;
         user.make_folder(folder, 0o700)?;
         let (rules, log) = (folder.join("hba.conf"), folder.join("server.log"));
         // Who gets into the folder is the system user, or root.
-        std::fs::write(&rules, "local all all trust\n").map_err(|error| file_failure("write", &rules, &error))?;
-        let log_file = std::fs::File::create(&log).map_err(|error| file_failure("write", &log, &error))?;
+        std::fs::write(&rules, "local all all trust\n").map_err(|error| Error::file("write", &rules, error))?;
+        let log_file = std::fs::File::create(&log).map_err(|error| Error::file("write", &log, error))?;
         user.give(&rules)?;
         // As its owner would stop it, in order, when nobody waits for it any more.
         let mut command = user.command(programs.join("postgres"), Some("INT"));
@@ -141,9 +141,9 @@ impl PrivateServer {
         for setting in fixed.iter().chain(&settings) {
             command.args(["-c", setting]);
         }
-        let both = log_file.try_clone().map_err(|error| file_failure("write", &log, &error))?;
+        let both = log_file.try_clone().map_err(|error| Error::file("write", &log, error))?;
         command.stdout(log_file).stderr(both);
-        let child = command.spawn().map_err(|error| Failure::internal(format!("the server cannot be started: {error}")))?;
+        let child = command.spawn().map_err(not_run)?;
         let door = Door { user: user.clone(), superuser: superuser.to_owned(), socket_folder: folder.to_owned(), port };
         let mut server = Self { child, door, log };
         server.await_recovered().await?;
@@ -151,9 +151,9 @@ impl PrivateServer {
     }
 
     /// However long that takes: it is the log of days that it may have to read, and whoever waits can stop waiting.
-    async fn await_recovered(&mut self) -> Result<(), Failure> {
+    async fn await_recovered(&mut self) -> Result<(), Error> {
         loop {
-            let ended = self.child.try_wait().map_err(|error| Failure::internal(error.to_string()))?;
+            let ended = self.child.try_wait().map_err(not_run)?;
             if let Some(status) = ended {
                 return Err(self.did_not_start(&status.to_string()));
             }
@@ -164,25 +164,29 @@ impl PrivateServer {
         }
     }
 
-    fn did_not_start(&self, status: &str) -> Failure {
+    fn did_not_start(&self, status: &str) -> Error {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" INFO: ")).collect();
         let said: String = lines.iter().skip(lines.len().saturating_sub(LOG_LINES)).map(|line| format!("\n  {line}")).collect();
-        let failure = Failure::refused(format!("the server ended ({status}) while it read the log, and says:{said}"));
+        let error = Error::NotRecovered { status: status.to_owned(), said };
         if !log.contains("recovery ended before configured recovery target was reached") {
-            return failure;
+            return error;
         }
         let newest = log.lines().filter_map(|line| line.split_once("last completed transaction was at log time ")).next_back();
         let newest = newest.map_or_else(String::new, |(_, time)| format!(" The newest moment that it has is {time}."));
-        failure.hint(format!("The archive ends before the moment that was asked for.{newest}"))
+        error.hint(format!("The archive ends before the moment that was asked for.{newest}"))
     }
 
     /// Stops it in order.
-    pub(super) async fn stop(mut self) -> Result<(), Failure> {
+    pub(crate) async fn stop(mut self) -> Result<(), Error> {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
             // One that has ended by itself meanwhile needs no signal.
             let _ended = rustix::process::kill_process(pid, rustix::process::Signal::INT);
         }
-        self.child.wait().await.map(drop).map_err(|error| Failure::internal(error.to_string()))
+        self.child.wait().await.map(drop).map_err(not_run)
     }
+}
+
+fn not_run(source: std::io::Error) -> Error {
+    Error::NotRun { program: "postgres".to_owned(), source }
 }

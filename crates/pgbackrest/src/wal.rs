@@ -5,8 +5,8 @@ use std::fmt;
 
 /// A segment, as its name says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Segment {
-    pub(super) timeline: u32,
+pub(crate) struct Segment {
+    pub(crate) timeline: u32,
     /// Its place in the log, in segments.
     number: u64,
     /// Segments whose names share their middle third.
@@ -15,7 +15,7 @@ pub(super) struct Segment {
 
 impl Segment {
     /// From `TTTTTTTTLLLLLLLLSSSSSSSS`, whatever comes after it, in a log whose segments have this size.
-    pub(super) fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
+    pub(crate) fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
         let in_a_log = (1_u64 << 32).checked_div(segment_bytes)?;
         let part = |from: usize| name.get(from..from.checked_add(8)?);
         let timeline = u32::from_str_radix(part(0)?, 16).ok()?;
@@ -44,7 +44,7 @@ impl fmt::Display for Segment {
 
 /// Segments that are not there: from the first to the last of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(crate) struct Gap {
     first: Segment,
     last: Segment,
 }
@@ -61,7 +61,7 @@ impl fmt::Display for Gap {
 
 /// What is missing among the segments of a folder's files, from `needed` on: within each timeline, between one and the next, and
 /// before the first. Half segments, labels and histories are passed over.
-pub(super) fn gaps<'a>(files: impl Iterator<Item = &'a str>, segment_bytes: u64, needed: Option<Segment>) -> Vec<Gap> {
+pub(crate) fn gaps<'a>(files: impl Iterator<Item = &'a str>, segment_bytes: u64, needed: Option<Segment>) -> Vec<Gap> {
     let mut timelines: BTreeMap<u32, Vec<Segment>> = BTreeMap::new();
     for file in files {
         // A whole segment's name goes on with its SHA-1.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::cluster::Facts;
-use super::info::Info;
+use crate::cluster::Facts;
+use crate::info::Info;
 
 /// Connections for standbys and base backups of other tools: what PostgreSQL itself sets. Fewer than two leave no room for a standby.
 const WAL_SENDERS: u32 = 10;
@@ -11,15 +11,28 @@ const WAL_SENDERS_MIN: u32 = 2;
 
 /// One step. Each can be done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Write pgBackRest's configuration, which is not there, or other than it should be.
-    Write { there: bool },
+    Write {
+        /// Whether it is there, and other.
+        there: bool,
+    },
     /// Set one of the server's settings.
-    Set { name: &'static str, from: String, to: String },
+    Set {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        from: String,
+        /// What it will be.
+        to: String,
+    },
     /// Let the server read its settings.
     Reload,
     /// Restart it: these wait for that.
-    Restart { for_what: String },
+    Restart {
+        /// The settings that wait for it.
+        for_what: String,
+    },
     /// Make the stanza.
     Create,
     /// Let pgBackRest see whether a segment of the log gets into the repository.
@@ -48,15 +61,21 @@ impl fmt::Display for Step {
 
 /// Why nothing is done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+#[non_exhaustive]
+pub enum Refusal {
+    /// A standby archives nothing.
     #[error("the server is a standby: set up backups where the primary runs")]
     Standby,
+    /// Somebody else's archive_command.
     #[error("the server has the archive_command '{0}', which somebody else has set, and stead replaces no archive but its own")]
     Command(String),
+    /// Somebody else's archive_library.
     #[error("the server has the archive_library '{0}', which somebody else has set, and with it no archive_command is used")]
     Library(String),
+    /// A setting that no file changes.
     #[error("{0} stands on the server's command line, where no file changes it; take it away there, and restart the server")]
     Typed(String),
+    /// A server that is too old.
     #[error("the server is of version {0}, and has to be 15 or newer")]
     Old(u32),
 }
@@ -65,7 +84,7 @@ pub(super) enum Refusal {
 const VERSION_MIN: u32 = 150_000;
 
 /// What is to be done to the server's settings, so that it archives with this command.
-pub(super) fn server(facts: &Facts, command: &str, replace: bool) -> Result<Vec<Step>, Refusal> {
+pub(crate) fn server(facts: &Facts, command: &str, replace: bool) -> Result<Vec<Step>, Refusal> {
     if facts.standby {
         return Err(Refusal::Standby);
     }
@@ -126,7 +145,7 @@ pub(super) fn server(facts: &Facts, command: &str, replace: bool) -> Result<Vec<
 }
 
 /// What is to be done in the repository, once the server archives.
-pub(super) fn repository(info: &Info) -> Vec<Step> {
+pub(crate) fn repository(info: &Info) -> Vec<Step> {
     let mut steps = Vec::new();
     if !info.has_stanza() {
         steps.push(Step::Create);

@@ -4,39 +4,41 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use stead_model::{age, human_bytes};
 
-use super::cluster::Facts;
-use super::info::Info;
-use super::stanza::{Archived, Stanza};
-use super::wal::{Gap, Segment, gaps};
-use crate::Outcome;
-use crate::aligned::aligned;
-use crate::backup::{age, human_bytes};
-use crate::cli::BackupCheckArgs;
-use crate::commands::Context;
-use crate::exit_code::ExitCode;
-use crate::failure::Failure;
-use crate::output::{self, Format};
+use crate::cluster::Facts;
+use crate::error::Error;
+use crate::info::Info;
+use crate::stanza::{Archived, Stanza};
+use crate::wal::{Gap, Segment, gaps};
 
 /// How long a segment may take into the repository, where nobody says how long.
-pub(super) const TIMEOUT_SECONDS: u64 = 60;
+pub const TIMEOUT_SECONDS: u64 = 60;
 /// How old the newest backup may be, where nobody says how old: one a day, and one that was missed.
-pub(super) const AGE_SECONDS_MAX: u64 = 2 * 86_400;
+pub const AGE_SECONDS_MAX: u64 = 2 * 86_400;
+
+/// What is still well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckLimits {
+    /// How long a segment may take into the repository.
+    pub patience: Duration,
+    /// How old the newest backup may be.
+    pub age_max: Duration,
+}
 
 /// What was looked at, and what was seen.
-pub(super) struct Seen {
-    name: &'static str,
-    whole: bool,
-    says: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What.
+    pub name: &'static str,
+    /// Whether it is as it should be.
+    pub whole: bool,
+    /// What was seen of it, in a sentence.
+    pub says: String,
 }
 
 impl Seen {
-    pub(super) const fn is_whole(&self) -> bool {
-        self.whole
-    }
-
-    pub(super) fn new(name: &'static str, whole: bool, says: impl Into<String>) -> Self {
+    pub(crate) fn new(name: &'static str, whole: bool, says: impl Into<String>) -> Self {
         Self { name, whole, says: says.into() }
     }
 }
@@ -53,26 +55,25 @@ struct Archiver {
 const ARCHIVER: &str = "SELECT json_build_object('archived', archived_count, 'failed', failed_count, 'last_failed', last_failed_wal, \
     'failing', coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL)) FROM pg_stat_archiver";
 
-pub(crate) async fn check(context: &Context, args: &BackupCheckArgs) -> Outcome {
-    let stanza = Stanza::get(&args.stanza)?;
-    check_with(context, &stanza, args).await
-}
-
-/// The same of a stanza that was found.
-pub(crate) async fn check_with(context: &Context, stanza: &Stanza, args: &BackupCheckArgs) -> Outcome {
+/// Looks at the archive, and at what is in the repository.
+///
+/// # Errors
+///
+/// [`Error`], where it cannot be looked at. What is not well is no error.
+pub async fn check(stanza: &Stanza, limits: CheckLimits) -> Result<Vec<Seen>, Error> {
     let facts = stanza.door.facts().await?;
     let mut seen = vec![of_settings(stanza, &facts)];
     // Without an archive there is nothing to wait for.
     if seen.iter().all(|seen| seen.whole) {
-        seen.push(of_segment(stanza, args.timeout.to_duration()).await?);
+        seen.push(of_segment(stanza, limits.patience).await?);
     }
     seen.push(of_archiver(stanza).await?);
     let info = stanza.info().await?;
-    seen.push(of_newest(&info, Timestamp::now(), args.max_age.to_duration()));
+    seen.push(of_newest(&info, Timestamp::now(), limits.age_max));
     let archived = stanza.archived(&info).await?;
     seen.push(of_gaps(&info, &archived, facts.wal_segment_bytes));
     seen.push(of_space(stanza, &info)?);
-    print(context, &seen)
+    Ok(seen)
 }
 
 fn of_settings(stanza: &Stanza, facts: &Facts) -> Seen {
@@ -96,9 +97,9 @@ fn of_settings(stanza: &Stanza, facts: &Facts) -> Seen {
 }
 
 /// pgBackRest's own check ends a segment and waits until it is in the repository.
-async fn of_segment(stanza: &Stanza, patience: Duration) -> Result<Seen, Failure> {
+async fn of_segment(stanza: &Stanza, patience: Duration) -> Result<Seen, Error> {
     let timeout = format!("--archive-timeout={}", patience.as_secs().max(1));
-    let said = super::program::output(stanza.command(&[&timeout, "check"])).await?;
+    let said = crate::program::output(stanza.command(&[&timeout, "check"])).await?;
     Ok(match said {
         Ok(_) => Seen::new("archive", true, "a segment was ended, and got into the repository"),
         Err(said) => {
@@ -108,9 +109,10 @@ async fn of_segment(stanza: &Stanza, patience: Duration) -> Result<Seen, Failure
     })
 }
 
-async fn of_archiver(stanza: &Stanza) -> Result<Seen, Failure> {
+async fn of_archiver(stanza: &Stanza) -> Result<Seen, Error> {
     let text = stanza.door.sql("asking the server about its archive", ARCHIVER).await?;
-    let archiver: Archiver = serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()))?;
+    let archiver: Archiver =
+        serde_json::from_str(&text).map_err(|error| Error::NotUnderstood { who: "the server", reason: error.to_string() })?;
     let Archiver { archived, failed, failing, last_failed } = archiver;
     let counted = format!("{archived} segments archived, {failed} failures");
     let last =
@@ -128,7 +130,7 @@ fn of_newest(info: &Info, now: Timestamp, age_max: Duration) -> Seen {
 }
 
 /// What is missing since the beginning of the oldest backup, and of what each backup itself needs.
-pub(super) fn missing(info: &Info, archived: &[Archived], segment_bytes: u64) -> Vec<Gap> {
+pub(crate) fn missing(info: &Info, archived: &[Archived], segment_bytes: u64) -> Vec<Gap> {
     let start = info.good().next().and_then(|oldest| oldest.archive.start.as_deref());
     let needed = start.and_then(|name| Segment::parse(name, segment_bytes));
     gaps(archived.iter().map(|file| file.name.as_str()), segment_bytes, needed)
@@ -144,32 +146,11 @@ fn of_gaps(info: &Info, archived: &[Archived], segment_bytes: u64) -> Seen {
     Seen::new("log", false, format!("missing: {}; take a new full backup", named.join(", ")))
 }
 
-fn of_space(stanza: &Stanza, info: &Info) -> Result<Seen, Failure> {
-    let disk =
-        rustix::fs::statvfs(&stanza.repo).map_err(|error| Failure::internal(format!("{}: {error}", stanza.repo.display())))?;
+fn of_space(stanza: &Stanza, info: &Info) -> Result<Seen, Error> {
+    let disk = rustix::fs::statvfs(&stanza.repo).map_err(|error| Error::file("measure", &stanza.repo, error.into()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     // The largest: the next full one needs as much.
     let needed = info.good().map(|backup| backup.info.repository.delta).max().unwrap_or_default();
     let says = format!("{} free, the largest backup has {}", human_bytes(free), human_bytes(needed));
     Ok(Seen::new("space", free > needed, says))
-}
-
-/// Prints what was seen; the exit code says whether all of it is whole.
-pub(super) fn print(context: &Context, seen: &[Seen]) -> Outcome {
-    let whole = seen.iter().all(|seen| seen.whole);
-    let text = match context.settings.output() {
-        format @ (Format::Json | Format::Yaml) => {
-            let checks: Vec<_> =
-                seen.iter().map(|seen| json!({"check": seen.name, "whole": seen.whole, "says": seen.says})).collect();
-            let value = json!({"whole": whole, "checks": checks});
-            if format == Format::Json { output::json(&value)? } else { output::yaml(&value)? }
-        }
-        Format::Name => format!("{}\n", if whole { "whole" } else { "not whole" }),
-        Format::Table | Format::Wide => {
-            let word = |whole: bool| if whole { "ok" } else { "BAD" }.to_owned();
-            aligned(&[], seen.iter().map(|seen| vec![word(seen.whole), seen.name.to_owned(), seen.says.clone()]).collect())
-        }
-    };
-    context.print(&text)?;
-    Ok(if whole { ExitCode::Success } else { ExitCode::Refused })
 }
