@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use stead_agent::{AgentMetrics, AgentOptions, Told};
+use stead_agent::{AgentMetrics, AgentOptions, GivenKey, Told};
 use stead_trust::SigningKey;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -329,7 +329,7 @@ fn options(
     Ok(AgentOptions {
         root,
         state_dir,
-        key: SigningKey::from_seed(&crate::author::random()?),
+        keys: Arc::new(GivenKey::new(SigningKey::from_seed(&crate::author::random()?), "the herd's".to_owned())),
         ticket: Some(ticket),
         name: Some(format!("m{number}")),
         bind: vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))],

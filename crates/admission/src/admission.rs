@@ -22,7 +22,7 @@ use crate::error::WriteError;
 use crate::metrics::AdmissionMetrics;
 use crate::precondition::{Precondition, checks, told_apart};
 use crate::rule::Rule;
-use crate::{root_object, signed_fields};
+use crate::{machines, root_object, signed_fields};
 
 /// How often a write by the online key is tried again when others change the same object in between: at 64 writers on one object the
 /// last of them has had its turn by then.
@@ -336,6 +336,7 @@ impl Admission {
         let verify = || stead_trust::admit(&chain, submission, &|key| current(&snapshot, key), now);
         let admitted = tracing::info_span!("verify").in_scope(verify)?;
         self.metrics.signatures_verified.inc_by(submission.statement.signatures.len() as u64);
+        self.check_machines(&snapshot, &admitted)?;
         let mut ops = checks(preconditions)?;
         ops.extend(self.ops_of(&snapshot, &admitted)?);
         let change = self.signed_change(&admitted, submission)?;
@@ -397,6 +398,7 @@ impl Admission {
         } else {
             let submission = builder.build()?.sign(&[self.online.as_ref()])?;
             let admitted = stead_trust::admit(&chain, &submission, &|key| current(&snapshot, key), now)?;
+            self.check_machines(&snapshot, &admitted)?;
             Some(self.signed_change(&admitted, &submission)?)
         };
         Ok(Transaction { change, root_version: Some(chain.newest().version), ..Transaction::unsigned(now, ops) })
@@ -439,6 +441,13 @@ impl Admission {
             return Ok(());
         }
         Err(WriteError::NamespaceMissing { key: key.clone(), namespace: key.namespace.clone() })
+    }
+
+    /// What a Change makes of machines must not bring back a key that is refused for good.
+    fn check_machines(&self, snapshot: &Snapshot, admitted: &Admitted) -> Result<(), WriteError> {
+        let puts = admitted.entries.iter().filter_map(|entry| entry.object.as_ref());
+        let deletes = admitted.entries.iter().filter(|entry| entry.object.is_none()).map(|entry| &entry.key);
+        machines::check(&self.fleet(), snapshot, puts, deletes)
     }
 
     fn ops_of(&self, snapshot: &Snapshot, admitted: &Admitted) -> Result<Vec<Op>, WriteError> {

@@ -25,6 +25,7 @@ mod environment;
 mod error;
 mod freshness;
 mod inbox;
+mod machines;
 mod metrics;
 mod precondition;
 mod proposal;
@@ -40,6 +41,7 @@ pub use encoding::{MalformedRecord, bundle_of_change, bundle_rows, decode_signat
 pub use environment::{Environment, RandomSource};
 pub use error::WriteError;
 pub use freshness::{FRESHNESS_ANNOTATION, FRESHNESS_LEASE, FreshnessRefused, newest_freshness};
+pub use machines::RECOMMISSION_ANNOTATION;
 pub use metrics::{AdmissionMetrics, RefusalLabels, SignerLabels};
 pub use precondition::{PRECONDITIONS_MAX, Precondition};
 pub use proposal::{PROPOSAL_BYTES_MAX, PROPOSALS_DECIDED_DAYS_MAX, PROPOSALS_DECIDED_MAX, PROPOSALS_WAITING_MAX, ProposalError};

@@ -4,7 +4,9 @@ mod addresses;
 mod arrears;
 mod freshness;
 mod giveback;
+mod identity;
 mod intake;
+mod lineage;
 mod start;
 mod telling;
 mod wishes;
@@ -30,6 +32,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::fact_labels::fact_labels;
 use crate::host::HostError;
+use crate::keys::KeysAtHand;
 use crate::memory::{self, Keeper, MemoryStoreError, News, Standing};
 use crate::metrics::AgentMetrics;
 use crate::status::Concerns;
@@ -103,6 +106,9 @@ pub enum AgentError {
     /// The delegation in the ticket does not hold.
     #[error("the ticket's delegation cannot be used: {0}")]
     Delegation(String),
+    /// The machine's key cannot be had.
+    #[error("the machine's key: {0}")]
+    Keys(String),
     /// The key is no machine's.
     #[error("the machine's key is no ed25519 key")]
     Key(#[from] stead_trust::PublicKeyError),
@@ -134,6 +140,23 @@ pub struct Identity {
     pub version: String,
     /// Where its memory is, for what is said of it.
     pub state_dir: PathBuf,
+    /// The kernel's boot id, where there is a kernel.
+    pub boot_id: String,
+    /// The keys beside the one that it has.
+    pub keys: KeysAtHand,
+}
+
+/// Why a run of an agent is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// What the machine is has changed, its key or whether it is in service: it begins anew from its memory.
+    Anew,
+    /// The key that it spoke with is refused, and it has another one.
+    OtherKey,
+    /// It is out of service, and was refused: it looks again later whether owners have thought better of it.
+    Dormant,
 }
 
 /// The world, as the agent's decisions see it: time and chance come from outside.
@@ -197,6 +220,11 @@ pub struct Parts<K, T> {
 /// A running agent's parts.
 struct Agent<K, T> {
     key: SigningKey,
+    keys: KeysAtHand,
+    /// Why this run of the agent is over, though nobody stopped it.
+    ended: Option<Ended>,
+    /// Whether owners have said that this machine is out of service: then it does nothing any more.
+    dormant: bool,
     ticket: Ticket,
     store: K,
     memory: Option<MachineMemory>,
@@ -241,12 +269,13 @@ struct Agent<K, T> {
     named: Option<String>,
 }
 
-/// Runs an agent on these parts until it is stopped: the same on a real machine and in a simulation.
+/// Runs an agent on these parts until it is stopped, or what the machine is has changed: the same on a real machine and in a simulation.
+/// After anything but [`Ended::Stopped`] it wants to be run again, on parts that are put together anew.
 ///
 /// # Errors
 ///
 /// [`AgentError`] where it cannot start, or its memory fails for good.
-pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: CancellationToken) -> Result<(), AgentError> {
+pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: CancellationToken) -> Result<Ended, AgentError> {
     let Parts { identity, ticket, store, memory, craft, transport, world, facts, measure, updates, .. } = parts;
     check_key(&identity, memory.as_ref())?;
     let settings = Settings { observe_every: parts.observe_period, jitter_seed: world.number()? };
@@ -258,12 +287,14 @@ pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: Cancellat
 
     let standing = memory::setting(&store, "standing").await?.unwrap_or_default();
     let mut config = connection_config(&identity, &ticket, &facts, &world, memory.as_ref(), standing)?;
-    let known: Vec<PeerAddress> = memory::setting(&store, addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
-    config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    recollect(&mut config, &store, &ticket, &world).await?;
     transport.add_relays(&addresses::relays(&config.coordinators, &ticket)).await;
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
     let mut agent = Agent {
+        dormant: memory.as_ref().is_some_and(MachineMemory::is_decommissioned),
         key: identity.key,
+        keys: identity.keys,
+        ended: None,
         ticket,
         store,
         memory,
@@ -299,6 +330,7 @@ pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: Cancellat
     };
     if let Some(memory) = &mut agent.memory {
         memory.set_facts(fact_labels(&agent.facts));
+        memory.set_next_key(agent.keys.next_key()?);
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
     let periods = Periods { vitals: parts.vitals_period, kept: parts.vitals_kept_period };
@@ -318,7 +350,7 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
         Periods { vitals: vitals_period, kept: kept_period }: Periods,
         stop: &CancellationToken,
-    ) -> Result<(), AgentError> {
+    ) -> Result<Ended, AgentError> {
         self.look_for_held_back().await?;
         self.remember_freshness().await?;
         self.show_papers().await?;
@@ -329,10 +361,13 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         let mut retry = tokio::time::interval(Duration::from_secs(RETRY_SECONDS));
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            if let Some(ended) = self.ended.take() {
+                return Ok(ended);
+            }
             tokio::select! {
                 // What is rare comes first, so that nothing which keeps coming holds it up.
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(Ended::Stopped),
                 _ = beat.tick() => {
                     let measured = (self.measure)(self.world.now(), self.clock_offset_milliseconds, *self.updates.borrow());
                     self.vitals = measured.await;
@@ -389,6 +424,7 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
             }
             AgentEvent::Refused { reason } => {
                 tracing::warn!(reason, "the coordinator refuses this machine");
+                self.refused();
                 Ok(())
             }
             AgentEvent::Coordinators { coordinators } => self.find_coordinators(coordinators).await,
@@ -427,6 +463,14 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         tracing::info!(warning, reason, message = %event.message, "event");
         self.keep_event(&event).await;
     }
+}
+
+/// What the machine's memory adds to how it connects: its starts, with this one, and where coordinators were last.
+async fn recollect(config: &mut AgentConfig, store: &impl Keeper, ticket: &Ticket, world: &World) -> Result<(), AgentError> {
+    config.hello.presenter.starts = lineage::begin(store, world.now(), world.number()?).await;
+    let known: Vec<PeerAddress> = memory::setting(store, addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
+    config.coordinators = addresses::merge(&known, &ticket.coordinators);
+    Ok(())
 }
 
 fn check_key(identity: &Identity, memory: Option<&MachineMemory>) -> Result<(), AgentError> {
@@ -468,12 +512,16 @@ fn connection_config(
     (world.random)(&mut process).map_err(AgentError::Random)?;
     let mut hello = Hello::new(ticket.fleet, process);
     hello.machine_id.clone_from(&facts.machine_id);
+    hello.presenter.hostname.clone_from(&facts.hostname);
+    hello.presenter.serial.clone_from(&facts.serial);
+    hello.presenter.boot_id.clone_from(&identity.boot_id);
     hello.agent_version.clone_from(&identity.version);
     intake::say_position(&mut hello, intake::position(memory, standing));
     let clock = Arc::clone(&world.clock);
     Ok(AgentConfig {
         hello,
-        join: Some(join(identity, ticket, facts, world)?),
+        // A key that no owner has signed yet asks nobody to join.
+        join: if identity.keys.speaks_as_next { None } else { Some(join(identity, ticket, facts, world)?) },
         coordinators: ticket.coordinators.clone(),
         seed: world.number()?,
         unix_clock: Arc::new(move || u64::try_from(clock.now().as_millisecond()).unwrap_or_default()),

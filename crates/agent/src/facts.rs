@@ -21,12 +21,13 @@ pub fn gather(root: &Path, agent_version: &str) -> Facts {
     });
     let (cpus, memory_bytes) = system.as_ref().map_or((&[][..], 0), |system| (system.cpus(), system.total_memory()));
     Facts {
-        hostname: System::host_name().unwrap_or_default(),
+        hostname: hostname(root),
         machine_id: machine_id(root),
         os: release(root).or_else(|| System::long_os_version().ok()).unwrap_or_default(),
         kernel: System::kernel_version().unwrap_or_default(),
         architecture: std::env::consts::ARCH.to_owned(),
         hardware: hardware(),
+        serial: serial(root),
         cpu: cpus.first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
         cpu_count: u32::try_from(cpus.len()).unwrap_or(u32::MAX),
         memory_bytes,
@@ -59,6 +60,26 @@ fn hardware() -> String {
     let parts = [read_line(&dmi.join("sys_vendor")), read_line(&dmi.join("product_name"))];
     let text = parts.join(" ").trim().to_owned();
     if text.is_empty() { read_line(Path::new("/proc/device-tree/model")) } else { text }
+}
+
+/// The hardware's serial number as the firmware says: SMBIOS on PCs, the device tree on boards; below a machine's root, so that a folder
+/// that plays a machine has its own.
+fn serial(root: &Path) -> String {
+    let of_pc = read_line(&root.join("sys/class/dmi/id/product_serial"));
+    if of_pc.is_empty() { read_line(&root.join("proc/device-tree/serial-number")) } else { of_pc }
+}
+
+/// The kernel's boot id (random(4)), of the machine whose root this is.
+pub(crate) fn boot_id(root: &Path) -> String {
+    const PLACE: &str = "proc/sys/kernel/random/boot_id";
+    let own = read_line(&root.join(PLACE));
+    if own.is_empty() { read_line(&Path::new("/").join(PLACE)) } else { own }
+}
+
+/// The host name: below a machine's root where that is a folder with one of its own.
+fn hostname(root: &Path) -> String {
+    let own = if root == Path::new("/") { String::new() } else { read_line(&root.join("etc/hostname")) };
+    if own.is_empty() { System::host_name().unwrap_or_default() } else { own }
 }
 
 fn disks() -> Vec<Disk> {

@@ -121,6 +121,8 @@ pub(crate) struct Concerns {
     pub(crate) outbox: Option<String>,
     /// Whether what an earlier process saved could not be read.
     pub(crate) unswept: bool,
+    /// Whether owners have said that the machine is out of service.
+    pub(crate) decommissioned: bool,
     /// Why the wishes as a whole cannot be carried out.
     pub(crate) impossible: Option<String>,
 }
@@ -132,7 +134,10 @@ pub(crate) fn conditions(present: &mut Vec<Condition>, report: &Report, concerns
     let conflicts = count(|state| matches!(state, State::Conflict { .. }));
     let total = report.units.len();
     let converged = count(|state| matches!(state, State::Converged | State::Kept { .. }));
-    let (status, reason, message) = if let Some(memory) = &concerns.memory {
+    let (status, reason, message) = if concerns.decommissioned {
+        let message = "its owners have decommissioned this machine: what is there stays, and nothing looks after it any more";
+        (ConditionStatus::False, "Decommissioned", message.to_owned())
+    } else if let Some(memory) = &concerns.memory {
         (ConditionStatus::False, "MemoryFails", memory.clone())
     } else if let Some(impossible) = &concerns.impossible {
         (ConditionStatus::False, "Impossible", impossible.clone())

@@ -49,6 +49,9 @@ pub trait Fleet: Send + Sync {
     /// What is known of the ways to a machine; none where there is no such machine.
     fn path(&self, machine: &str) -> Option<Value>;
 
+    /// Asks machines for their next keys.
+    fn next_keys(&self, request: Value) -> BoxFuture<'_, Result<Value, String>>;
+
     /// How the coordinator is doing, for `stead status`.
     fn status(&self) -> Value;
 

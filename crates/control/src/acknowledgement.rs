@@ -6,14 +6,14 @@ use stead_trust::{MachineKey, Outcome, Signature, SignedAck};
 /// The most acknowledgements that a status may hold: one for each object that a machine may hold.
 pub const ACKNOWLEDGEMENTS_MAX: usize = 4_096;
 
-/// Keeps the words that are the machine's own. Those in `known` were looked at before.
+/// Keeps the words that are the machine's own: of the key that it has, or had just before. Those in `known` were looked at before.
 pub fn verified(
     words: Vec<Acknowledgement>,
     known: &[Acknowledgement],
     fleet: &Digest,
-    machine: &MachineKey,
+    keys: &[MachineKey],
 ) -> Vec<Acknowledgement> {
-    let own = |word: &Acknowledgement| known.contains(word) || is_own(word, fleet, machine);
+    let own = |word: &Acknowledgement| known.contains(word) || keys.iter().any(|key| is_own(word, fleet, key));
     words.into_iter().take(ACKNOWLEDGEMENTS_MAX).filter(own).collect()
 }
 
@@ -67,7 +67,9 @@ mod tests {
         let (key, other, fleet) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]), Digest::of(b"fleet"));
         let machine = key.machine_key().unwrap();
         let good = word(&key, machine, fleet);
-        assert_eq!(verified(vec![good.clone()], &[], &fleet, &machine), std::slice::from_ref(&good));
+        assert_eq!(verified(vec![good.clone()], &[], &fleet, &[machine]), std::slice::from_ref(&good));
+        let later = other.machine_key().unwrap();
+        assert_eq!(verified(vec![good.clone()], &[], &fleet, &[later, machine]).len(), 1, "it has changed its key since");
         for bad in [
             word(&other, machine, fleet),
             word(&other, other.machine_key().unwrap(), fleet),
@@ -78,8 +80,8 @@ mod tests {
             Acknowledgement { statement: Digest::of(b"t"), ..good.clone() },
             Acknowledgement { signature: String::new(), ..good.clone() },
         ] {
-            assert!(verified(vec![bad.clone()], &[], &fleet, &machine).is_empty(), "{bad:?}");
-            assert_eq!(verified(vec![bad.clone()], std::slice::from_ref(&bad), &fleet, &machine).len(), 1, "looked at before");
+            assert!(verified(vec![bad.clone()], &[], &fleet, &[machine]).is_empty(), "{bad:?}");
+            assert_eq!(verified(vec![bad.clone()], std::slice::from_ref(&bad), &fleet, &[machine]).len(), 1, "looked at before");
         }
     }
 }

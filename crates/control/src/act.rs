@@ -3,6 +3,7 @@
 mod freshness;
 mod gate;
 mod giveback;
+mod intruders;
 mod lead;
 mod news;
 mod occurrences;
@@ -18,20 +19,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use stead_admission::Admission;
-use stead_model::{Enrollment, GroupKind, Machine, MachinePaths, MachinePlan, Object, ObjectKey, Profile, Revision};
+use stead_model::{Enrollment, GroupKind, Machine, MachinePaths, MachinePlan, NextKey, Object, ObjectKey, Profile, Revision};
 use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchGroup, WatchScope};
 use stead_trust::MachineKey;
-use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict, relay_token, relay_token_mark};
+use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Refusal, Verdict, relay_token, relay_token_mark};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
 pub use giveback::{GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, NOT_GIVEN_BACK_MAX};
 
 use crate::delivery::{machine_kind, profile_kind};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, KeyStanding};
 use crate::metrics::{ControlMetrics, GiveBackMetrics};
 use crate::presence::{Presence, Seen, Voice, is_known_mark};
 use giveback::{Awaited, LET_IN_AT_ONCE_MAX, Queue, Statements};
+use intruders::Intruders;
 use news::News;
 use sessions::Sessions;
 use states::BundleCache;
@@ -69,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) give_backs: Mutex<Queue>,
     /// Machines that have not given back yet what they hold.
     pub(crate) awaited: Mutex<Awaited>,
+    /// Those who present keys that are refused.
+    pub(crate) intruders: Mutex<Intruders>,
     pub(crate) give_backs_there: Notify,
     pub(crate) statements: Mutex<Statements>,
     pub(crate) give_back_metrics: Arc<GiveBackMetrics>,
@@ -114,6 +118,28 @@ impl Shared {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn intruders(&self) -> MutexGuard<'_, Intruders> {
+        self.intruders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a machine has signed that it has the newest that owners signed of itself.
+    pub(crate) fn has_heard(&self, name: &str) -> bool {
+        let snapshot = self.admission.store().snapshot();
+        let key = ObjectKey::new(machine_kind(), "", name);
+        let Some(newest) = snapshot.sequence(&key).map(|sequence| sequence.sequence) else { return false };
+        let Some(status) = self.statuses().of(&snapshot, name) else { return false };
+        let object = key.to_string();
+        status.acknowledgements.iter().any(|word| word.object == object && word.sequence >= newest)
+    }
+
+    /// Whether a machine has come with the key that it has now.
+    pub(crate) fn has_come(&self, name: &str) -> bool {
+        let key = self.with_fleet(|fleet| fleet.machine(name).map(|machine| machine.key.clone()));
+        let snapshot = self.admission.store().snapshot();
+        let presented = self.statuses().of(&snapshot, name).and_then(|status| status.presented.clone());
+        presented.is_some_and(|presented| Some(presented.key) == key)
+    }
+
     pub(crate) fn statuses(&self) -> MutexGuard<'_, Statuses> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,6 +173,8 @@ struct Round {
     answered: Vec<Op>,
     /// Machines whose own object is another.
     machines: BTreeSet<String>,
+    /// Machines of which only the status is another.
+    moved: BTreeSet<String>,
 }
 
 /// The coordinator's decisions, at work. Cheap to clone.
@@ -180,6 +208,7 @@ impl Control {
             leads: watch::Sender::new(None),
             coordinators: RwLock::default(),
             metrics: Arc::new(ControlMetrics::new()),
+            intruders: Mutex::default(),
             give_backs: Mutex::default(),
             awaited: Mutex::default(),
             give_backs_there: Notify::new(),
@@ -210,8 +239,20 @@ impl Control {
 
     /// Who may use the relay: members by their key, and whoever has a ticket by the token that goes with its pass.
     pub fn may_use_relay(&self, peer: &PeerKey, token: Option<&str>) -> bool {
-        token.is_some_and(|token| self.shared.knows_token(token))
-            || self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
+        let key = peer.to_string();
+        let (name, former) = match self.shared.with_fleet(|fleet| fleet.standing(&key).map_name(str::to_owned)) {
+            KeyStanding::Member(_) => return true,
+            KeyStanding::Stranger => return token.is_some_and(|token| self.shared.knows_token(token)),
+            KeyStanding::Former(name) => (name, true),
+            KeyStanding::Decommissioned(name) => (name, false),
+        };
+        // A machine that was away has to hear what became of its key, and may have no other way to here.
+        if former { !self.shared.has_come(&name) } else { !self.shared.has_heard(&name) }
+    }
+
+    /// The machines because of which keys are refused for good.
+    pub fn refusing(&self) -> Vec<String> {
+        self.shared.with_fleet(|fleet| fleet.refusing().map(str::to_owned).collect())
     }
 
     /// Whom a relay may admit: the members' keys, and what the tokens of good tickets are known by.
@@ -354,6 +395,9 @@ impl Control {
                     let Ok(Some(group)) = watcher.try_next() else { break };
                     self.take_in(&group, wire, &mut round);
                 }
+                for name in &round.moved {
+                    self.status_moved(name, wire).await;
+                }
                 self.note(round.answered).await;
                 states::send_to(&self.shared, wire, round.concerned).await;
                 round.machines.iter().for_each(|name| self.check_session(name, wire));
@@ -370,7 +414,7 @@ impl Control {
                 if *kind == machine_kind() {
                     self.look(event.object.name(), event.kind);
                     if told.is_empty() {
-                        self.heard_elsewhere(event.object.name());
+                        round.moved.insert(event.object.name().to_owned());
                     } else {
                         round.machines.insert(event.object.name().to_owned());
                     }
@@ -389,7 +433,9 @@ impl Control {
     }
 
     /// A machine's status moved. What was written here has been counted already; what another coordinator wrote, the leader counts.
-    fn heard_elsewhere(&self, name: &str) {
+    async fn status_moved(&self, name: &str, wire: &CoordinatorHandle) {
+        sessions::look_elsewhere(&self.shared, wire, name).await;
+        self.check_session(name, wire);
         if self.shared.term().is_some() && self.shared.sessions().peer_of(name).is_none() {
             self.shared.touch_profiles(self.shared.with_fleet(|fleet| names(fleet.profiles_of(name))));
         }
@@ -428,6 +474,7 @@ impl Control {
             // A machine that comes or goes changes the numbers of its profiles.
             self.shared.touch_profiles(before.into_iter().chain(after));
             self.welcome(name, wire);
+            sessions::tell(&self.shared, |news| news.touched(name));
             return vec![name.clone()];
         }
         self.shared.touch_profiles([name.clone()]);
@@ -438,9 +485,14 @@ impl Control {
     /// Ends a session whose key is no longer that of the machine it is served as; the machine comes back as what it is now.
     fn check_session(&self, name: &str, wire: &CoordinatorHandle) {
         let Some(peer) = self.shared.sessions().peer_of(name) else { return };
-        let now = self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned));
+        let (now, out) = self.shared.with_fleet(|fleet| {
+            let now = fleet.name_of_key(&peer.to_string()).map(str::to_owned);
+            (now, fleet.machine(name).is_some_and(|machine| machine.decommissioned))
+        });
         if now.as_deref() != Some(name) {
             wire.disconnect(peer, "the fleet's owners have given this key another place, or none");
+        } else if out && self.shared.has_heard(name) {
+            wire.disconnect(peer, "owners have decommissioned this machine");
         }
     }
 
@@ -458,7 +510,8 @@ impl Control {
         if enrollment.spec.approved == Some(false)
             && let Ok(peer) = enrollment.spec.key.parse()
         {
-            wire.decide(peer, &Verdict::Refused { reason: "an owner has denied the enrollment".to_owned() });
+            let (refusal, reason) = (Refusal::Denied, "an owner has denied the enrollment".to_owned());
+            wire.decide(peer, &Verdict::TurnedAway { refusal, reason });
         }
         let status = crate::enrollment::plan(&enrollment, self.shared.now())?;
         Some(Op::put_status(object.key(), serde_json::to_value(status).ok()?))
@@ -515,6 +568,21 @@ impl Control {
             coordinator: told.coordinator,
             elsewhere: self.elsewhere(machine),
         })
+    }
+
+    /// Asks a machine for the key that it is to have next. `None` where it is not connected.
+    pub async fn next_key(&self, wire: &CoordinatorHandle, machine: &str) -> Option<NextKey> {
+        let peer: PeerKey =
+            self.shared.with_fleet(|fleet| fleet.machine(machine).and_then(|machine| machine.key.parse().ok()))?;
+        let limit = std::time::Duration::from_secs(PLAN_SECONDS_MAX);
+        let failed = |error: String| NextKey { rotation: None, error: Some(error) };
+        match wire.request_plan(peer, stead_trust::NEXT_KEY_ASK.into(), limit).await {
+            Ok(answer) => Some(
+                serde_json::from_slice(&answer).unwrap_or_else(|error| failed(format!("its answer cannot be read: {error}"))),
+            ),
+            Err(stead_wire::PlanError::Unavailable { .. }) => None,
+            Err(error) => Some(failed(error.to_string())),
+        }
     }
 
     /// The fleet in a few numbers, as the record has it.

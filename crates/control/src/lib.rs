@@ -16,11 +16,13 @@
 
 pub mod acknowledgement;
 mod act;
+pub mod alike;
 pub mod delivery;
 pub mod election;
 pub mod enrollment;
 pub mod events;
 mod fleet;
+pub mod identity;
 pub mod liveness;
 mod metrics;
 pub mod presence;
@@ -32,6 +34,6 @@ pub mod vitals_history;
 pub use act::{
     Control, ENROLLMENTS_PENDING_MAX, GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, Gate, NOT_GIVEN_BACK_MAX, PLAN_SECONDS_MAX,
 };
-pub use fleet::{Fleet, MachineView};
-pub use metrics::{ControlMetrics, GiveBackMetrics, MarkLabels, OutcomeLabels, ReasonLabels};
+pub use fleet::{Fleet, KeyStanding, MachineView};
+pub use metrics::{ControlMetrics, GiveBackMetrics, HowLabels, MarkLabels, OutcomeLabels, ReasonLabels};
 pub use tally::{Tally, tally};

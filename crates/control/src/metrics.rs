@@ -6,11 +6,21 @@ use stead_admission::RecoveryError;
 /// Upper bounds of the buckets, in machines: up to what one transaction takes.
 const BATCH_MACHINES: [f64; 7] = [1.0, 4.0, 16.0, 64.0, 128.0, 192.0, 256.0];
 
+/// By what two machines with one key are noticed.
+const DUPLICATE_HOWS: [&str; 4] = ["BothConnected", "TwoCoordinators", "TakingTurns", "WentBack"];
+
 /// How something ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
     /// One word.
     pub outcome: &'static str,
+}
+
+/// By what two machines with one key were noticed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct HowLabels {
+    /// `BothConnected`, `TwoCoordinators`, `TakingTurns` or `WentBack`.
+    pub how: &'static str,
 }
 
 /// What became known of a machine's voice.
@@ -99,6 +109,12 @@ pub struct ControlMetrics {
     pub acknowledgements_forged: Counter,
     /// Plans asked of machines, by outcome: answered, unavailable, failed.
     pub plans: Family<OutcomeLabels, Counter>,
+    /// Times that two were found to present one machine's key, by what it was noticed.
+    pub duplicate_keys: Family<HowLabels, Counter>,
+    /// Times that a refused key of a machine was presented, by what it is: FormerKey, Decommissioned.
+    pub refused_keys: Family<ReasonLabels, Counter>,
+    /// Times that a machine came with an older agent than before.
+    pub agents_older: Counter,
     /// Machines marked as silent, as slow, and as ready again.
     pub liveness_marks: Family<MarkLabels, Counter>,
 }
@@ -113,6 +129,12 @@ impl ControlMetrics {
         for outcome in ["answered", "unavailable", "failed"] {
             metrics.plans.get_or_create(&OutcomeLabels { outcome });
         }
+        for how in DUPLICATE_HOWS {
+            metrics.duplicate_keys.get_or_create(&HowLabels { how });
+        }
+        for reason in ["FormerKey", "Decommissioned"] {
+            metrics.refused_keys.get_or_create(&ReasonLabels { reason });
+        }
         for mark in ["Silent", "Slow", "Ready"] {
             metrics.liveness_marks.get_or_create(&MarkLabels { mark });
         }
@@ -126,6 +148,11 @@ impl ControlMetrics {
             _ => "Refused",
         };
         self.acknowledgements.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn duplicated(&self, how: &str) {
+        let how = DUPLICATE_HOWS.into_iter().find(|word| *word == how).unwrap_or("TakingTurns");
+        self.duplicate_keys.get_or_create(&HowLabels { how }).inc();
     }
 
     pub(crate) fn planned(&self, outcome: &'static str) {

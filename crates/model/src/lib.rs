@@ -58,12 +58,12 @@ pub use human_bytes::human_bytes;
 pub use info::{Kind, KindInfo, META_MAP_BYTES_MAX, ParseError, Registry, registry, reviews};
 pub use key::{Generation, GroupKind, ObjectKey, Revision};
 pub use kinds::change::{Change, ChangeEntry, ChangeSpec, ChangeStatus};
-pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus};
+pub use kinds::enrollment::{Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, LooksLike};
 pub use kinds::event::{Event, EventSeries, EventSource, ObjectReference};
 pub use kinds::lease::{Lease, LeaseSpec};
 pub use kinds::machine::{
-    Acknowledgement, Disk, EnrolmentEvidence, Facts, GivenBack, Machine, MachineSpec, MachineStatus, NetworkInterface,
-    NotGivenBack, UnitState, UnitStatus, Vitals,
+    Acknowledgement, Decommissioned, Disk, DuplicateKey, EnrolmentEvidence, Facts, GivenBack, Machine, MachineSpec,
+    MachineStatus, NetworkInterface, NotGivenBack, Presented, RotationEvidence, UnitState, UnitStatus, Vitals,
 };
 pub use kinds::machine_path::{MachinePath, MachinePaths, PathKind, PathResult, PathTried};
 pub use kinds::namespace::{Namespace, NamespaceSpec, NamespaceStatus};
@@ -78,7 +78,7 @@ pub use kinds::review::{
 };
 pub use kinds::trust_root::{TrustRoot, TrustRootSpec, TrustRootStatus};
 pub use managed_fields::{FieldsV1, ManagedFields};
-pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, OutboxBody, PlanRequest, PlannedUnit};
+pub use messages::{DelegatedJoin, JoinFacts, MachineEvent, MachinePlan, NextKey, OutboxBody, PlanRequest, PlannedUnit};
 pub use meta::{ObjectMeta, OwnerReference};
 pub use name::{LABEL_BYTES_MAX, NAME_BYTES_MAX, NameError, validate_label_key, validate_label_value, validate_name};
 pub use object::{Object, ObjectError};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnrolmentEvidence, Facts, Object, ObjectKey, Vitals};
+use crate::{EnrolmentEvidence, Facts, Object, ObjectKey, RotationEvidence, Vitals};
 
 /// Something that happened on a machine, as its outbox keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,18 @@ pub struct DelegatedJoin {
     pub name: String,
     /// The delegation, and the machine's request under it.
     pub evidence: EnrolmentEvidence,
+}
+
+/// A machine's answer to the question for its next key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NextKey {
+    /// Its request, signed with both keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationEvidence>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Asks a machine what it would do.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use stead_agent::{AgentMetrics, Identity, Keeper as _, Parts, Told, World, run_on};
+use stead_agent::{AgentMetrics, Identity, Keeper as _, KeysAtHand, Parts, Told, World, run_on};
 use stead_model::{Facts, Vitals};
 use stead_trust::SigningKey;
 use stead_wire::{PeerKey, Ticket};
@@ -94,8 +94,14 @@ impl MachineParty {
             Ok(())
         };
         let facts = Facts { hostname: self.name.clone(), machine_id: self.name.clone(), ..Facts::default() };
-        let identity =
-            Identity { key: self.key(), name: None, version: "simulated".to_owned(), state_dir: self.name.clone().into() };
+        let identity = Identity {
+            key: self.key(),
+            name: None,
+            version: "simulated".to_owned(),
+            state_dir: self.name.clone().into(),
+            boot_id: String::new(),
+            keys: KeysAtHand::default(),
+        };
         let parts = Parts {
             identity,
             ticket: self.ticket.clone(),
@@ -120,7 +126,7 @@ impl MachineParty {
         let (trace, name) = (self.trace.clone(), self.name.clone());
         let task = tokio::spawn(async move {
             match run_on(parts, CancellationToken::new()).await {
-                Ok(()) => trace.violation(format!("the agent of {name} ended by itself")),
+                Ok(_) => trace.violation(format!("the agent of {name} ended by itself")),
                 // As the binary does: whoever keeps it running starts it again, when the scenario comes to it.
                 Err(error) => trace.note(format_args!("the agent of {name} ended: {error}")),
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use stead_agent::{AgentMetrics, AgentOptions, Told, run as run_agent};
+use stead_agent::{AgentMetrics, AgentOptions, GivenKey, Keys, Told, run as run_agent};
 use stead_wire::Ticket;
 
 use crate::Outcome;
@@ -59,9 +59,11 @@ pub(crate) struct AgentArgs {
 /// Runs an agent until it is told to stop.
 pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
     let state_dir = context.settings.state_dir();
-    let key_file = args.identity.clone().unwrap_or_else(|| state_dir.join("machine.key"));
-    let key = if args.identity.is_some() { identity::load(&key_file) } else { identity::load_or_create(&key_file) };
-    let key = key.map_err(|error| Failure::of(FailureKind::Config, error))?;
+    let keys: Arc<dyn Keys> = match &args.identity {
+        Some(file) => identity::load(file).map(|key| Arc::new(GivenKey::new(key, file.display().to_string())) as Arc<dyn Keys>),
+        None => identity::KeyFiles::open(state_dir.join("machine.key")).map(|files| Arc::new(files) as Arc<dyn Keys>),
+    }
+    .map_err(|error| Failure::of(FailureKind::Config, error))?;
     let ticket = args.join.as_deref().map(read_ticket).transpose()?;
     let server = match args.listen_metrics {
         Some(address) => Some(MetricsServer::bind(address).await?),
@@ -74,7 +76,7 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
     let options = AgentOptions {
         root: args.root,
         state_dir,
-        key,
+        keys,
         ticket,
         name: args.name,
         bind: args.bind,

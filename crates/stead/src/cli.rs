@@ -3,6 +3,7 @@
 mod backup;
 mod change;
 mod history;
+mod machine;
 mod objects;
 mod outbox;
 mod pgbackrest;
@@ -26,6 +27,9 @@ pub(crate) use self::change::{
 };
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
+pub(crate) use self::machine::{
+    DecommissionArgs, MachineCommand, MachinePathArgs, MachineShowArgs, Machines, RecommissionArgs, RotateKeyArgs,
+};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
 pub(crate) use self::outbox::{OutboxCommand, OutboxDropArgs, OutboxFetchArgs, OutboxSendArgs, OutboxShowArgs, OutboxSignArgs};
 pub(crate) use self::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, StanzaFlags, WayFlags};
@@ -111,9 +115,6 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Show how the coordinator is doing: machines, ports, and whom it turned away and why
     Status,
-    /// Look at a machine in ways that its object does not show
-    #[command(subcommand)]
-    Machine(MachineCommand),
     /// Show live how each machine is doing: state, arrears, load, memory, disk, clock, agent
     #[command(
         long_about = "Show live how each machine is doing, trouble first: how it stands and for how long, when it was last heard, how many \
@@ -207,6 +208,9 @@ pub(crate) enum Command {
     Approve(ApproveArgs),
     /// Refuse machines that ask to join
     Deny(DenyArgs),
+    /// Who machines are and how they are reached: show and change their keys, take them out of service, show their paths
+    #[command(subcommand)]
+    Machine(MachineCommand),
     /// Make tickets, with which machines find the coordinator and ask to join
     #[command(subcommand)]
     Ticket(TicketCommand),
@@ -294,26 +298,6 @@ pub(crate) struct PluginInstallArgs {
     /// A folder in $PATH, such as ~/.local/bin
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-}
-
-/// `stead machine`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum MachineCommand {
-    /// Show by which way a machine reaches its coordinator: directly or through which relay, how far it is, and what else was tried
-    #[command(
-        long_about = "Show by which way a machine reaches its coordinator, as the coordinator sees it and as the machine says: directly or \
-                            through which relay, how long a packet takes there and back, since when, and what else was tried with what \
-                            result. Of a machine that is off line it says what is known last.\n\nExamples:\n  stead machine path web-1\n  \
-                            stead machine path web-1 -o json"
-    )]
-    Path(MachinePathArgs),
-}
-
-/// `stead machine path`.
-#[derive(Debug, Args)]
-pub(crate) struct MachinePathArgs {
-    /// The machine
-    pub(crate) name: String,
 }
 
 /// `stead config`.

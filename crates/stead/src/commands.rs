@@ -16,7 +16,7 @@ mod get;
 pub(crate) mod label;
 mod log;
 mod login;
-mod machine_path;
+mod machine;
 mod man;
 mod outbox;
 mod physical;
@@ -48,7 +48,7 @@ mod withdraw;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, MachineCommand, PluginCommand, TicketCommand, TrustCommand};
+use crate::cli::{ChangeCommand, Cli, Command, ConfigCommand, PluginCommand, TicketCommand, TrustCommand};
 use crate::config::Settings;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -137,7 +137,6 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Credential => credential::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Status => status::run(context).await,
-        Command::Machine(MachineCommand::Path(args)) => machine_path::run(context, args).await,
         Command::Top(args) => top::run(context, args).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
@@ -156,6 +155,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Outbox(command) => outbox::run(context, command).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
+        Command::Machine(command) => machine::run(context, command).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
         Command::Change(ChangeCommand::Export(args)) => change_export::run(context, args).await,
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),

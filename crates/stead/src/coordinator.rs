@@ -1,6 +1,7 @@
 //! `stead coordinator`: the record, the API, the wire and the controllers, put together in one process.
 
 mod desk;
+mod refused_keys;
 mod secrets;
 mod ways;
 
@@ -19,11 +20,12 @@ use stead_control::presence::{Presence, SYSTEM_NAMESPACE};
 use stead_model::{Digest, GroupKind, Namespace, Object, ObjectMeta};
 use stead_store::{CommitError, Expect, Store};
 use stead_trust::{Clock, Signer as _, SigningKey};
-use stead_wire::{Coordinator, CoordinatorConfig, PeerAddress, Relay, relay_token, relay_token_mark};
+use stead_wire::{Coordinator, CoordinatorConfig, CoordinatorHandle, PeerAddress, Relay, relay_token, relay_token_mark};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
+use self::refused_keys::RefusedKeys;
 use self::ways::Ways;
 use crate::Outcome;
 use crate::commands::Context;
@@ -127,6 +129,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let seed = key.seed().ok_or_else(|| Failure::internal("the coordinator's key has no seed"))?;
     let admission = open_admission(args, state_dir, store, key).await?;
+    let refused_keys = RefusedKeys::open(state_dir, admission.clone()).await;
     let pass = secrets::load_or_create(&state_dir.join("join.pass")).map_err(|error| Failure::of(FailureKind::Config, error))?;
     let control = Control::new(admission.clone(), &pass);
 
@@ -142,7 +145,7 @@ async fn serve(
     let fleet_of_api: Arc<dyn stead_api::Fleet> = Arc::<Desk>::clone(&desk);
     let api = Api::new(admission.clone(), fleet_of_api, Limits::default(), stop.clone());
     let counted = ways.relay.as_ref().map(Relay::counter);
-    let inbox = admission.clone();
+    let (inbox, keeping) = (admission.clone(), control.clone());
     let traces = Arc::clone(&context.traces);
     desk.attach(
         Sources { admission, control: control.clone(), wire: wire.clone(), relay: counted, relays: ways.tellings(), traces },
@@ -165,17 +168,22 @@ async fn serve(
         // It ends when the record is closed, and not before.
         () = inbox.serve_inbox() => {}
         () = ways.follow(args, &says) => {}
+        () = refused_keys.keep(&keeping) => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, desk.metrics_port(), Arc::new(move |path| desk.metrics_at(path))) => {}
     }
+    say_goodbye(&control, &wire, ways, stop).await;
+    Ok(())
+}
+
+async fn say_goodbye(control: &Control, wire: &CoordinatorHandle, ways: Ways, stop: &CancellationToken) {
     tracing::info!("stopping");
     // Nobody waits for a database that is away.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(GOODBYE_SECONDS), control.resign()).await;
     stop.cancel();
     wire.stop();
     ways.close(std::time::Duration::from_secs(GOODBYE_SECONDS)).await;
-    Ok(())
 }
 
 async fn bind_plain(args: &CoordinatorArgs, api: &Api) -> Result<Option<Server>, Failure> {

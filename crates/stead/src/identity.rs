@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use stead_agent::Keys;
 use stead_trust::{KeyFileError, SigningKey};
 
 /// Permissions of a key file: its owner alone reads it.
@@ -103,10 +104,71 @@ pub(crate) fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
     load(path)
 }
 
+/// The key file of a machine whose agent made it, and the one beside it that waits for owners: `machine.key` and `machine.key.next`.
+pub(crate) struct KeyFiles {
+    path: PathBuf,
+}
+
+impl KeyFiles {
+    /// The files of a machine; its key is made where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] says what is wrong with the file.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, IdentityError> {
+        load_or_create(&path)?;
+        Ok(Self { path })
+    }
+
+    fn next_path(&self) -> PathBuf {
+        self.path.with_extension("key.next")
+    }
+}
+
+impl Keys for KeyFiles {
+    fn current(&self) -> Result<SigningKey, String> {
+        load(&self.path).map_err(|error| error.to_string())
+    }
+
+    fn next(&self) -> Result<Option<SigningKey>, String> {
+        match load(&self.next_path()) {
+            Ok(key) => Ok(Some(key)),
+            Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn make_next(&self) -> Result<SigningKey, String> {
+        load_or_create(&self.next_path()).map_err(|error| error.to_string())
+    }
+
+    fn adopt_next(&self) -> Result<(), String> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let renamed = fs::rename(self.next_path(), &self.path).and_then(|()| fs::File::open(folder)?.sync_all());
+        renamed.map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_next_key_waits_beside_the_one_that_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = KeyFiles::open(folder.path().join("machine.key")).unwrap();
+        let key = |key: SigningKey| key.machine_key().unwrap();
+        let first = key(files.current().unwrap());
+        assert!(files.next().unwrap().is_none());
+        let next = key(files.make_next().unwrap());
+        assert_eq!(key(files.make_next().unwrap()), next, "asked again, it is the same");
+        assert_eq!((key(files.current().unwrap()), key(files.next().unwrap().unwrap())), (first, next));
+        files.adopt_next().unwrap();
+        assert_eq!(key(files.current().unwrap()), next);
+        assert!(files.next().unwrap().is_none());
+        assert!(files.adopt_next().is_err());
+    }
 
     #[test]
     fn a_key_is_made_once_and_kept_private() {

@@ -50,6 +50,7 @@ mod receipt;
 mod recover;
 mod roll;
 mod root;
+mod rotation;
 mod signature;
 mod signer;
 mod sshwire;
@@ -87,6 +88,7 @@ pub use roll::{ROLL_MARKS_MAX, Roll, RollError, SignedRoll};
 pub use root::authority::{Authority, Labels, Signatures, Unauthorised, selects};
 pub use root::chain::{ROOT_VERSIONS_MAX, RootChain, RootError};
 pub use root::{ExpiryPolicy, KEYS_MAX, KeySet, Online, ROLES_MAX, Role, Root, SignDocumentError, SignedRoot};
+pub use rotation::{KeyRotation, NEXT_KEY_ASK, RotationError, check_rotation, sign_rotation, verify_rotation};
 pub use signature::{
     SIGNATURE_BYTES_MAX, Signature, SignatureError, SignatureNamespace, UserPresence, signed_data, verify, verify_with,
 };

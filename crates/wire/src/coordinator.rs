@@ -17,7 +17,7 @@ pub(crate) use self::session::DEAD_PATH;
 use self::{session::run_session, shared::Shared};
 use crate::{
     Connection, Counters, Hello, HubConfig, HubEvent, Incoming, Join, PeerAddress, PeerKey, Refusal, SendStateError, State,
-    Transport, UnixClock, Verdict, hub::BEAT_SECONDS_DEFAULT,
+    Transport, TransportError, UnixClock, Verdict, hub::BEAT_SECONDS_DEFAULT,
 };
 
 /// Events that may wait for the coordinator; with more, sessions are no longer read.
@@ -156,12 +156,14 @@ async fn accept<T: Transport, A: Admission>(transport: Arc<T>, shared: Arc<Share
             (Arc::clone(&shared), Arc::clone(&admission), Arc::clone(&admissions), stop.clone());
         tokio::spawn(async move {
             let limit = Duration::from_secs(HANDSHAKE_SECONDS_MAX);
-            let Ok(Ok(connection)) = timeout(limit, incoming.establish()).await else {
-                return shared.count_refusal(Refusal::Handshake);
+            let connection = match timeout(limit, incoming.establish()).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(TransportError::Protocol)) => return shared.count_refusal(Refusal::Protocol),
+                Ok(Err(_)) | Err(_) => return shared.count_refusal(Refusal::Handshake),
             };
             drop(permit);
             let member = admission.is_member(&connection.peer());
-            match shared.connected(connection.peer(), member) {
+            match shared.connected(connection.peer(), member, connection.address()) {
                 Ok(id) => run_session(connection, id, &shared, &*admission, &admissions, &stop).await,
                 Err(refusal) => connection.close(&refusal.to_string()),
             }
@@ -218,6 +220,14 @@ impl CoordinatorHandle {
     /// Ends a machine's session and says why; it knocks again after a long pause. Says whether there was one.
     pub fn disconnect(&self, peer: PeerKey, reason: &str) -> bool {
         self.shared.input(|hub, _| hub.disconnect(peer, reason))
+    }
+
+    /// Another coordinator serves a machine that has a session here: it ends, and where it still lives, [`HubEvent::LivesBeside`] tells.
+    /// Says whether there was one.
+    pub async fn served_elsewhere(&self, peer: PeerKey) -> bool {
+        let mut was = false;
+        self.shared.input_with_events(|hub, now| was = hub.served_elsewhere(peer, now)).await;
+        was
     }
 
     /// What was counted until now.

@@ -33,11 +33,23 @@ pub enum Refusal {
     Refused,
     /// Its key is in use by another machine.
     Duplicate,
+    /// Its key was a machine's once, which has another one now.
+    FormerKey,
+    /// Its machine is out of service for ever.
+    Decommissioned,
+    /// Owners have denied it.
+    Denied,
+    /// It asks to join with a pass that no coordinator gave out.
+    BadPass,
+    /// Too many machines wait for owners already.
+    WaitingRoomFull,
+    /// It speaks no version of the protocol that is spoken here.
+    Protocol,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::Handshake,
         Self::HandshakesBusy,
         Self::TooManyUnknown,
@@ -52,6 +64,12 @@ impl Refusal {
         Self::NotAdmitted,
         Self::Refused,
         Self::Duplicate,
+        Self::FormerKey,
+        Self::Decommissioned,
+        Self::Denied,
+        Self::BadPass,
+        Self::WaitingRoomFull,
+        Self::Protocol,
     ];
 }
 
@@ -72,6 +90,12 @@ impl fmt::Display for Refusal {
             Self::NotAdmitted => "not approved in time; ask again",
             Self::Refused => "the fleet refused it",
             Self::Duplicate => "another machine presents the same key",
+            Self::FormerKey => "the key was replaced by another one",
+            Self::Decommissioned => "the machine was decommissioned",
+            Self::Denied => "owners have denied it",
+            Self::BadPass => "the ticket's pass is no coordinator's of this fleet",
+            Self::WaitingRoomFull => "too many machines wait for approval",
+            Self::Protocol => "it speaks no version of the protocol that is spoken here",
         })
     }
 }

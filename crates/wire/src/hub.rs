@@ -120,6 +120,11 @@ impl Hub {
 
     /// A peer proved its key. `member` says whether the fleet knows it, as far as can be told at once.
     pub fn connected(&mut self, key: PeerKey, member: bool, now: Now) -> Result<SessionId, Refusal> {
+        self.connected_from(key, member, String::new(), now)
+    }
+
+    /// The same, from an address.
+    pub fn connected_from(&mut self, key: PeerKey, member: bool, address: String, now: Now) -> Result<SessionId, Refusal> {
         let of_one_key = self.peers.get(&key).map_or(0, |peer| peer.sessions);
         let refusal = if of_one_key >= SESSIONS_PER_KEY_MAX {
             Some(Refusal::TooManyOfOneKey)
@@ -139,7 +144,7 @@ impl Hub {
         self.unknown += usize::from(!member);
         self.counters.connections += 1;
         self.peers.entry(key).or_default().sessions += 1;
-        self.sessions.insert(session, Session::new(key, member, now));
+        self.sessions.insert(session, Session { address, ..Session::new(key, member, now) });
         Ok(session)
     }
 
@@ -188,8 +193,9 @@ impl Hub {
                 self.ask(id, Some(join), now);
             }
             (Phase::Displaced { nonce, .. }, ToCoordinator::Pong { nonce: answer }) if *nonce == answer => self.duplicate(id),
+            (Phase::Elsewhere { nonce, .. }, ToCoordinator::Pong { nonce: answer }) if *nonce == answer => self.lives_beside(id),
             // What a displaced session still says is not the state of the machine that is served.
-            (Phase::Displaced { .. }, _) => {}
+            (Phase::Displaced { .. } | Phase::Elsewhere { .. }, _) => {}
             (Phase::Served, message) => self.received_served(id, message),
             _ => self.refuse(id, Refusal::OutOfTurn),
         }
@@ -255,6 +261,10 @@ impl Hub {
                 self.counters.refuse(Refusal::Refused);
                 self.close(id, Some(reason));
             }
+            Verdict::TurnedAway { refusal, reason } => {
+                self.counters.refuse(refusal);
+                self.close(id, Some(reason));
+            }
             Verdict::Unknown | Verdict::Pending { .. } => {
                 session.phase = Phase::Outside { until: now.monotonic_milliseconds + UNKNOWN_MILLISECONDS_MAX, joined };
                 session.out.answer(match verdict {
@@ -276,7 +286,8 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let peer = session.peer;
+        let (peer, address) = (session.peer, session.address.clone());
+        let waited_milliseconds = now.monotonic_milliseconds.saturating_sub(session.connected_at);
         self.unknown -= usize::from(!session.member);
         session.member = true;
         session.phase = Phase::Served;
@@ -296,7 +307,7 @@ impl Hub {
         }
         self.effects.push_back(Effect::Wake(id));
         self.displace(peer, id, &hello, now);
-        self.events.push_back(HubEvent::Joined { peer, session: id, hello });
+        self.events.push_back(HubEvent::Joined { peer, session: id, hello, address, waited_milliseconds });
     }
 
     /// Turns a session away: counted, told, closed.
@@ -343,7 +354,7 @@ impl Hub {
         for (id, refusal) in refused {
             self.refuse(id, refusal);
         }
-        let gone = |session: &Session| matches!(session.phase, Phase::Displaced { until, .. } if at >= until);
+        let gone = |session: &Session| matches!(session.phase, Phase::Displaced { until, .. } | Phase::Elsewhere { until, .. } if at >= until);
         let displaced: Vec<SessionId> = self.sessions.iter().filter(|(_, session)| gone(session)).map(|(id, _)| *id).collect();
         for id in displaced {
             self.close(id, None);

@@ -92,7 +92,10 @@ pub use hub::{
     SessionId, UNKNOWN_MILLISECONDS_MAX, UNKNOWN_SESSIONS_MAX, Verdict,
 };
 pub use key::{PEER_KEY_BYTES, PeerKey, PeerKeyError};
-pub use message::{HELD_MAX, Held, Hello, Join, OutboxItem, ProcessNonce, SESSION_ALPN, State, ToAgent, ToCoordinator};
+pub use message::{
+    HELD_MAX, Held, Hello, Join, LINEAGE_MAX, OutboxItem, Presenter, ProcessNonce, SESSION_ALPN, State, Step as LineageStep,
+    ToAgent, ToCoordinator,
+};
 pub use paths::{ANSWER_MILLISECONDS, NoPaths, PATHS_REMEMBERED_MAX, PathLog, PathSeen, Paths, SUSPECT_MILLISECONDS};
 pub use relay::{
     KeepRoll, RELAY_CONNECTIONS_MAX, RELAY_CONNECTIONS_PER_KEY_MAX, RELAY_ESTABLISH_MILLISECONDS_MAX, RELAY_ESTABLISHING_MAX,

@@ -27,6 +27,43 @@ pub struct Held {
     pub sequence: u64,
 }
 
+/// Starts and sessions that a [`Presenter`] lists at most: those that a coordinator may have heard of last are among the newest.
+pub const LINEAGE_MAX: usize = 8;
+
+/// A number that grows, and a mark: the same number with another mark is another machine's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Higher than every one before.
+    pub number: u64,
+    /// What two steps of one number are told apart by.
+    pub mark: u64,
+}
+
+/// Who presents a key: what tells two machines with one key apart. Nothing of it is proved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presenter {
+    /// The host name.
+    pub hostname: String,
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// The hardware's serial number, where the firmware says.
+    pub serial: String,
+    /// The last starts of the agent, oldest first, at most [`LINEAGE_MAX`]; each is on the machine's disk before it is said.
+    pub starts: Vec<Step>,
+    /// The last sessions of this start, oldest first, at most [`LINEAGE_MAX`]. The mark is the moment of the connection.
+    pub sessions: Vec<Step>,
+}
+
+impl Presenter {
+    /// The next session of this process begins, at a moment in Unix milliseconds.
+    pub(crate) fn next_session(&mut self, unix_milliseconds: u64) {
+        let number = self.sessions.last().map_or(1, |last| last.number.saturating_add(1));
+        self.sessions.push(Step { number, mark: unix_milliseconds });
+        let surplus = self.sessions.len().saturating_sub(LINEAGE_MAX);
+        self.sessions.drain(..surplus);
+    }
+}
+
 /// The first message on every session: who is there, and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -46,6 +83,8 @@ pub struct Hello {
     pub machine_id: String,
     /// The agent's version.
     pub agent_version: String,
+    /// Who presents the key, told more closely.
+    pub presenter: Presenter,
 }
 
 impl Hello {
@@ -60,6 +99,7 @@ impl Hello {
             process,
             machine_id: String::new(),
             agent_version: String::new(),
+            presenter: Presenter::default(),
         }
     }
 }

@@ -61,6 +61,9 @@ pub enum TransportError {
     /// The connection broke before it was of use.
     #[error("the connection broke while it was made")]
     Handshake(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The two sides speak no common version of a protocol.
+    #[error("the peer speaks no version of the protocol that is spoken here")]
+    Protocol,
     /// The transport was closed.
     #[error("the transport is closed")]
     Closed,
@@ -117,6 +120,11 @@ pub trait Connection: Send + Sync + 'static {
 
     /// The key that the peer proved.
     fn peer(&self) -> PeerKey;
+
+    /// Where the peer is, for a person: an address, a relay's URL, or nothing where nobody can tell.
+    fn address(&self) -> String {
+        String::new()
+    }
 
     /// Opens a stream; the peer sees it when the first byte is sent.
     fn open_stream(&self) -> impl Future<Output = Result<(Self::Send, Self::Receive), TransportError>> + Send;

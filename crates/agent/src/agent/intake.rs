@@ -52,6 +52,10 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         }
         let position = position(self.memory.as_ref(), self.standing);
         self.connection.set_position(position).await.map_err(|_| AgentError::Ended("the connection"))?;
+        self.look_at_itself()?;
+        if self.ended.is_some() {
+            return Ok(());
+        }
         self.show_papers().await?;
         self.rewish().await
     }

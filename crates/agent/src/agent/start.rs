@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use stead_trust::{Clock, SigningKey};
+use stead_trust::Clock;
 use stead_wire::{IrohConfig, IrohTransport, LocalLookup, Ticket, Transport as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AgentError, Identity, Parts, Told, World, addresses, check_key, run_on, ticket};
+use super::identity::{self, Speaking};
+use super::{AgentError, Ended, Identity, Parts, Told, World, addresses, run_on, ticket};
 use crate::host::Host;
+use crate::keys::{Keys, KeysAtHand};
 use crate::memory::MemoryStore;
 use crate::metrics::AgentMetrics;
 use crate::units::{Saved, Workshop};
@@ -24,8 +26,8 @@ pub struct AgentOptions {
     pub root: PathBuf,
     /// Where the agent keeps its memory and what it saved.
     pub state_dir: PathBuf,
-    /// The machine's key.
-    pub key: SigningKey,
+    /// The machine's keys.
+    pub keys: Arc<dyn Keys>,
     /// The ticket to join with; none for a machine that has joined.
     pub ticket: Option<Ticket>,
     /// The name to join under, where the ticket lets machines in by itself; the host name by default.
@@ -50,6 +52,9 @@ pub struct AgentOptions {
     pub metrics: Arc<AgentMetrics>,
 }
 
+/// How long a machine that is out of service waits until it knocks again.
+const DORMANT_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// The clock of this machine.
 struct SystemClock;
 
@@ -65,12 +70,39 @@ impl Clock for SystemClock {
 ///
 /// [`AgentError`] where it cannot start, or its memory fails for good.
 pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
+    let mut speaking = Speaking::default();
+    loop {
+        let pause = match run_once(&options, speaking.as_next(), &stop).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::Anew => {
+                speaking = Speaking::default();
+                Duration::ZERO
+            }
+            Ended::OtherKey => speaking.other(),
+            Ended::Dormant => DORMANT_PAUSE,
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// `as_next` says whether to speak with the key that was made ready rather than with the one that the machine has.
+async fn run_once(options: &AgentOptions, as_next: bool, stop: &CancellationToken) -> Result<Ended, AgentError> {
     make_state_dir(&options.state_dir)?;
+    let stop = stop.child_token();
+    let _end = stop.clone().drop_guard();
     let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?.counted(Arc::clone(&options.metrics)).await?;
     let memory = store.load().await?;
-    let identity = Identity { key: options.key, name: options.name, version: options.version, state_dir: options.state_dir };
-    check_key(&identity, memory.as_ref())?;
-    let ticket = ticket(&identity, options.ticket, &store, memory.as_ref()).await?;
+    let state_dir = options.state_dir.clone();
+    let (key, next) = identity::keys(&*options.keys, memory.as_ref(), &state_dir)?;
+    let spoken = next.as_ref().filter(|_| as_next).unwrap_or(&key);
+    let spoken = spoken.seed().ok_or(AgentError::Ended("the machine's key"))?;
+    let keys = KeysAtHand { kept: Some(Arc::clone(&options.keys)), speaks_as_next: as_next && next.is_some(), next };
+    let (name, version, boot_id) = (options.name.clone(), options.version.clone(), facts::boot_id(&options.root));
+    let identity = Identity { key, name, version, state_dir, boot_id, keys };
+    let ticket = ticket(&identity, options.ticket.clone(), &store, memory.as_ref()).await?;
     let workshop = Arc::new(Workshop {
         host: Arc::new(Host::open(&options.root)?),
         saved: Arc::new(Saved::open(&identity.state_dir.join("saved"))?),
@@ -78,7 +110,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
     let (root, version) = (options.root.clone(), identity.version.clone());
     let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
     let local = if options.local { LocalLookup::Ask } else { LocalLookup::Off };
-    let transport = Arc::new(bind(&identity.key, &ticket, options.bind, options.relay_only, local).await?);
+    let transport = Arc::new(bind(&spoken, &ticket, options.bind.clone(), options.relay_only, local).await?);
     let state_dir = identity.state_dir.clone();
     let parts = Parts {
         identity,
@@ -93,14 +125,14 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
             let path = state_dir.clone();
             tokio::task::spawn_blocking(move || vitals::measure(&path, now, offset, updates)).map(Result::ok).boxed()
         }),
-        updates: count_updates(options.root, stop.clone()),
+        updates: count_updates(options.root.clone(), stop.clone()),
         vitals_period: options.vitals_period,
         vitals_kept_period: options.vitals_kept_period,
         observe_period: options.observe_period,
-        told: options.told,
-        metrics: options.metrics,
+        told: options.told.clone(),
+        metrics: Arc::clone(&options.metrics),
     };
-    let ended = run_on(parts, stop).await;
+    let ended = run_on(parts, stop.clone()).await;
     transport.close().await;
     ended
 }
@@ -132,13 +164,12 @@ fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {
 }
 
 async fn bind(
-    key: &SigningKey,
+    seed: &[u8; 32],
     ticket: &Ticket,
     bind: Vec<std::net::SocketAddr>,
     relay_only: bool,
     local: LocalLookup,
 ) -> Result<IrohTransport, AgentError> {
-    let seed = key.seed().ok_or(AgentError::Ended("the machine's key"))?;
     let relays = addresses::relays(&ticket.coordinators, ticket);
     let config = IrohConfig { secret_key: *seed, bind, relay_only, relays, local };
     Ok(IrohTransport::bind(config).await?)

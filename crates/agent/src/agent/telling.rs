@@ -136,6 +136,7 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
     async fn hand_status(&mut self, urgent: bool) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
         self.status.units = status::units(&report);
+        self.concerns.decommissioned = self.dormant;
         let now = whole_second(self.world.now());
         status::conditions(&mut self.status.conditions, &report, &self.concerns, now);
         if let Some(freshness) = self.judge_freshness() {

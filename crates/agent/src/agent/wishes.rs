@@ -34,6 +34,10 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
             self.span.record("machine", name);
             self.named = Some(name.to_owned());
         }
+        if self.dormant {
+            // Absence means nothing: what is there stays as it is, and nothing looks after it any more.
+            return self.report_changed().await;
+        }
         if memory.own_labels().is_none() {
             // Before the machine knows what it is, it can't tell what is meant for it, and takes nothing away.
             return self.report_changed().await;
@@ -87,6 +91,9 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         if let Some(answer) = self.hear_of_owners(body).await {
             return self.answer(id, answer).await;
         }
+        if let Some(answer) = self.next_key(body) {
+            return self.answer(id, answer).await;
+        }
         let plan = match self.planned(body).await {
             Ok(plan) => plan,
             Err(error) => MachinePlan { error: Some(error), units: Vec::new() },
@@ -106,6 +113,9 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         let request: PlanRequest =
             serde_json::from_slice(body).map_err(|error| format!("the request is not well-formed: {error}"))?;
         let memory = self.memory.as_ref().ok_or("this machine has not joined yet")?;
+        if self.dormant {
+            return Err("its owners have decommissioned this machine; it does nothing any more".to_owned());
+        }
         let PlanRequest { put, delete, document, signatures } = &request;
         let signatures = signatures.iter().map(|armor| Signature::from_armor(armor)).collect::<Result<Vec<_>, _>>();
         let signatures = signatures.map_err(|error| format!("the request for a plan: {error}"))?;

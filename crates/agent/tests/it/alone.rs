@@ -106,7 +106,7 @@ async fn one_machine_has_one_agent_one_fleet_and_one_key() {
     let elsewhere = world.machine.refused_start(Some(other)).await;
     assert!(matches!(elsewhere, AgentError::OtherFleet { .. }), "{elsewhere}");
     let mut options = world.machine.options(None);
-    options.key = key(41);
+    options.keys = std::sync::Arc::new(stead_agent::GivenKey::new(key(41), "another".to_owned()));
     let stranger = stead_agent::run(options, tokio_util::sync::CancellationToken::new()).await.unwrap_err();
     assert!(matches!(stranger, AgentError::OtherKey { .. }), "{stranger}");
     let nowhere = Machine::new(42).refused_start(None).await;

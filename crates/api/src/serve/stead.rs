@@ -38,6 +38,10 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
             let answer = call.api.fleet().plan(request).await;
             Ok(super::awaited::warned(&call, answered(answer)?, &names))
         }
+        (&Method::POST, "next-keys") => {
+            let answer = call.api.fleet().next_keys(body::json(&call.body)?).await;
+            answered(answer)
+        }
         (&Method::POST, "entries") => super::history::entries(&call).await,
         (&Method::GET, path) if path.starts_with("changes/") => {
             super::history::change(&call, path.trim_start_matches("changes/")).await
@@ -47,9 +51,11 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::POST, path) if path.starts_with("proposals/") => {
             super::proposals::act(&call, path.trim_start_matches("proposals/")).await
         }
-        (_, "entries" | "freshness" | "proposals" | "login" | "fleet" | "status" | "pulse" | "sequences" | "ticket" | "plan") => {
-            Err(ApiError::method_not_allowed())
-        }
+        (
+            _,
+            "entries" | "freshness" | "proposals" | "login" | "fleet" | "status" | "pulse" | "sequences" | "ticket" | "plan"
+            | "next-keys",
+        ) => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::no_such_path()),
     }
 }

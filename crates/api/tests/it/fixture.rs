@@ -53,6 +53,10 @@ impl Fleet for NoMachines {
         (machine == "known").then(|| json!({"machine": machine}))
     }
 
+    fn next_keys(&self, _request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(async { Err("no machine is connected".to_owned()) })
+    }
+
     fn status(&self) -> Value {
         Value::Null
     }

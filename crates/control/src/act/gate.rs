@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use stead_admission::{Caller, Write, WriteError};
 use stead_model::{
-    DelegatedJoin, Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, JoinFacts, Machine, MachineSpec, Object,
-    ObjectKey, ObjectMeta, validate_name,
+    DelegatedJoin, Enrollment, EnrollmentPhase, EnrollmentSpec, EnrollmentStatus, Facts, JoinFacts, LooksLike, Machine,
+    MachineSpec, Object, ObjectKey, ObjectMeta, validate_name,
 };
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
-use stead_wire::{Admission, Hello, Join, PeerKey, Verdict, relay_token};
+use stead_wire::{Admission, Hello, Join, PeerKey, Refusal, Verdict, relay_token};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::{Shared, enrollment_kind, giveback, news, occurrences};
+use super::{Shared, enrollment_kind, giveback, intruders, news, occurrences};
+use crate::alike;
+use crate::fleet::KeyStanding;
 
 /// Enrollments that wait for an owner at once: a pass that leaked must not fill the record.
 pub const ENROLLMENTS_PENDING_MAX: usize = 1_000;
@@ -44,7 +46,8 @@ impl Gate {
             }
         }
         if !self.shared.knows_token(&relay_token(&join.pass)) {
-            return Ok(refused("the ticket's pass is no coordinator's of this fleet; ask for a new ticket"));
+            let reason = "the ticket's pass is no coordinator's of this fleet; ask for a new ticket";
+            return Ok(turned_away(Refusal::BadPass, reason));
         }
         if let Some(body) = join.delegated.as_ref().filter(|body| !body.starts_with(stead_trust::GIVE_BACK_PREFIX)) {
             match self.enrol(peer, body).await {
@@ -53,6 +56,35 @@ impl Gate {
             }
         }
         self.ask_owners(peer, join).await
+    }
+
+    /// The verdict on a key that owners have refused for good; none for every other one.
+    fn barred(&self, peer: &PeerKey, hello: &Hello) -> Option<Verdict> {
+        let key = peer.to_string();
+        let (refusal, name) = self.shared.with_fleet(|fleet| match fleet.standing(&key) {
+            KeyStanding::Former(name) => Some((Refusal::FormerKey, name.to_owned())),
+            KeyStanding::Decommissioned(name) => Some((Refusal::Decommissioned, name.to_owned())),
+            KeyStanding::Stranger | KeyStanding::Member(_) => None,
+        })?;
+        if refusal == Refusal::Decommissioned && !self.shared.has_heard(&name) {
+            // It learns by its owners' signed word, and signs that it has; after that it is refused.
+            return Some(self.welcome());
+        }
+        intruders::note(&self.shared, &name, refusal, peer, hello);
+        let reason = match refusal {
+            Refusal::FormerKey => format!("this key of the machine {name} was replaced; only its newer key is let in"),
+            _ => format!("owners have decommissioned the machine {name}"),
+        };
+        Some(turned_away(refusal, &reason))
+    }
+
+    /// The machines that hardware looks like: the same serial number before the same machine id before a network card.
+    fn looks_like(&self, snapshot: &Snapshot, facts: &Facts) -> Vec<LooksLike> {
+        let names: Vec<String> = self.shared.with_fleet(|fleet| fleet.machines().map(|(name, _)| name.to_owned()).collect());
+        let mut statuses = self.shared.statuses();
+        let known: Vec<_> = names.into_iter().filter_map(|name| Some((statuses.of(snapshot, &name)?, name))).collect();
+        drop(statuses);
+        alike::plan(facts, known.iter().filter_map(|(status, name)| Some((name.as_str(), status.facts.as_ref()?))))
     }
 
     /// Lets a machine in by an owners' delegation. What the machine shows is checked by `trust` when the Change is admitted.
@@ -74,7 +106,7 @@ impl Gate {
                 labels: serde_json::from_value(labels).map_err(|error| error.to_string())?,
                 ..ObjectMeta::default()
             },
-            spec: MachineSpec { key: peer.to_string(), silent_after_seconds: None, enrolment: Some(request.evidence) },
+            spec: MachineSpec { key: peer.to_string(), enrolment: Some(request.evidence), ..MachineSpec::default() },
             status: None,
         };
         let object = Object::from_typed(&machine).map_err(|error| error.to_string())?;
@@ -100,12 +132,12 @@ impl Gate {
         if let Some(present) = snapshot.get(&object_key) {
             let present: Option<Enrollment> = present.to_object().ok().and_then(|object| object.to_typed().ok());
             return Ok(match present.and_then(|enrollment| enrollment.spec.approved) {
-                Some(false) => refused("an owner has denied the enrollment"),
+                Some(false) => turned_away(Refusal::Denied, "an owner has denied the enrollment"),
                 _ => pending(),
             });
         }
         if is_waiting_room_full(&snapshot) {
-            return Ok(refused("too many machines wait for approval; try again later"));
+            return Ok(turned_away(Refusal::WaitingRoomFull, "too many machines wait for approval; try again later"));
         }
         let now = self.shared.now();
         let facts: Option<JoinFacts> =
@@ -115,6 +147,7 @@ impl Gate {
             phase: EnrollmentPhase::Pending,
             hostname: hostname.clone(),
             first_seen: jiff::Timestamp::from_second(now.as_second()).ok(),
+            looks_like: facts.as_ref().map(|body| self.looks_like(&snapshot, &body.facts)).unwrap_or_default(),
             facts: facts.map(|body| body.facts),
             ..EnrollmentStatus::default()
         };
@@ -123,9 +156,11 @@ impl Gate {
             spec: EnrollmentSpec { key, ..EnrollmentSpec::default() },
             status: None,
         };
+        let hint = alike::hint(&status.looks_like);
         let status = serde_json::to_value(status).unwrap_or_default();
         let mut ops = vec![Op::create(Object::from_typed(&enrollment)?), Op::put_status(object_key, status)];
-        let told = news::enrollment_occurrence(&name, "", "AsksToJoin", format!("{hostname} asks to join"), now);
+        let message = format!("{hostname} asks to join{hint}");
+        let told = news::enrollment_occurrence(&name, "", "AsksToJoin", message, now);
         ops.extend(occurrences::ops(&snapshot, &[told]));
         match self.shared.admission.store().commit(Transaction::unsigned(now, ops)).await {
             Ok(_) | Err(CommitError::AlreadyExists { .. }) => Ok(pending()),
@@ -136,14 +171,20 @@ impl Gate {
 
 impl Admission for Gate {
     fn is_member(&self, peer: &PeerKey) -> bool {
-        self.shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).is_some())
+        self.shared.with_fleet(|fleet| matches!(fleet.standing(&peer.to_string()), KeyStanding::Member(_)))
     }
 
-    async fn hello(&self, peer: PeerKey, _hello: Hello) -> Verdict {
+    async fn hello(&self, peer: PeerKey, hello: Hello) -> Verdict {
+        if let Some(verdict) = self.barred(&peer, &hello) {
+            return verdict;
+        }
         if self.is_member(&peer) { self.welcome() } else { Verdict::Unknown }
     }
 
-    async fn join(&self, peer: PeerKey, _hello: Hello, join: Join) -> Verdict {
+    async fn join(&self, peer: PeerKey, hello: Hello, join: Join) -> Verdict {
+        if let Some(verdict) = self.barred(&peer, &hello) {
+            return verdict;
+        }
         match self.decide(peer, join).await {
             Ok(verdict) => verdict,
             Err(error) => {
@@ -160,6 +201,10 @@ fn is_waiting_room_full(snapshot: &Snapshot) -> bool {
     let waits = |object: &Object| object.spec().get("approved").is_none_or(serde_json::Value::is_null);
     count >= ENROLLMENTS_PENDING_MAX
         && super::all(snapshot, enrollment_kind()).iter().filter(|object| waits(object)).count() >= ENROLLMENTS_PENDING_MAX
+}
+
+fn turned_away(refusal: Refusal, reason: &str) -> Verdict {
+    Verdict::TurnedAway { refusal, reason: reason.to_owned() }
 }
 
 fn refused(reason: &str) -> Verdict {

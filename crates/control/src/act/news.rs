@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use stead_model::{
-    ConditionStatus, GivenBack, Machine, MachineEvent, MachineStatus, Object, ObjectKey, OutboxBody, set_condition,
+    ConditionStatus, DuplicateKey, GivenBack, Machine, MachineEvent, MachineSpec, MachineStatus, Object, ObjectKey, OutboxBody,
+    Presented, set_condition,
 };
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
+use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, PATHS_REMEMBERED_MAX, PeerKey};
 
 use super::{Shared, enrollment_kind, giveback, occurrences, states};
 use crate::delivery::machine_kind;
 use crate::events::Occurrence;
 use crate::liveness::Mark;
-use crate::{acknowledgement, profile_status, vitals_history};
+use crate::{acknowledgement, identity, profile_status, vitals_history};
 
 /// Machines whose news go into one transaction: bounds what one failing row holds up, and what memory it takes.
 const MACHINES_PER_BATCH_MAX: usize = 256;
@@ -48,7 +50,8 @@ const FACTS_LISTED_MAX: usize = 64;
 struct MachineNews {
     status: Option<MachineStatus>,
     mark: Option<Mark>,
-    duplicate: Option<String>,
+    duplicate: Option<DuplicateKey>,
+    presented: Option<Presented>,
     duplicate_over: bool,
     given_back: Option<GivenBack>,
     heard: bool,
@@ -65,6 +68,7 @@ impl MachineNews {
             status: newer.status.or(self.status),
             mark: newer.mark.or(self.mark),
             duplicate: newer.duplicate.or(self.duplicate),
+            presented: newer.presented.or(self.presented),
             duplicate_over: newer.duplicate_over || self.duplicate_over,
             given_back: match newer.given_back {
                 Some(newer) => Some(giveback::followed_by(self.given_back, newer)),
@@ -102,8 +106,17 @@ impl News {
         self.machines.entry(name.to_owned()).or_default().mark = Some(mark);
     }
 
-    pub(crate) fn duplicate(&mut self, name: &str, message: String) {
-        self.machines.entry(name.to_owned()).or_default().duplicate = Some(message);
+    pub(crate) fn duplicate(&mut self, name: &str, duplicate: DuplicateKey) {
+        self.machines.entry(name.to_owned()).or_default().duplicate = Some(duplicate);
+    }
+
+    pub(crate) fn presented(&mut self, name: &str, presented: Presented) {
+        self.machines.entry(name.to_owned()).or_default().presented = Some(presented);
+    }
+
+    /// What owners signed of a machine has changed: its status may have to say so.
+    pub(crate) fn touched(&mut self, name: &str) {
+        self.machines.entry(name.to_owned()).or_default();
     }
 
     pub(crate) fn given_back(&mut self, name: &str, given: GivenBack) {
@@ -275,19 +288,19 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     let key = ObjectKey::new(machine_kind(), "", name);
     let object: Object = snapshot.get(&key)?.to_object().ok()?;
     let uid = object.metadata.uid.clone();
-    let machine: Machine = object.to_typed().ok()?;
-    let before = machine.status;
-    let old = before.clone().unwrap_or_default();
+    let mut machine: Machine = object.to_typed().ok()?;
+    let before = machine.status.take();
+    let old = as_of_key(before.clone().unwrap_or_default(), &machine.spec);
     let mut after = news.status.clone().unwrap_or_else(|| old.clone());
     if news.status.is_some() {
         bound(&mut after);
         keep_own(&mut after, &old);
         let fleet = shared.admission.fleet();
         let words = std::mem::take(&mut after.acknowledgements);
-        let key = machine.spec.key.parse();
+        let keys: Vec<MachineKey> =
+            std::iter::once(&machine.spec.key).chain(rotated_from(&machine.spec)).filter_map(|key| key.parse().ok()).collect();
         let said = words.len();
-        after.acknowledgements =
-            key.map_or_else(|_| Vec::new(), |key| acknowledgement::verified(words, &old.acknowledgements, &fleet, &key));
+        after.acknowledgements = acknowledgement::verified(words, &old.acknowledgements, &fleet, &keys);
         let forged = said.saturating_sub(after.acknowledgements.len());
         shared.metrics.acknowledgements_forged.inc_by(forged as u64);
     }
@@ -312,7 +325,11 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     if let Some(seen) = seen.filter(|at| news.status.is_some() || news.mark.is_some() || stale(*at)) {
         after.last_seen = Timestamp::from_second(seen.as_second()).ok();
     }
-    occurrences.extend(seen_by_coordinator(&mut after, news, &old, &occurrence, now));
+    occurrences.extend(seen_by_coordinator(name, &mut after, news, &old, &occurrence, now));
+    if machine.spec.decommissioned.is_some() {
+        let message = "owners have decommissioned it; it does nothing any more";
+        set_condition(&mut after.conditions, "Ready", ConditionStatus::False, "Decommissioned", message, now);
+    }
     let taken = if news.begins_anew { 0 } else { old.events_taken.unwrap_or(0) };
     let mut vitals = Vec::new();
     for (_, item) in news.events.range(taken.saturating_add(1)..) {
@@ -333,8 +350,31 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     Some(Update { before, after, occurrences })
 }
 
+/// The key that a machine had before it changed it by itself.
+fn rotated_from(spec: &MachineSpec) -> Option<&String> {
+    spec.rotation.as_ref().and_then(|_| spec.former_keys.last())
+}
+
+/// What stays of a status when owners have given the machine's name to another key. A machine that changed its key by itself is the same
+/// one; another disk begins afresh, and its sequences with it.
+fn as_of_key(status: MachineStatus, spec: &MachineSpec) -> MachineStatus {
+    let presented = status.presented.as_ref().map(|presented| &presented.key);
+    if presented.is_none_or(|key| *key == spec.key || rotated_from(spec) == Some(key)) {
+        return status;
+    }
+    MachineStatus {
+        events_taken: None,
+        acknowledgements: Vec::new(),
+        units: Vec::new(),
+        revision: None,
+        presented: None,
+        ..status
+    }
+}
+
 /// What the coordinator itself saw of a machine, as conditions, and what of it is worth telling.
 fn seen_by_coordinator(
+    machine: &str,
     after: &mut MachineStatus,
     news: &MachineNews,
     old: &MachineStatus,
@@ -370,8 +410,13 @@ fn seen_by_coordinator(
         }
         _ => {}
     }
-    if let Some(message) = &news.duplicate {
-        set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::True, "TwoMachines", message, now);
+    if let Some(presented) = &news.presented {
+        after.presented = Some(presented.clone());
+    }
+    if let Some(duplicate) = &news.duplicate {
+        let message = identity::told(machine, duplicate);
+        set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::True, "TwoMachines", &message, now);
+        after.duplicate = Some(duplicate.clone());
     } else if news.duplicate_over {
         set_condition(&mut after.conditions, "DuplicateKey", ConditionStatus::False, "OneMachine", "", now);
     }
@@ -418,6 +463,8 @@ fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
     after.events_taken = old.events_taken;
     after.vitals_history.clone_from(&old.vitals_history);
     after.given_back.clone_from(&old.given_back);
+    after.presented.clone_from(&old.presented);
+    after.duplicate.clone_from(&old.duplicate);
 }
 
 /// Something the coordinator tells about an enrollment.
@@ -443,7 +490,8 @@ mod tests {
         let peer: PeerKey = "ab".repeat(32).parse().unwrap();
         let mut news = News::default();
         news.status("a", status(1));
-        news.duplicate("a", "two machines".to_owned());
+        let duplicate = DuplicateKey { how: "TakingTurns".to_owned(), ..DuplicateKey::default() };
+        news.duplicate("a", duplicate.clone());
         news.status("b", status(1));
         news.events("b", peer, vec![(1, None)]);
         let (machines, occurrences) = news.take();
@@ -453,7 +501,7 @@ mod tests {
         let (machines, _) = news.take();
         let machines: BTreeMap<String, MachineNews> = machines.into_iter().collect();
         assert_eq!(machines["a"].status, Some(status(2)));
-        assert_eq!(machines["a"].duplicate.as_deref(), Some("two machines"));
+        assert_eq!(machines["a"].duplicate, Some(duplicate));
         assert_eq!(machines["b"].status, Some(status(1)));
         assert_eq!(machines["b"].events.keys().collect::<Vec<_>>(), [&1, &2]);
     }

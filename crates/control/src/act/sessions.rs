@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use stead_model::{GroupKind, MachineStatus, ObjectKey, OutboxBody};
-use stead_wire::{BEAT_SECONDS_DEFAULT, CoordinatorHandle, Hello, HubEvent, PeerKey};
+use jiff::{SignedDuration, Timestamp};
+use stead_model::{DuplicateKey, GroupKind, MachineStatus, ObjectKey, OutboxBody, Presented};
+use stead_wire::{BEAT_SECONDS_DEFAULT, CoordinatorHandle, Hello, HubEvent, PeerKey, Presenter};
 use tokio::sync::mpsc;
 
 use super::{Shared, giveback, states};
 use crate::delivery::{Held, machine_kind, profile_kind};
 use crate::events::Occurrence;
+use crate::identity::{self, Descent};
 use crate::liveness::{Lateness, Pace};
 
 /// The longest reason for which a connection ended that is kept, in characters.
@@ -58,6 +59,8 @@ pub(crate) struct Sessions {
     told: BTreeMap<ObjectKey, u64>,
     /// When two machines were last found under one key, by the machine's name.
     duplicates: BTreeMap<String, Timestamp>,
+    /// Who presented each machine's key here last, with what it said of its line.
+    presented: BTreeMap<String, (Presented, Presenter)>,
 }
 
 impl Sessions {
@@ -136,12 +139,12 @@ impl Sessions {
         self.heard.insert(name.to_owned(), now);
     }
 
-    pub(crate) fn duplicate(&mut self, name: &str, now: Timestamp) {
-        self.duplicates.insert(name.to_owned(), now);
-    }
-
     pub(crate) fn last_duplicate(&self, name: &str) -> Option<Timestamp> {
         self.duplicates.get(name).copied()
+    }
+
+    pub(crate) fn presented(&self, name: &str) -> Option<&(Presented, Presenter)> {
+        self.presented.get(name)
     }
 
     pub(crate) fn last_heard(&self, name: &str) -> Option<Timestamp> {
@@ -163,7 +166,10 @@ impl Sessions {
 pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut events: mpsc::Receiver<HubEvent>) {
     while let Some(event) = events.recv().await {
         match event {
-            HubEvent::Joined { peer, hello, .. } => joined(shared, wire, peer, hello).await,
+            HubEvent::Joined { peer, hello, address, waited_milliseconds, .. } => {
+                let waited = SignedDuration::from_millis(i64::try_from(waited_milliseconds).unwrap_or(i64::MAX));
+                joined(shared, wire, peer, hello, &address, waited).await;
+            }
             HubEvent::Status { peer, body } => {
                 let Some(name) = heard(shared, &peer) else { continue };
                 shared.metrics.statuses_received.inc();
@@ -194,7 +200,10 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
                 }
                 states::send(shared, wire, peer).await;
             }
-            HubEvent::DuplicateKey { peer, older, newer } => duplicate(shared, peer, &older, &newer),
+            HubEvent::DuplicateKey { peer, older, newer, addresses } => {
+                both_connected(shared, peer, [&older, &newer], &addresses)
+            }
+            HubEvent::LivesBeside { peer, hello, address } => lives_beside(shared, peer, &hello, &address),
             HubEvent::Left { peer, reason, .. } => {
                 let now = shared.now();
                 let mut sessions = shared.sessions();
@@ -223,7 +232,14 @@ fn heard(shared: &Shared, peer: &PeerKey) -> Option<String> {
     Some(name)
 }
 
-async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, hello: Hello) {
+async fn joined(
+    shared: &Arc<Shared>,
+    wire: &CoordinatorHandle,
+    peer: PeerKey,
+    hello: Hello,
+    address: &str,
+    waited: SignedDuration,
+) {
     let Some(name) = shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned)) else {
         wire.disconnect(peer, "this key is no longer a member");
         return;
@@ -244,6 +260,7 @@ async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, h
     tracing::info!(machine = name, version = hello.agent_version, revision = hello.revision, "a machine connected");
     let now = shared.now();
     let confirmed = session.confirmed.clone();
+    recognise(shared, peer, &name, hello.clone(), address, waited);
     shared.sessions().open(peer, session, now);
     // Now, and not before: whoever asks looks for the session first.
     giveback::consider(shared, peer, &name, &hello, &confirmed);
@@ -263,27 +280,98 @@ fn held_key(held: &stead_wire::Held) -> ObjectKey {
     ObjectKey::new(GroupKind::new(group, kind), &held.namespace, &held.name)
 }
 
-fn duplicate(shared: &Shared, peer: PeerKey, older: &Hello, newer: &Hello) {
+/// Holds who comes against who presented the key last, here or at another coordinator.
+fn recognise(shared: &Shared, peer: PeerKey, name: &str, hello: Hello, address: &str, waited: SignedDuration) {
+    let now = shared.now();
+    let comes = identity::presented(&peer, &hello, address, &shared.me, now);
+    let last = last_presented(shared, name).filter(|last| last.key == comes.key);
+    let connected = shared.admission.environment().now().saturating_sub(waited).unwrap_or(now);
+    match last.as_ref().map(|last| identity::descent(last, &hello.presenter, connected)) {
+        // The newer one stays the one that was seen.
+        Some(Descent::Late) => return,
+        Some(how @ (Descent::TakingTurns | Descent::WentBack)) => {
+            let one = last.clone().unwrap_or_default();
+            report(shared, name, DuplicateKey { noticed: None, how: how.word().to_owned(), one, other: comes.clone() });
+        }
+        Some(Descent::Follows) | None => {}
+    }
+    if let Some(last) = last.as_ref().filter(|last| identity::is_older(&comes.agent_version, &last.agent_version)) {
+        shared.metrics.agents_older.inc();
+        let (older, newer) = (&comes.agent_version, &last.agent_version);
+        let message = format!("its agent is {older}, and was {newer}; what the newer one kept, the older one may not know");
+        warn(shared, name, "AgentOlder", message);
+    }
+    shared.sessions().presented.insert(name.to_owned(), (comes.clone(), hello.presenter));
+    tell(shared, |news| news.presented(name, comes));
+}
+
+/// Who presented a machine's key last, as this coordinator or another one saw it.
+fn last_presented(shared: &Shared, name: &str) -> Option<Presented> {
+    let own = shared.sessions().presented(name).map(|(presented, _)| presented.clone());
+    let snapshot = shared.admission.store().snapshot();
+    let recorded = shared.statuses().of(&snapshot, name).and_then(|status| status.presented.clone());
+    match (own, recorded) {
+        (Some(own), Some(recorded)) if recorded.coordinator != shared.me && recorded.since > own.since => Some(recorded),
+        (own, recorded) => own.or(recorded),
+    }
+}
+
+/// Looks, when a machine's status has moved, whether another coordinator serves its key meanwhile: then the session here is over, and
+/// tells whether it lives beside that one.
+pub(crate) async fn look_elsewhere(shared: &Shared, wire: &CoordinatorHandle, name: &str) {
+    let Some(peer) = shared.sessions().peer_of(name) else { return };
+    let snapshot = shared.admission.store().snapshot();
+    let recorded = shared.statuses().of(&snapshot, name).and_then(|status| status.presented.clone());
+    let Some(recorded) = recorded.filter(|recorded| recorded.coordinator != shared.me && recorded.key == peer.to_string()) else {
+        return;
+    };
+    let follows = shared.sessions().presented(name).is_some_and(|(_, presenter)| {
+        // Where the session here goes on from the one there, the machine has come from there.
+        identity::descent(&recorded, presenter, Timestamp::MAX) == Descent::Follows
+    });
+    if !follows && wire.served_elsewhere(peer).await {
+        tracing::info!(machine = name, coordinator = recorded.coordinator, "another coordinator serves this machine now");
+    }
+}
+
+fn lives_beside(shared: &Shared, peer: PeerKey, hello: &Hello, address: &str) {
     let Some(name) = shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned)) else { return };
-    let shown = |id: &str| if id.is_empty() { "a machine without an id".to_owned() } else { format!("machine id {id}") };
-    let message = format!(
-        "two machines present the key of {name}: {} and {}; one of them is a copy. Find it, and give it a key of its own",
-        shown(&older.machine_id),
-        shown(&newer.machine_id)
-    );
+    let snapshot = shared.admission.store().snapshot();
+    let other = shared.statuses().of(&snapshot, &name).and_then(|status| status.presented.clone()).unwrap_or_default();
+    let mut one = identity::presented(&peer, hello, address, &shared.me, shared.now());
+    one.since = shared.sessions().presented(&name).and_then(|(presented, _)| presented.since);
+    report(shared, &name, DuplicateKey { noticed: None, how: identity::TWO_COORDINATORS.to_owned(), one, other });
+}
+
+fn both_connected(shared: &Shared, peer: PeerKey, hellos: [&Hello; 2], addresses: &[String; 2]) {
+    let Some(name) = shared.with_fleet(|fleet| fleet.name_of_key(&peer.to_string()).map(str::to_owned)) else { return };
+    let [older, newer] = hellos;
+    let [from, other_from] = addresses;
+    let side = |hello, address| identity::presented(&peer, hello, address, &shared.me, shared.now());
+    let (one, other) = (side(older, from), side(newer, other_from));
+    report(shared, &name, DuplicateKey { noticed: None, how: identity::BOTH_CONNECTED.to_owned(), one, other });
+}
+
+fn report(shared: &Shared, name: &str, duplicate: DuplicateKey) {
+    let now = shared.now();
+    let message = identity::told(name, &duplicate);
     tracing::warn!(machine = name, message, "duplicate key");
-    shared.sessions().duplicate(&name, shared.now());
+    shared.metrics.duplicated(&duplicate.how);
+    shared.sessions().duplicates.insert(name.to_owned(), now);
+    tell(shared, |news| news.duplicate(name, DuplicateKey { noticed: Some(now), ..duplicate }));
+    warn(shared, name, "DuplicateKey", message);
+}
+
+/// Tells something about a machine that somebody should look at.
+pub(crate) fn warn(shared: &Shared, name: &str, reason: &str, message: String) {
     let occurrence = Occurrence {
-        about: ObjectKey::new(machine_kind(), "", &name),
+        about: ObjectKey::new(machine_kind(), "", name),
         uid: String::new(),
         warning: true,
-        reason: "DuplicateKey".to_owned(),
-        message: message.clone(),
+        reason: reason.to_owned(),
+        message,
         component: "coordinator".to_owned(),
         time: shared.now(),
     };
-    tell(shared, |news| {
-        news.duplicate(&name, message);
-        news.occurrence(occurrence);
-    });
+    tell(shared, |news| news.occurrence(occurrence));
 }

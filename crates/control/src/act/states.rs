@@ -85,6 +85,12 @@ pub(crate) async fn send(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: P
     let wanted = shared.with_fleet(|fleet| {
         let machine = fleet.machine(&session.name)?;
         let sequence_of = |key: &ObjectKey| snapshot.sequence(key).map(|sequence| sequence.sequence);
+        if machine.decommissioned {
+            // It learns that, and nothing else.
+            let own = ObjectKey::new(delivery::machine_kind(), "", &session.name);
+            let newest = sequence_of(&own).filter(|newest| *newest > session.sent.get(&own).copied().unwrap_or(0));
+            return Some(newest.map(|_| own).into_iter().collect());
+        }
         Some(delivery::plan(&session.name, machine, fleet, &session.sent, sequence_of))
     });
     // A machine that was removed still hears of its own removal, and of what it holds.

@@ -71,10 +71,23 @@ pub struct EnrollmentStatus {
     /// What it says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
+    /// Machines that its hardware looks like: perhaps one of them that was set up anew. A hint, which nobody has proved.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub looks_like: Vec<LooksLike>,
     /// `Approved`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A machine that one which asks to join looks like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LooksLike {
+    /// The machine's name.
+    pub machine: String,
+    /// What they have in common: `serial`, `machine-id` or `mac`.
+    pub by: String,
 }
 
 impl Enrollment {

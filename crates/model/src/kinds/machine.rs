@@ -40,6 +40,36 @@ pub struct MachineSpec {
     /// What let the machine in without a person: an owner's delegation, and the machine's own request under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<EnrolmentEvidence>,
+    /// Keys that were this machine's before, the oldest first. Whoever still presents one is refused, for ever.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_keys: Vec<String>,
+    /// The machine's own request for the key that it has now, where it changed its key by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationEvidence>,
+    /// Set where the machine is out of service for ever: its keys are refused, and it does nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decommissioned: Option<Decommissioned>,
+}
+
+/// A machine's request for another key of its own, as it was signed with the old key and with the new one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationEvidence {
+    /// The request, canonical JSON.
+    pub request: String,
+    /// The old key's signature over it (SSHSIG).
+    pub old_signature: String,
+    /// The new key's signature over it (SSHSIG).
+    pub new_signature: String,
+}
+
+/// That a machine is out of service for ever.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Decommissioned {
+    /// Why, for those who read it later.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// An owner's delegation and the machine's request under it, as they were signed.
@@ -59,6 +89,8 @@ pub struct EnrolmentEvidence {
 impl MachineSpec {
     /// The default of `silentAfterSeconds`: three beats of ten seconds.
     pub const SILENT_AFTER_SECONDS_DEFAULT: u32 = 30;
+    /// Keys that one machine may have had before: years of monthly rotations; the list is signed and sent with every change of the machine.
+    pub const FORMER_KEYS_MAX: usize = 64;
 
     /// After how many seconds without a word the machine is marked silent.
     pub fn silent_after_seconds(&self) -> u32 {
@@ -110,6 +142,62 @@ pub struct MachineStatus {
     /// What it gave back to a record that was restored and knew less than it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given_back: Option<GivenBack>,
+    /// Who presented the machine's key last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presented: Option<Presented>,
+    /// The last two that presented the key at once, or in turns; `DuplicateKey` says whether that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<DuplicateKey>,
+}
+
+/// Who presents a machine's key: what it says of itself, and what the coordinator saw. Only the key is proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Presented {
+    /// When it came, by the coordinator's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    /// The key that it presented.
+    pub key: String,
+    /// The key of the coordinator that it came to.
+    pub coordinator: String,
+    /// Where it came from: an address, or the relay's URL.
+    pub address: String,
+    /// Its host name.
+    pub hostname: String,
+    /// `/etc/machine-id`, which a copied disk has in common with the original.
+    pub machine_id: String,
+    /// The kernel's boot id: another one on each machine and after each boot.
+    pub boot_id: String,
+    /// The hardware's serial number, where the firmware says.
+    pub serial: String,
+    /// The version of its agent.
+    pub agent_version: String,
+    /// The number of its agent's start: each is higher than the one before.
+    pub start: u64,
+    /// What that start is told from another one of the same number by.
+    pub start_mark: String,
+    /// The number of the session since that start.
+    pub session: u64,
+    /// What that session is told from another one of the same number by.
+    pub session_mark: String,
+}
+
+/// Two that present one machine's key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DuplicateKey {
+    /// When it was last noticed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub noticed: Option<Timestamp>,
+    /// By what: `BothConnected`, `TwoCoordinators`, `TakingTurns` or `WentBack`.
+    pub how: String,
+    /// The one that was there first.
+    pub one: Presented,
+    /// The other.
+    pub other: Presented,
 }
 
 /// What a machine gave back to a record that knew less than it.
@@ -184,6 +272,9 @@ pub struct Facts {
     pub architecture: String,
     /// The hardware's maker and model, where the firmware says.
     pub hardware: String,
+    /// The hardware's serial number, where the firmware says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub serial: String,
     /// The processor's name.
     pub cpu: String,
     /// Logical processors.
@@ -412,7 +503,22 @@ impl Kind for Machine {
     ];
 
     fn validate(&self) -> Vec<Cause> {
-        check_key("spec.key", &self.spec.key).into_iter().collect()
+        let MachineSpec { key, former_keys, .. } = &self.spec;
+        let mut causes: Vec<Cause> = check_key("spec.key", key).into_iter().collect();
+        causes.extend(former_keys.iter().filter_map(|former| check_key("spec.formerKeys", former)));
+        if former_keys.len() > MachineSpec::FORMER_KEYS_MAX {
+            let message = format!(
+                "Too many: at most {} keys are remembered; replace the machine by a new one",
+                MachineSpec::FORMER_KEYS_MAX
+            );
+            causes.push(Cause::new("spec.formerKeys", CauseReason::Invalid, message));
+        }
+        if former_keys.contains(key) {
+            let message =
+                format!("Invalid value: {key:?}: a key that the machine had before is refused for ever; it needs a new one");
+            causes.push(Cause::new("spec.formerKeys", CauseReason::Invalid, message));
+        }
+        causes
     }
 }
 

@@ -130,6 +130,10 @@ pub(crate) struct ApproveArgs {
     /// The name of the machine. Default: the host name that it gives itself
     #[arg(long, value_name = "NAME", conflicts_with = "all")]
     pub(crate) name: Option<String>,
+    /// Let it take the place of a machine that was set up anew: its name, labels and profiles. The key that that machine had is refused
+    /// from then on
+    #[arg(long, value_name = "MACHINE", conflicts_with_all = ["all", "name"])]
+    pub(crate) replace: Option<String>,
     /// A label that the machine gets; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<Label>,

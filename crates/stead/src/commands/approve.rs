@@ -9,16 +9,19 @@ use super::Context;
 use super::label::to_map;
 use crate::Outcome;
 use crate::change::{self, Draft};
-use crate::cli::ApproveArgs;
+use crate::cli::{ApproveArgs, Signing};
 use crate::client::Client;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::render;
 
-pub(super) async fn run(context: &Context, mut args: ApproveArgs) -> Outcome {
+pub(super) async fn run(context: &Context, args: ApproveArgs) -> Outcome {
     let client = Client::connect(&context.settings).await?;
     if args.enrollments.is_empty() && !args.all {
         return list(context, &client).await;
+    }
+    if args.replace.is_some() && args.enrollments.len() > 1 {
+        return Err(Failure::user("--replace is for one machine; approve the others one by one"));
     }
     if args.name.is_some() && args.enrollments.len() > 1 {
         return Err(Failure::user("--name is for one machine; approve the others one by one, or with --all by their host names"));
@@ -31,6 +34,12 @@ pub(super) async fn run(context: &Context, mut args: ApproveArgs) -> Outcome {
     let labels = to_map(&args.labels);
     let mut draft = Draft::default();
     let mut names = BTreeMap::new();
+    if let (Some(old), [enrollment]) = (&args.replace, chosen.as_slice()) {
+        let name = old.rsplit('/').next().unwrap_or_default();
+        replacement(&client, context, enrollment, name, &labels, &mut draft).await?;
+        names.insert(name.to_owned(), enrollment.metadata.name.clone());
+        return sign(context, &client, draft, &names, args.signing).await;
+    }
     for enrollment in &chosen {
         let name = args.name.clone().unwrap_or_else(|| host_name(enrollment));
         let [approval, machine] = approval(enrollment, &name, &labels)?;
@@ -47,16 +56,51 @@ pub(super) async fn run(context: &Context, mut args: ApproveArgs) -> Outcome {
             Failure::refused(message).hint("Choose another name with --name, or `stead delete machine` the old one first.")
         );
     }
-    if args.signing.message.is_empty() {
-        args.signing.message = format!("approve {}", names.keys().cloned().collect::<Vec<_>>().join(", "));
+    sign(context, &client, draft, &names, args.signing).await
+}
+
+async fn sign(
+    context: &Context,
+    client: &Client,
+    draft: Draft,
+    names: &BTreeMap<String, String>,
+    mut signing: Signing,
+) -> Outcome {
+    if signing.message.is_empty() {
+        signing.message = format!("approve {}", names.keys().cloned().collect::<Vec<_>>().join(", "));
     }
-    let sent = change::sign_and_send(&client, &context.settings, &draft, &args.signing).await?;
-    let note = if args.signing.dry_run { "dry run".to_owned() } else { format!("change {}", sent.id) };
+    let sent = change::sign_and_send(client, &context.settings, &draft, &signing).await?;
+    let note = if signing.dry_run { "dry run".to_owned() } else { format!("change {}", sent.id) };
     let lines = names
         .iter()
         .map(|(name, enrollment)| format!("enrollment.stead.dev/{enrollment} approved as machine.stead.dev/{name} ({note})\n"));
     context.print(&lines.collect::<String>())?;
-    Ok(args.signing.outcome())
+    Ok(signing.outcome())
+}
+
+/// A machine that was set up anew takes its old place: what owners signed of it stays, with another key, and the old one is refused.
+async fn replacement(
+    client: &Client,
+    context: &Context,
+    enrollment: &Enrollment,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    draft: &mut Draft,
+) -> Result<(), Failure> {
+    let signed = super::machine::signed(client, &context.settings, &[name.to_owned()]).await?;
+    let Some(signed) = signed.first() else { return Err(Failure::internal("a machine was lost on its way")) };
+    let mut machine = signed.machine.clone();
+    if machine.spec.decommissioned.is_some() {
+        return Err(Failure::refused(format!("the machine {name} is decommissioned; nothing takes its place"))
+            .hint("Choose another name with --name, or `stead machine recommission` it first."));
+    }
+    let old = std::mem::replace(&mut machine.spec.key, enrollment.spec.key.clone());
+    machine.spec.former_keys.push(old);
+    (machine.spec.rotation, machine.spec.enrolment) = (None, None);
+    machine.metadata.labels.extend(labels.clone());
+    let [answer, _] = approval(enrollment, name, &machine.metadata.labels)?;
+    draft.puts.push(answer);
+    super::machine::put(draft, signed, &machine)
 }
 
 /// Those that nobody has answered.
@@ -133,8 +177,25 @@ async fn list(context: &Context, client: &Client) -> Outcome {
     context.print(&render(info, &items, false, format, Timestamp::now())?)?;
     if !format.is_for_programs() {
         context.say("Compare the key with the one that the machine shows (-o wide), then: stead approve NAME --name MACHINE --label KEY=VALUE");
+        for line in hints(&items) {
+            context.say(&line);
+        }
     }
     Ok(ExitCode::Success)
+}
+
+/// Which of those that ask look like machines that there are.
+fn hints(items: &[serde_json::Value]) -> Vec<String> {
+    let enrollments = items.iter().filter_map(|item| serde_json::from_value::<Enrollment>(item.clone()).ok());
+    let hint = |enrollment: Enrollment| {
+        let name = enrollment.metadata.name;
+        let alike = enrollment.status?.looks_like;
+        let first = alike.first()?;
+        let machines: Vec<String> = alike.iter().map(|one| format!("{} (the same {})", one.machine, one.by)).collect();
+        let command = format!("stead approve {name} --replace {}", first.machine);
+        Some(format!("{name} looks like {}. If it was set up anew: {command}", machines.join(", ")))
+    };
+    enrollments.filter_map(hint).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use stead_model::Object;
 use stead_trust::{Authorship, Leaf};
 
 use self::machines::Word;
+pub(super) use self::machines::verified;
 use super::Context;
 use crate::aligned::{aligned, indented};
 use crate::cli::ShowArgs;

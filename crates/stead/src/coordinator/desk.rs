@@ -11,7 +11,7 @@ use stead_api::{Api, Fleet};
 use stead_control::Control;
 use stead_control::presence::Presence;
 use stead_control::pulse::Binary;
-use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile, Selector};
+use stead_model::{MachinePlan, NextKey, Object, ObjectKey, PlanRequest, Profile, Selector};
 use stead_wire::{CoordinatorHandle, Ticket};
 use tokio::sync::watch;
 
@@ -60,6 +60,26 @@ struct PlanAnswer {
     elsewhere: Vec<String>,
     #[serde(flatten)]
     plan: MachinePlan,
+}
+
+/// Which machines are asked for their next keys.
+#[derive(Debug, Deserialize)]
+struct NextKeysRequest {
+    machines: Vec<String>,
+}
+
+/// What one machine answered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NextKeyAnswer {
+    machine: String,
+    online: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    elsewhere: Vec<String>,
+    #[serde(flatten)]
+    answer: NextKey,
 }
 
 impl Desk {
@@ -147,6 +167,25 @@ impl Desk {
         }
     }
 
+    /// Asks machines for the keys that they are to have next. Nothing changes by it: owners sign what comes, or do not.
+    async fn ask_next_keys(&self, request: Value) -> Result<Value, String> {
+        let NextKeysRequest { machines } = serde_json::from_value(request)
+            .map_err(|error| format!("the request for machines' next keys is not well-formed: {error}"))?;
+        if machines.len() > PLAN_MACHINES_MAX {
+            let asked = machines.len();
+            return Err(format!("{asked} machines are named, and at most {PLAN_MACHINES_MAX} are asked at once; ask in parts"));
+        }
+        let answers = join_all(machines.into_iter().map(|machine| self.ask_next_key(machine))).await;
+        serde_json::to_value(answers).map_err(|error| error.to_string())
+    }
+
+    async fn ask_next_key(&self, machine: String) -> NextKeyAnswer {
+        let answer = self.control.next_key(&self.wire, &machine).await;
+        let (as_of, elsewhere) =
+            if answer.is_some() { (None, Vec::new()) } else { (self.last_seen(&machine), self.control.elsewhere(&machine)) };
+        NextKeyAnswer { machine, online: answer.is_some(), as_of, elsewhere, answer: answer.unwrap_or_default() }
+    }
+
     fn last_seen(&self, machine: &str) -> Option<Value> {
         let key = ObjectKey::new(stead_control::delivery::machine_kind(), "", machine);
         let object = self.admission.store().snapshot().get(&key)?.to_object().ok()?;
@@ -166,6 +205,10 @@ impl Fleet for Desk {
 
     fn path(&self, machine: &str) -> Option<Value> {
         serde_json::to_value(self.control.paths(&self.wire, machine)?).ok()
+    }
+
+    fn next_keys(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(self.ask_next_keys(request))
     }
 
     fn status(&self) -> Value {

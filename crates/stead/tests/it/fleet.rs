@@ -21,6 +21,8 @@ mod giveback_warned;
 pub(crate) mod harness;
 mod history;
 mod host_keys;
+mod hostile;
+mod keys;
 mod kubectl;
 mod lies;
 mod liveness;

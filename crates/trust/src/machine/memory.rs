@@ -21,6 +21,8 @@ use crate::statement::ChangeStatement;
 pub struct MachineMemory {
     fleet: Digest,
     key: MachineKey,
+    /// The key that the machine has made ready and asked its owners for.
+    next: Option<MachineKey>,
     roots: RootChain,
     now: Timestamp,
     ack_sequence: u64,
@@ -174,7 +176,7 @@ impl MachineMemory {
     fn empty(row: MemoryRow, roots: RootChain) -> Self {
         let MemoryRow { fleet, key, now, ack_sequence, machine } = row;
         let (entries, statements) = (BTreeMap::new(), BTreeMap::new());
-        Self { fleet, key, roots, now, ack_sequence, entries, statements, machine, facts: Labels::new() }
+        Self { fleet, key, next: None, roots, now, ack_sequence, entries, statements, machine, facts: Labels::new() }
     }
 
     /// What was on disk. The chain, and every object against its leaf and statement, are checked again.
@@ -254,6 +256,7 @@ impl MachineMemory {
             entry: accepted.entry.clone(),
         };
         self.entries.insert(accepted.key.clone(), held);
+        self.change_key(&accepted.key);
         let own = self.own_object().is_some_and(|object| self.is_own(object));
         if !own {
             self.machine =
@@ -266,6 +269,29 @@ impl MachineMemory {
             entry: accepted.entry.clone(),
             fact_labels,
         })
+    }
+
+    /// Where owners have given the machine's own object the key that it asked for, that is its key from now on: it is written with the
+    /// object, so that the machine has the one or the other.
+    fn change_key(&mut self, name: &ObjectKey) {
+        if name.kind != machine_kind() || Some(name.name.as_str()) != self.machine.as_deref() {
+            return;
+        }
+        let key = self.own_object().and_then(|object| object.spec().get("key")).and_then(serde_json::Value::as_str);
+        if let Some(next) = self.next.filter(|next| key == Some(next.to_string().as_str())) {
+            self.key = next;
+            self.next = None;
+        }
+    }
+
+    /// The key that the machine has made ready, where it has one.
+    pub fn set_next_key(&mut self, next: Option<MachineKey>) {
+        self.next = next.filter(|next| *next != self.key);
+    }
+
+    /// Whether owners have said that this machine is out of service for ever.
+    pub fn is_decommissioned(&self) -> bool {
+        self.own_object().is_some_and(|object| object.spec().get("decommissioned").is_some_and(|said| !said.is_null()))
     }
 
     /// Takes root versions that [`adopt_roots`] passed; [`Adoption::rows`] and [`MachineMemory::row`] are to be written.

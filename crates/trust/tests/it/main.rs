@@ -18,4 +18,5 @@ mod plans;
 mod recover;
 mod refusals;
 mod roots;
+mod rotation;
 mod security_key;

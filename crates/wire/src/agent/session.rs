@@ -183,6 +183,7 @@ impl AgentSession {
     pub fn connected(&mut self, now: Now) {
         if matches!(self.phase, Phase::Connecting { .. }) {
             self.phase = Phase::Greeting { until: now.monotonic_milliseconds + GREETING_MILLISECONDS_MAX };
+            self.hello.presenter.next_session(now.unix_milliseconds);
             self.out.open();
         }
     }

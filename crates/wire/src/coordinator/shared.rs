@@ -112,8 +112,8 @@ impl Shared {
         self.input(|hub, _| hub.count_refusal(refusal));
     }
 
-    pub(super) fn connected(&self, peer: PeerKey, member: bool) -> Result<SessionId, Refusal> {
-        self.input(|hub, now| hub.connected(peer, member, now))
+    pub(super) fn connected(&self, peer: PeerKey, member: bool, address: String) -> Result<SessionId, Refusal> {
+        self.input(|hub, now| hub.connected_from(peer, member, address, now))
     }
 
     pub(super) fn register(&self, id: SessionId, signals: Arc<Signals>) {

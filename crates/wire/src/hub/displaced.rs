@@ -30,8 +30,39 @@ impl Hub {
         session.out.ping(nonce);
         self.effects.push_back(Effect::Wake(older));
         if returned {
-            self.report_duplicate(key, older_hello, Box::new(hello.clone()));
+            let addresses = [older, newer].map(|id| self.address_of(id));
+            self.report_duplicate(key, older_hello, Box::new(hello.clone()), addresses);
         }
+    }
+
+    /// Another coordinator serves the key now. The session served here until now is over, and tells by its answer to a ping whether two
+    /// machines are there: one machine has one session. Says whether there was a session.
+    pub fn served_elsewhere(&mut self, key: PeerKey, now: Now) -> bool {
+        let Some(id) = self.peers.get_mut(&key).and_then(|peer| peer.served.take()) else { return false };
+        let nonce = self.next_nonce;
+        self.next_nonce += 1;
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        session.phase = Phase::Elsewhere { until: now.monotonic_milliseconds + PROBE_MILLISECONDS_MAX, nonce };
+        session.out.ping(nonce);
+        self.effects.push_back(Effect::Wake(id));
+        let reason = "another coordinator serves this machine now".to_owned();
+        self.events.push_back(HubEvent::Left { peer: key, session: id, reason });
+        true
+    }
+
+    /// A session answered that another coordinator has taken the place of.
+    pub(super) fn lives_beside(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get(&id)
+            && let Some(hello) = session.hello.clone()
+        {
+            self.counters.duplicates += 1;
+            self.events.push_back(HubEvent::LivesBeside { peer: session.peer, hello, address: session.address.clone() });
+        }
+        self.refuse(id, Refusal::Duplicate);
+    }
+
+    fn address_of(&self, id: SessionId) -> String {
+        self.sessions.get(&id).map(|session| session.address.clone()).unwrap_or_default()
     }
 
     /// The displaced session answered while the newer one lives.
@@ -42,13 +73,14 @@ impl Hub {
         };
         let newer = self.peers.get(&key).and_then(|peer| peer.served);
         if let (Some(older_hello), Some(newer_hello)) = (hello_of(older), newer.and_then(hello_of)) {
-            self.report_duplicate(key, older_hello, newer_hello);
+            let addresses = [Some(older), newer].map(|id| id.map(|id| self.address_of(id)).unwrap_or_default());
+            self.report_duplicate(key, older_hello, newer_hello, addresses);
         }
         self.refuse(older, Refusal::Duplicate);
     }
 
-    fn report_duplicate(&mut self, peer: PeerKey, older: Box<Hello>, newer: Box<Hello>) {
+    fn report_duplicate(&mut self, peer: PeerKey, older: Box<Hello>, newer: Box<Hello>, addresses: [String; 2]) {
         self.counters.duplicates += 1;
-        self.events.push_back(HubEvent::DuplicateKey { peer, older, newer });
+        self.events.push_back(HubEvent::DuplicateKey { peer, older, newer, addresses });
     }
 }

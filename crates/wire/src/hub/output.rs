@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Hello, Join, OutboxItem, PeerKey};
+use crate::{Hello, Join, OutboxItem, PeerKey, Refusal};
 
 /// One session; a later session has a higher number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,13 @@ pub enum Verdict {
         /// In words.
         reason: String,
     },
+    /// It may not, and is counted under a reason of its own.
+    TurnedAway {
+        /// What it is counted as.
+        refusal: Refusal,
+        /// In words.
+        reason: String,
+    },
 }
 
 /// What happened, for the coordinator.
@@ -49,6 +56,10 @@ pub enum HubEvent {
         session: SessionId,
         /// What it said.
         hello: Hello,
+        /// Where it came from, for a person; empty where nobody can tell.
+        address: String,
+        /// How long ago its connection was made: admission may have taken a while.
+        waited_milliseconds: u64,
     },
     /// The latest status.
     Status {
@@ -95,6 +106,17 @@ pub enum HubEvent {
         older: Box<Hello>,
         /// What the newer session said.
         newer: Box<Hello>,
+        /// Where the older and the newer one came from.
+        addresses: [String; 2],
+    },
+    /// A session lives whose key another coordinator serves meanwhile: two machines present it.
+    LivesBeside {
+        /// The key.
+        peer: PeerKey,
+        /// What the session here said.
+        hello: Box<Hello>,
+        /// Where it came from.
+        address: String,
     },
     /// The session served for this key is over.
     Left {

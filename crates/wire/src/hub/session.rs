@@ -17,6 +17,8 @@ pub(super) enum Phase {
     Served,
     /// A newer session of the same key is served; this one has been pinged.
     Displaced { until: u64, nonce: u64 },
+    /// Another coordinator serves the key now; this session has been pinged, to see whether it lives beside that.
+    Elsewhere { until: u64, nonce: u64 },
     /// On its way out.
     Closing,
 }
@@ -24,8 +26,11 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: PeerKey,
+    /// Where it came from, for a person.
+    pub(super) address: String,
     pub(super) member: bool,
     pub(super) phase: Phase,
+    pub(super) connected_at: u64,
     pub(super) heard_at: u64,
     pub(super) hello: Option<Box<Hello>>,
     pub(super) closing: Option<String>,
@@ -36,8 +41,10 @@ impl Session {
     pub(super) fn new(peer: PeerKey, member: bool, now: Now) -> Self {
         Self {
             peer,
+            address: String::new(),
             member,
             phase: Phase::Greeting { until: now.monotonic_milliseconds + HELLO_MILLISECONDS_MAX },
+            connected_at: now.monotonic_milliseconds,
             heard_at: now.monotonic_milliseconds,
             hello: None,
             closing: None,
@@ -56,6 +63,7 @@ impl Session {
             process: hello.process,
             machine_id: hello.machine_id.clone(),
             agent_version: hello.agent_version.clone(),
+            presenter: hello.presenter.clone(),
         }))
     }
 }

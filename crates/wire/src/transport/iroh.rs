@@ -13,13 +13,19 @@ use std::{
 
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr, Watcher as _,
-    endpoint::{self, NetReportConfig, PortmapperConfig, QuicTransportConfig, RelayStatus, VarInt, presets},
+    endpoint::{
+        self, ConnectingError, ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig, RelayStatus,
+        TransportErrorCode, VarInt, presets,
+    },
 };
 
 pub use self::local::LocalLookup;
 use self::paths::IrohPaths;
 use super::{Connection, Incoming, PeerAddress, Transport, TransportError};
 use crate::{PeerKey, SESSION_ALPN, paths::Paths};
+
+/// The TLS alert of a peer that speaks no protocol that we speak (RFC 7301 section 3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// How often an idle connection says that it lives: as often as iroh's paths do, and below what home routers forget.
 const KEEP_ALIVE_SECONDS: u64 = 5;
@@ -165,6 +171,20 @@ impl IrohTransport {
         }
     }
 
+    /// Connects to a peer with a protocol, named as in its ALPN.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] where the peer is not reached, or does not speak it.
+    pub async fn connect_with(&self, address: &PeerAddress, protocol: &[u8]) -> Result<IrohConnection, TransportError> {
+        let connection = self
+            .endpoint
+            .connect(endpoint_address(address)?, protocol)
+            .await
+            .map_err(|error| TransportError::Unreachable { peer: address.key, source: format!("{error:#}").into() })?;
+        Ok(IrohConnection::new(connection, &self.endpoint))
+    }
+
     /// The endpoint, for protocols other than the session.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -240,12 +260,7 @@ impl Transport for IrohTransport {
     }
 
     async fn connect(&self, address: &PeerAddress) -> Result<IrohConnection, TransportError> {
-        let connection = self
-            .endpoint
-            .connect(endpoint_address(address)?, SESSION_ALPN)
-            .await
-            .map_err(|error| TransportError::Unreachable { peer: address.key, source: format!("{error:#}").into() })?;
-        Ok(IrohConnection::new(connection, &self.endpoint))
+        self.connect_with(address, SESSION_ALPN).await
     }
 
     async fn accept(&self) -> Option<IrohIncoming> {
@@ -282,7 +297,14 @@ impl Incoming for IrohIncoming {
     type Connection = IrohConnection;
 
     async fn establish(self) -> Result<IrohConnection, TransportError> {
-        let connection = self.incoming.await.map_err(|error| TransportError::Handshake(format!("{error:#}").into()))?;
+        let connection = self.incoming.await.map_err(|error| match &error {
+            ConnectingError::ConnectionError { source: ConnectionError::TransportError(fault), .. }
+                if fault.code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) =>
+            {
+                TransportError::Protocol
+            }
+            _ => TransportError::Handshake(format!("{error:#}").into()),
+        })?;
         Ok(IrohConnection::new(connection, &self.endpoint))
     }
 
@@ -324,6 +346,18 @@ impl Connection for IrohConnection {
 
     fn peer(&self) -> PeerKey {
         PeerKey(*self.connection.remote_id().as_bytes())
+    }
+
+    fn address(&self) -> String {
+        let paths = self.connection.paths();
+        let chosen = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next());
+        chosen
+            .map(|path| match path.remote_addr() {
+                TransportAddr::Ip(address) => address.to_string(),
+                TransportAddr::Relay(url) => format!("through the relay {url}"),
+                other => format!("{other:?}"),
+            })
+            .unwrap_or_default()
     }
 
     async fn open_stream(&self) -> Result<(Self::Send, Self::Receive), TransportError> {

@@ -84,7 +84,7 @@ impl Centre {
 
     pub(crate) async fn joined(&mut self) -> (PeerKey, SessionId, Hello) {
         self.until(|event| match event {
-            HubEvent::Joined { peer, session, hello } => Some((peer, session, hello)),
+            HubEvent::Joined { peer, session, hello, .. } => Some((peer, session, hello)),
             _ => None,
         })
         .await

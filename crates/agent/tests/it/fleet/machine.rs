@@ -68,7 +68,7 @@ impl Machine {
         AgentOptions {
             root: self.at("/"),
             state_dir: self.state_dir(),
-            key: self.key(),
+            keys: std::sync::Arc::new(stead_agent::GivenKey::new(self.key(), "the test's key".to_owned())),
             ticket,
             name: None,
             bind: vec!["127.0.0.1:0".parse().unwrap()],

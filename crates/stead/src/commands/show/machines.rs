@@ -16,6 +16,10 @@ use crate::keyring::Keyring;
 use crate::kind_word::info;
 use crate::terminal::{Style, Terminal};
 
+/// What a word was signed by: the machine's key, or one that it had before.
+const SIGNED: &str = "signed";
+const FORMER: &str = "former key";
+
 /// How far a machine is with an object of a change. The order is that of the list: what needs a look comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
@@ -109,8 +113,12 @@ fn meant(evidence: &Evidence, before: &BTreeMap<Step, Signed>) -> Vec<Meant> {
         .collect()
 }
 
-/// The key of each machine as it was signed: the coordinator's word for a key counts for nothing.
-async fn signed_keys(client: &Client, keyring: &Keyring, machines: &[&Machine]) -> Result<BTreeMap<String, MachineKey>, Failure> {
+/// The keys of each machine as they were signed, the newest first: the coordinator's word for a key counts for nothing.
+async fn signed_keys(
+    client: &Client,
+    keyring: &Keyring,
+    machines: &[&Machine],
+) -> Result<BTreeMap<String, Vec<MachineKey>>, Failure> {
     let kind = info(Machine::KIND)?.group_kind();
     let names: Vec<ObjectKey> = machines.iter().map(|machine| ObjectKey::new(kind.clone(), "", &machine.metadata.name)).collect();
     if names.is_empty() {
@@ -118,8 +126,12 @@ async fn signed_keys(client: &Client, keyring: &Keyring, machines: &[&Machine]) 
     }
     let steps: BTreeSet<Step> = history::sequences(client, &names).await?.into_iter().collect();
     let signed = history::signed(client, keyring, &steps).await?;
-    let key = |object: &Object| object.to_typed::<Machine>().ok()?.spec.key.parse().ok();
-    Ok(signed.into_iter().filter_map(|((name, _), signed)| Some((name.name, key(signed.object.as_ref()?)?))).collect())
+    let keys = |object: &Object| {
+        let spec = object.to_typed::<Machine>().ok()?.spec;
+        let keys = std::iter::once(&spec.key).chain(spec.former_keys.iter().rev());
+        Some(keys.filter_map(|key| key.parse().ok()).collect::<Vec<MachineKey>>())
+    };
+    Ok(signed.into_iter().filter_map(|((name, _), signed)| Some((name.name, keys(signed.object.as_ref()?)?))).collect())
 }
 
 impl Meant {
@@ -131,9 +143,11 @@ impl Meant {
         self.selectors.iter().any(|selector| may_match(selector, machine)) || said()
     }
 
-    fn word(&self, machine: &Machine, key: Option<&MachineKey>, evidence: &Evidence, fleet: &Digest) -> Word {
+    fn word(&self, machine: &Machine, keys: Option<&Vec<MachineKey>>, evidence: &Evidence, fleet: &Digest) -> Word {
         let (state, checked, detail) = match newest(machine, &self.leaf) {
-            Some(word) if word.sequence >= self.leaf.sequence => self.judge(word, key, evidence, fleet),
+            Some(word) if word.sequence >= self.leaf.sequence => {
+                self.judge(word, keys.map_or(&[][..], Vec::as_slice), evidence, fleet)
+            }
             _ => (State::Pending, "", String::new()),
         };
         let seen = machine.status.as_ref().and_then(|status| status.last_seen);
@@ -145,26 +159,29 @@ impl Meant {
     fn judge(
         &self,
         word: &Acknowledgement,
-        key: Option<&MachineKey>,
+        keys: &[MachineKey],
         evidence: &Evidence,
         fleet: &Digest,
     ) -> (State, &'static str, String) {
-        let Some(key) = key else {
+        if keys.is_empty() {
             return (State::Claimed, "no signed key", "it says something, and nobody signed the key of this machine".to_owned());
-        };
-        let Some(ack) = verified(word, fleet, key).filter(|ack| ack.object == self.leaf.key()) else {
+        }
+        let by = keys.iter().enumerate().find_map(|(index, key)| Some((index, verified(word, fleet, key)?)));
+        let Some((index, ack)) = by.filter(|(_, ack)| ack.object == self.leaf.key()) else {
             return (State::Claimed, "BAD", "the acknowledgement on record is not this machine's".to_owned());
         };
+        // A key that was replaced may be in other hands by now; what it signs is told apart.
+        let signed = if index == 0 { SIGNED } else { FORMER };
         if ack.object_sequence > self.leaf.sequence {
-            return (State::Newer, "signed", format!("{} sequence {}", outcome(ack.outcome).word(), ack.object_sequence));
+            return (State::Newer, signed, format!("{} sequence {}", outcome(ack.outcome).word(), ack.object_sequence));
         }
         if ack.object_sequence < self.leaf.sequence {
             return (State::Claimed, "BAD", "the acknowledgement on record is of an earlier change".to_owned());
         }
         if ack.statement != evidence.digest {
-            return (State::Pending, "signed", "it was sent another statement of this sequence".to_owned());
+            return (State::Pending, signed, "it was sent another statement of this sequence".to_owned());
         }
-        (outcome(ack.outcome), "signed", ack.detail)
+        (outcome(ack.outcome), signed, ack.detail)
     }
 }
 
@@ -181,7 +198,7 @@ fn newest<'a>(machine: &'a Machine, leaf: &Leaf) -> Option<&'a Acknowledgement> 
     machine.status.as_ref()?.acknowledgements.iter().find(|word| word.object == object)
 }
 
-fn verified(word: &Acknowledgement, fleet: &Digest, key: &MachineKey) -> Option<Ack> {
+pub(in crate::commands) fn verified(word: &Acknowledgement, fleet: &Digest, key: &MachineKey) -> Option<Ack> {
     let signature = Signature::from_armor(&word.signature).ok()?;
     SignedAck { document: word.document.clone().into_bytes(), signature }.verify(fleet, key).ok()
 }
@@ -225,7 +242,7 @@ pub(super) fn text(words: &[Word], listed_max: usize, terminal: Terminal, now: T
     if words.len() > listed_max {
         out.push_str(&format!("  and {} more; -o wide lists all\n", words.len() - listed_max));
     }
-    let unchecked = words.iter().filter(|word| !word.checked.is_empty() && word.checked != "signed").count();
+    let unchecked = words.iter().filter(|word| !["", SIGNED, FORMER].contains(&word.checked)).count();
     if unchecked > 0 {
         let warning = format!("{unchecked} words could not be checked, and count for nothing.");
         out.push_str(&format!("  {}\n", terminal.on_stdout(Style::Bad, &warning)));

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use stead_model::{Kind as _, Machine, MachinePath, MachinePaths, PathKind, PathResult, registry};
 
-use super::Context;
 use crate::Outcome;
 use crate::aligned::{aligned, indented};
 use crate::cli::MachinePathArgs;
 use crate::client::{Client, object_path};
+use crate::commands::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Format, json, yaml};
