@@ -15,6 +15,7 @@ mod failure;
 mod fuzz;
 mod metrics_page;
 mod openapi;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -31,8 +32,9 @@ usage: cargo xtask COMMAND
   tidy                                the house rules
   clippy [PACKAGE...]                 clippy as `test` runs it, for the whole workspace or for some packages
   fuzz [NAME] [--seconds N]           every fuzz harness, or those whose name contains NAME (default 60 seconds each)
-  campaign kills|forgeries|history [--share | --rounds N] [--seed S]
+  campaign kills|forgeries|history|delivery [--share | --rounds N] [--seed S]
                                       a long campaign in full; --share runs what `test` runs of it, --seed makes the same choices again
+  sim [--seeds N] [--seed S]          the simulated fleet: 10,000 seeds, or N from S on; one alone is shown as it happens
   metrics                             write docs/metrics.md from what a coordinator and an agent expose
   openapi [--new]                     write the served OpenAPI documents over the newest on file, or as a new version,
                                       and the table of the API's limits
@@ -69,6 +71,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         "clippy" => clippy::clippy(rest),
         "fuzz" => fuzz::fuzz(rest),
         "campaign" => campaign::campaign(rest),
+        "sim" => sim::sim(rest),
         "metrics" => metrics_page::metrics(rest),
         "openapi" => openapi::openapi(rest),
         "bench" => bench::bench(rest),

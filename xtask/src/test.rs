@@ -3,7 +3,7 @@
 use crate::command;
 use crate::failure::{Failure, Outcome};
 use crate::tools::Tools;
-use crate::{campaign, clippy, fuzz, tidy};
+use crate::{campaign, clippy, fuzz, sim, tidy};
 use std::time::{Duration, Instant};
 
 /// One step. It returns, beside its outcome, the line that sums it up, where its program prints one.
@@ -15,7 +15,7 @@ struct Step {
 }
 
 /// In this order: what is cheap and says most comes first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", slow: false, run: |_| plain(format()) },
     Step { name: "tidy", slow: false, run: |_| plain(tidy::tidy(&[])) },
     Step { name: "deny", slow: false, run: |tools| plain(deny(tools)) },
@@ -25,6 +25,7 @@ const STEPS: [Step; 9] = [
     Step { name: "examples in documentation", slow: true, run: |_| plain(examples()) },
     Step { name: "fuzzing, a share", slow: true, run: fuzzing },
     Step { name: "campaigns, a share", slow: true, run: campaigns },
+    Step { name: "simulation, a share", slow: true, run: |_| sim::share() },
 ];
 
 /// What nextest's closing line contains.

@@ -8,6 +8,7 @@ mod length;
 mod manifest;
 mod native;
 mod pure;
+mod repeatable;
 mod source;
 mod text;
 mod tree;
@@ -46,6 +47,7 @@ pub(crate) fn tidy(words: &[&str]) -> Outcome {
     let (mut findings, lengths) = check(&tree);
     findings.extend(text::machine_paths(&tree, &workspace::root()));
     findings.extend(pure::check_table(&tree));
+    findings.extend(repeatable::check_table(&tree));
     findings.extend(native::check()?);
     findings.sort();
     findings.dedup();
@@ -70,6 +72,7 @@ fn check(tree: &Tree) -> (Vec<Finding>, Lengths) {
     for source in Source::read_all(tree) {
         findings.extend(lengths.measure(&source));
         findings.extend(pure::check(&source));
+        findings.extend(repeatable::check(&source));
         findings.extend(words::check(&source));
     }
     (findings, lengths)

@@ -2,8 +2,10 @@
 
 mod addresses;
 mod arrears;
+mod freshness;
 mod giveback;
 mod intake;
+mod start;
 mod telling;
 mod wishes;
 
@@ -13,60 +15,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
-use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, Vitals};
-use stead_trust::{MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
-use stead_unit::{Settings, UnitId, converge};
-use stead_wire::{
-    AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, IrohConfig, IrohTransport, Join, PeerAddress, RelayAddress,
-    Ticket, Transport as _,
+use stead_model::{
+    Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, OutboxBody, Vitals,
 };
+use stead_trust::{Clock, MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
+use stead_unit::{Settings, UnitId, converge};
+use stead_wire::{AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, Join, PeerAddress, Ticket, Transport};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use crate::fact_labels::fact_labels;
-use crate::host::{Host, HostError};
-use crate::memory::{MemoryStore, MemoryStoreError, News, Standing};
+use crate::host::HostError;
+use crate::memory::{self, Keeper, MemoryStoreError, News, Standing};
 use crate::metrics::AgentMetrics;
 use crate::status::Concerns;
-use crate::units::{Saved, SavedError, Workshop};
+use crate::units::{Craft, SavedError};
 use crate::watched::Origins;
-use crate::{facts, updates, vitals};
+
+pub use self::start::{AgentOptions, run};
 
 use self::arrears::{Arrears, RETRY_SECONDS};
 
 /// Where the ticket is kept among the memory's settings.
 const TICKET_SETTING: &str = "ticket";
-
-/// How an agent is run.
-pub struct AgentOptions {
-    /// The machine's root directory: `/`, or a folder that plays the machine.
-    pub root: PathBuf,
-    /// Where the agent keeps its memory and what it saved.
-    pub state_dir: PathBuf,
-    /// The machine's key.
-    pub key: SigningKey,
-    /// The ticket to join with; none for a machine that has joined.
-    pub ticket: Option<Ticket>,
-    /// The name to join under, where the ticket lets machines in by itself; the host name by default.
-    pub name: Option<String>,
-    /// Local addresses to speak from; none for any.
-    pub bind: Vec<std::net::SocketAddr>,
-    /// Whether to speak through relays only.
-    pub relay_only: bool,
-    /// How often vitals are measured.
-    pub vitals_period: Duration,
-    /// How often what has converged is looked at again.
-    pub observe_period: Duration,
-    /// The version of this program.
-    pub version: String,
-    /// Where the agent puts what it says of itself, for whoever looks at this process; the latest wins.
-    pub told: watch::Sender<Told>,
-    /// Where the agent counts what it does.
-    pub metrics: Arc<AgentMetrics>,
-}
 
 /// What an agent says of itself at one moment.
 #[derive(Clone, Debug, Default)]
@@ -142,22 +117,106 @@ pub enum AgentError {
     Ended(&'static str),
 }
 
+/// How often vitals are measured, and how often a sample of them is kept while nobody can hear it.
+#[derive(Clone, Copy)]
+struct Periods {
+    vitals: Duration,
+    kept: Duration,
+}
+
+/// Who an agent is.
+pub struct Identity {
+    /// The machine's key.
+    pub key: SigningKey,
+    /// The name to join under, where the ticket lets machines in by itself; the host name by default.
+    pub name: Option<String>,
+    /// The version of this program.
+    pub version: String,
+    /// Where its memory is, for what is said of it.
+    pub state_dir: PathBuf,
+}
+
+/// The world, as the agent's decisions see it: time and chance come from outside.
+#[derive(Clone)]
+pub struct World {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock + Send + Sync>,
+    /// Fills a slice with random bytes, or says why there are none.
+    pub random: Arc<dyn Fn(&mut [u8]) -> Result<(), String> + Send + Sync>,
+}
+
+impl World {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn number(&self) -> Result<u64, AgentError> {
+        let mut bytes = [0; 8];
+        (self.random)(&mut bytes).map_err(AgentError::Random)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+/// Measures a machine's vitals: at this time, with this clock offset in milliseconds, and so many updates pending.
+pub type Measure = Box<dyn Fn(Timestamp, Option<i64>, Option<u32>) -> BoxFuture<'static, Option<Vitals>> + Send + Sync>;
+
+/// What an agent is made of. A real machine's are put together by [`run`]; a simulation brings its own.
+pub struct Parts<K, T> {
+    /// Who it is.
+    pub identity: Identity,
+    /// The ticket of its fleet.
+    pub ticket: Ticket,
+    /// Where it keeps what it verified.
+    pub store: K,
+    /// What it remembers, loaded from there.
+    pub memory: Option<MachineMemory>,
+    /// What carries its wishes out.
+    pub craft: Arc<dyn Craft>,
+    /// Its way to the coordinators.
+    pub transport: Arc<T>,
+    /// Time and chance.
+    pub world: World,
+    /// What kind of machine it is.
+    pub facts: Facts,
+    /// Measures its vitals.
+    pub measure: Measure,
+    /// How many updates it waits for.
+    pub updates: watch::Receiver<Option<u32>>,
+    /// How often vitals are measured.
+    pub vitals_period: Duration,
+    /// How often a sample of them is kept in the outbox while no coordinator is reached.
+    pub vitals_kept_period: Duration,
+    /// How often what has converged is looked at again.
+    pub observe_period: Duration,
+    /// Where it puts what it says of itself.
+    pub told: watch::Sender<Told>,
+    /// Where it counts what it does.
+    pub metrics: Arc<AgentMetrics>,
+}
+
 /// A running agent's parts.
-struct Agent {
+struct Agent<K, T> {
     key: SigningKey,
     ticket: Ticket,
-    store: MemoryStore,
+    store: K,
     memory: Option<MachineMemory>,
     standing: Standing,
-    workshop: Arc<Workshop>,
+    craft: Arc<dyn Craft>,
+    world: World,
+    measure: Measure,
     converger: stead_unit::Handle,
-    transport: Arc<IrohTransport>,
+    transport: Arc<T>,
     config: AgentConfig,
     connection: AgentHandle,
     facts: Facts,
     vitals: Option<Vitals>,
     updates: watch::Receiver<Option<u32>>,
     clock_offset_milliseconds: Option<i64>,
+    /// When a coordinator was last reached, or a sample of vitals last kept.
+    vitals_kept_at: tokio::time::Instant,
+    /// The owners' newest word that they are there.
+    fresh: Option<freshness::Heard>,
+    floor: Option<freshness::Floor>,
     concerns: Concerns,
     /// Whether a part of the state that is coming in was refused.
     refused_part: bool,
@@ -182,52 +241,46 @@ struct Agent {
     named: Option<String>,
 }
 
-/// Runs an agent until it is stopped.
+/// Runs an agent on these parts until it is stopped: the same on a real machine and in a simulation.
 ///
 /// # Errors
 ///
 /// [`AgentError`] where it cannot start, or its memory fails for good.
-pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
-    make_state_dir(&options.state_dir)?;
-    let store = MemoryStore::open(&options.state_dir.join("memory.db")).await?.counted(Arc::clone(&options.metrics)).await?;
-    let memory = store.load().await?;
-    check_key(&options, memory.as_ref())?;
-    let ticket = ticket(&options, &store, memory.as_ref()).await?;
-    let workshop = Arc::new(Workshop {
-        host: Arc::new(Host::open(&options.root)?),
-        saved: Arc::new(Saved::open(&options.state_dir.join("saved"))?),
-    });
-    let (root, version) = (options.root.clone(), options.version.clone());
-    let facts = tokio::task::spawn_blocking(move || facts::gather(&root, &version)).await.unwrap_or_default();
-
-    let settings = Settings { observe_every: options.observe_period, jitter_seed: random_number()? };
+pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: CancellationToken) -> Result<(), AgentError> {
+    let Parts { identity, ticket, store, memory, craft, transport, world, facts, measure, updates, .. } = parts;
+    check_key(&identity, memory.as_ref())?;
+    let settings = Settings { observe_every: parts.observe_period, jitter_seed: world.number()? };
     let (converger, driver) = converge(&settings);
     // Its own, so that it ends after the loop that listens to it, and also where the agent does not get that far.
     let end = CancellationToken::new().drop_guard();
     let span = tracing::info_span!("agent", machine = Empty);
     let converging = tokio::spawn(driver.run(end.token().clone()).instrument(span.clone()));
 
-    let standing = store.setting("standing").await?.unwrap_or_default();
-    let transport = Arc::new(bind(&options, &ticket).await?);
-    let mut config = connection_config(&options, &ticket, &facts, memory.as_ref(), standing)?;
-    let known: Vec<PeerAddress> = store.setting(addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
+    let standing = memory::setting(&store, "standing").await?.unwrap_or_default();
+    let mut config = connection_config(&identity, &ticket, &facts, &world, memory.as_ref(), standing)?;
+    let known: Vec<PeerAddress> = memory::setting(&store, addresses::COORDINATORS_SETTING).await?.unwrap_or_default();
     config.coordinators = addresses::merge(&known, &ticket.coordinators);
     let (connection, events) = AgentConnection::spawn(config.clone(), Arc::clone(&transport), store.clone());
     let mut agent = Agent {
-        key: options.key,
+        key: identity.key,
         ticket,
         store,
         memory,
         standing,
-        workshop,
+        craft,
+        world,
+        measure,
         converger,
-        transport: Arc::clone(&transport),
+        transport,
         config,
         connection,
         facts,
         vitals: None,
-        updates: count_updates(options.root.clone(), stop.clone()),
+        updates,
         clock_offset_milliseconds: None,
+        vitals_kept_at: tokio::time::Instant::now(),
+        fresh: None,
+        floor: None,
         concerns: Concerns::default(),
         refused_part: false,
         shown: None,
@@ -236,9 +289,9 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         acknowledgements: BTreeMap::new(),
         status: MachineStatus::default(),
         troubles_told: BTreeMap::new(),
-        told: options.told,
+        told: parts.told,
         swept: false,
-        metrics: options.metrics,
+        metrics: parts.metrics,
         origins: Origins::default(),
         span: span.clone(),
         named: None,
@@ -247,25 +300,26 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         memory.set_facts(fact_labels(&agent.facts));
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
-    let result = agent.work(events, options.vitals_period, &options.state_dir, &stop).instrument(span).await;
+    let periods = Periods { vitals: parts.vitals_period, kept: parts.vitals_kept_period };
+    let result = agent.work(events, periods, &stop).instrument(span).await;
     // The connection may be gone already; then there is nothing to close.
     let _ = agent.connection.close().await;
     drop(end);
     // A driver that broke down has been told of by its panic.
     let _ = converging.await;
-    transport.close().await;
     agent.store.close().await;
     result
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     async fn work(
         &mut self,
         mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
-        vitals_period: Duration,
-        state_dir: &std::path::Path,
+        Periods { vitals: vitals_period, kept: kept_period }: Periods,
         stop: &CancellationToken,
     ) -> Result<(), AgentError> {
+        self.look_for_held_back().await?;
+        self.remember_freshness().await?;
         self.show_papers().await?;
         self.rewish().await?;
         let mut report = self.converger.report();
@@ -275,23 +329,25 @@ impl Agent {
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // What is rare comes first, so that nothing which keeps coming holds it up.
+                biased;
                 () = stop.cancelled() => return Ok(()),
-                event = events.recv() => self.event(event.ok_or(AgentError::Ended("the connection"))?).await?,
-                changed = report.changed() => {
-                    changed.map_err(|_| AgentError::Ended("the converger"))?;
-                    self.report_changed().await?;
+                _ = beat.tick() => {
+                    let measured = (self.measure)(self.world.now(), self.clock_offset_milliseconds, *self.updates.borrow());
+                    self.vitals = measured.await;
+                    self.keep_vitals(kept_period).await;
+                    self.tell_status().await?;
                 }
                 _ = retry.tick(), if self.is_in_arrears() => {
                     if self.catch_up().await? {
                         events = self.reconnect().await;
                     }
                 }
-                _ = beat.tick() => {
-                    let (path, offset, updates) = (state_dir.to_owned(), self.clock_offset_milliseconds, *self.updates.borrow());
-                    let measured = tokio::task::spawn_blocking(move || vitals::measure(&path, Timestamp::now(), offset, updates)).await;
-                    self.vitals = measured.ok();
-                    self.tell_status().await?;
+                changed = report.changed() => {
+                    changed.map_err(|_| AgentError::Ended("the converger"))?;
+                    self.report_changed().await?;
                 }
+                event = events.recv() => self.event(event.ok_or(AgentError::Ended("the connection"))?).await?,
             }
         }
     }
@@ -341,107 +397,92 @@ impl Agent {
         }
     }
 
+    /// While nobody can hear how the machine is, a sample is kept now and then, to be told of later.
+    async fn keep_vitals(&mut self, period: Duration) {
+        if self.told.borrow().connected {
+            self.vitals_kept_at = tokio::time::Instant::now();
+            return;
+        }
+        let Some(vitals) = self.vitals.clone().filter(|_| self.vitals_kept_at.elapsed() >= period) else { return };
+        self.vitals_kept_at = tokio::time::Instant::now();
+        let Ok(body) = serde_json::to_vec(&OutboxBody::Vitals { vitals }) else { return };
+        if let Err(error) = self.store.push_vitals(&body).await {
+            tracing::warn!(%error, "a sample of vitals could not be kept");
+        }
+    }
+
     /// Puts an event into the outbox. A disk that is full must not stop the work.
     async fn tell_event(&mut self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
-        let event = MachineEvent { time: Timestamp::now(), warning, reason: reason.to_owned(), message, object };
+        let event = MachineEvent { time: self.world.now(), warning, reason: reason.to_owned(), message, object };
         tracing::info!(warning, reason, message = %event.message, "event");
-        let Ok(body) = serde_json::to_vec(&event) else { return };
-        self.keep_event(body).await;
+        self.keep_event(&event).await;
     }
 }
 
-/// Counts pending updates beside everything else, since the package manager takes its time.
-fn count_updates(root: PathBuf, stop: CancellationToken) -> watch::Receiver<Option<u32>> {
-    let (counted, count) = watch::channel(None);
-    tokio::spawn(async move {
-        loop {
-            // Nobody listens any more when the agent has ended.
-            let _ = counted.send(updates::pending(&root).await);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(updates::UPDATES_PERIOD) => {}
-            }
-        }
-    });
-    count
-}
-
-fn make_state_dir(path: &std::path::Path) -> Result<(), AgentError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| AgentError::StateDir { path: path.to_owned(), source })
-}
-
-fn check_key(options: &AgentOptions, memory: Option<&MachineMemory>) -> Result<(), AgentError> {
-    let given = options.key.machine_key()?;
+fn check_key(identity: &Identity, memory: Option<&MachineMemory>) -> Result<(), AgentError> {
+    let given = identity.key.machine_key()?;
     match memory.map(|memory| *memory.key()) {
-        Some(has) if has != given => Err(AgentError::OtherKey { has, given, state_dir: options.state_dir.clone() }),
+        Some(has) if has != given => Err(AgentError::OtherKey { has, given, state_dir: identity.state_dir.clone() }),
         _ => Ok(()),
     }
 }
 
 /// The ticket that was given, or the one that was kept; kept from now on.
-async fn ticket(options: &AgentOptions, store: &MemoryStore, memory: Option<&MachineMemory>) -> Result<Ticket, AgentError> {
-    let Some(ticket) = &options.ticket else {
-        let text: Option<String> = store.setting(TICKET_SETTING).await?;
+async fn ticket(
+    identity: &Identity,
+    given: Option<Ticket>,
+    store: &impl Keeper,
+    memory: Option<&MachineMemory>,
+) -> Result<Ticket, AgentError> {
+    let Some(ticket) = given else {
+        let text: Option<String> = memory::setting(store, TICKET_SETTING).await?;
         return Ok(text.ok_or(AgentError::NoTicket)?.parse()?);
     };
     let given = Digest::from_bytes(ticket.fleet);
     if let Some(has) = memory.map(MachineMemory::fleet).filter(|has| **has != given) {
-        return Err(AgentError::OtherFleet { has: *has, given, state_dir: options.state_dir.clone() });
+        return Err(AgentError::OtherFleet { has: *has, given, state_dir: identity.state_dir.clone() });
     }
-    store.set_setting(TICKET_SETTING, &ticket.to_string()).await?;
-    Ok(ticket.clone())
-}
-
-async fn bind(options: &AgentOptions, ticket: &Ticket) -> Result<IrohTransport, AgentError> {
-    let seed = options.key.seed().ok_or(AgentError::Ended("the machine's key"))?;
-    let relays = ticket.coordinators.iter().filter_map(|coordinator| coordinator.relay.clone());
-    let relays = relays.map(|url| RelayAddress { url, token: Some(ticket.relay_token()) });
-    let config =
-        IrohConfig { secret_key: *seed, bind: options.bind.clone(), relay_only: options.relay_only, relays: relays.collect() };
-    Ok(IrohTransport::bind(config).await?)
+    memory::set_setting(store, TICKET_SETTING, &ticket.to_string()).await?;
+    Ok(ticket)
 }
 
 fn connection_config(
-    options: &AgentOptions,
+    identity: &Identity,
     ticket: &Ticket,
     facts: &Facts,
+    world: &World,
     memory: Option<&MachineMemory>,
     standing: Standing,
 ) -> Result<AgentConfig, AgentError> {
     let mut process = [0; 16];
-    getrandom::fill(&mut process).map_err(|error| AgentError::Random(error.to_string()))?;
+    (world.random)(&mut process).map_err(AgentError::Random)?;
     let mut hello = Hello::new(ticket.fleet, process);
     hello.machine_id.clone_from(&facts.machine_id);
-    hello.agent_version.clone_from(&options.version);
+    hello.agent_version.clone_from(&identity.version);
     intake::say_position(&mut hello, intake::position(memory, standing));
+    let clock = Arc::clone(&world.clock);
     Ok(AgentConfig {
         hello,
-        join: Some(join(options, ticket, facts)?),
+        join: Some(join(identity, ticket, facts, world)?),
         coordinators: ticket.coordinators.clone(),
-        seed: random_number()?,
-        unix_clock: Arc::new(|| u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()),
+        seed: world.number()?,
+        unix_clock: Arc::new(move || u64::try_from(clock.now().as_millisecond()).unwrap_or_default()),
     })
 }
 
-fn join(options: &AgentOptions, ticket: &Ticket, facts: &Facts) -> Result<Join, AgentError> {
+fn join(identity: &Identity, ticket: &Ticket, facts: &Facts, world: &World) -> Result<Join, AgentError> {
     let failed = |error: &dyn std::fmt::Display| AgentError::Delegation(error.to_string());
     let delegated = match &ticket.delegation {
         None => None,
         Some(bytes) => {
             let delegation: SignedDelegation = serde_json::from_slice(bytes).map_err(|error| failed(&error))?;
-            let name = options.name.clone().unwrap_or_else(|| facts.hostname.to_ascii_lowercase());
-            let evidence = delegation.countersign(&options.key, &name, Timestamp::now()).map_err(|error| failed(&error))?;
+            let name = identity.name.clone().unwrap_or_else(|| facts.hostname.to_ascii_lowercase());
+            let evidence = delegation.countersign(&identity.key, &name, world.now()).map_err(|error| failed(&error))?;
             let body = serde_json::to_vec(&DelegatedJoin { name, evidence }).map_err(|error| failed(&error))?;
             Some(Bytes::from(body))
         }
     };
     let facts_body = serde_json::to_vec(&JoinFacts { facts: facts.clone() }).map_err(|error| failed(&error))?;
-    let hostname = options.name.clone().unwrap_or_else(|| facts.hostname.clone());
+    let hostname = identity.name.clone().unwrap_or_else(|| facts.hostname.clone());
     Ok(Join { pass: ticket.pass.clone(), hostname, delegated, facts: Bytes::from(facts_body) })
-}
-
-fn random_number() -> Result<u64, AgentError> {
-    getrandom::u64().map_err(|error| AgentError::Random(error.to_string()))
 }

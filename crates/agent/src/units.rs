@@ -24,7 +24,7 @@ pub use link::LinkDesired;
 pub use place::{Place, PlaceUnit};
 pub use process::ProcessError;
 pub use saved::{Memory, Saved, SavedError};
-pub use wishes::Wishes;
+pub use wishes::{Craft, Wishes};
 
 /// What every unit of a host works with: the machine's files, and what was saved of them.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 //!
 //! # How the pieces interact
 //!
-//! An [`Engine`] keeps the rows; [`SqliteEngine`] is one. A [`Store`] loads them into a view made of persistent maps, and starts
+//! An [`Engine`] keeps the rows; [`SqliteEngine`] is one, and [`MemoryEngine`] one for simulations, with a disk that is a model. A [`Store`] loads them into a view made of persistent maps, and starts
 //! the one writer. A [`Transaction`] waits in its queue; the writer takes all that wait, evaluates each on the record as those
 //! before it leave it, hands the batch to the engine for one fsync, and then moves the view, tells the watchers, and answers.
 //! A [`Watcher`] is a place in a run of events that all watchers share; what has fallen out of that, it reads from the engine's history.
@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup_note;
 mod clock;
 mod columns;
 mod copy;
@@ -49,6 +50,7 @@ mod evaluate;
 mod follow;
 mod history;
 mod load;
+mod memory;
 mod open_error;
 mod postgres;
 mod retained;
@@ -64,15 +66,17 @@ mod view;
 mod watch;
 mod writer;
 
+pub use backup_note::{BackupNews, BackupNote, BackupNotes, BackupWay, note_backup};
 pub use clock::system_time;
 pub use copy::{CopyError, CopyProgress, copy, copy_reading};
 pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
 pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_AT_ONCE_MAX};
+pub use memory::{Disk, DiskLog, LogFailure, MemoryEngine, MemoryRecord, SoundDisk, WriteEnd, Written};
 pub use open_error::OpenError;
 pub use postgres::{
-    PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication, ReplicationSlot,
-    ServerReport, ServerState, Standing, each_server, split_authority,
+    Archive, HeldRecord, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication,
+    ReplicationSlot, ServerReport, ServerState, Standing, each_server, split_authority,
 };
 pub use retained::{
     RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,

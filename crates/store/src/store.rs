@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::backup_note::BackupNotes;
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
 use crate::history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, History, PageLimits};
 use crate::load::{RingLimits, load};
-use crate::postgres::Replication;
+use crate::postgres::{Archive, Replication};
 use crate::retained::{Retained, SnapshotExpired};
 use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
@@ -333,6 +334,16 @@ impl Store {
     /// How the record is copied to standbys, as was last seen; none where the engine has no such thing.
     pub fn replication(&self) -> Option<Replication> {
         self.inner.engine.replication()
+    }
+
+    /// How the server's log gets into its archive, as was last seen; none where the engine has no such thing.
+    pub fn archive(&self) -> Option<Archive> {
+        self.inner.engine.archive()
+    }
+
+    /// What is remembered of the record's backups.
+    pub fn backups(&self) -> BackupNotes {
+        self.inner.engine.backups()
     }
 
     /// Notes what became of a request, unless that is noted already.

@@ -107,6 +107,8 @@ impl Writer {
         let engine = Arc::clone(&self.engine);
         loop {
             let request = tokio::select! {
+                // In this order, so that a simulation repeats itself; a turn takes in what others wrote.
+                biased;
                 request = requests.recv() => request,
                 moved = engine.moved() => {
                     self.look(engine.as_ref(), moved).await;

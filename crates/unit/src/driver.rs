@@ -118,6 +118,7 @@ impl Driver {
             let now = self.start.elapsed();
             let wake = self.converger.next_wake(now).map(|at| self.start + at);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 request = self.requests.recv() => match request {
                     Some(request) => self.take(request),

@@ -120,6 +120,7 @@ async fn tick(shared: Arc<Shared>, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => shared.tick(),
         }
@@ -131,6 +132,7 @@ async fn accept<T: Transport, A: Admission>(transport: Arc<T>, shared: Arc<Share
     let admissions = Arc::new(Semaphore::new(ADMISSIONS_AT_ONCE_MAX));
     loop {
         let incoming = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             incoming = transport.accept() => incoming,
         };

@@ -5,7 +5,7 @@ mod outgoing;
 mod output;
 mod session;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,7 +69,7 @@ struct Peer {
 #[derive(Debug)]
 pub struct Hub {
     config: HubConfig,
-    sessions: HashMap<SessionId, Session>,
+    sessions: BTreeMap<SessionId, Session>,
     peers: BTreeMap<PeerKey, Peer>,
     unknown: usize,
     next_session: u64,
@@ -84,7 +84,7 @@ impl Hub {
     pub fn new(config: HubConfig) -> Self {
         Self {
             config,
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             peers: BTreeMap::new(),
             unknown: 0,
             next_session: 1,

@@ -5,15 +5,20 @@ use super::source::{Source, has_word};
 use super::tree::Tree;
 
 /// What is pure, by the start of its path.
-const PURE: [&str; 12] = [
+const PURE: [&str; 17] = [
+    "crates/agent/src/agent/addresses",
+    "crates/agent/src/agent/arrears",
+    "crates/agent/src/agent/giveback",
+    "crates/agent/src/agent/intake",
+    "crates/agent/src/agent/telling",
+    "crates/agent/src/agent/wishes",
     "crates/model/src/",
     "crates/trust/src/",
     "crates/unit/src/",
     "crates/control/src/",
     "crates/wire/src/agent/outbox",
     "crates/wire/src/agent/session",
-    "crates/wire/src/hub/outgoing",
-    "crates/wire/src/hub/session",
+    "crates/wire/src/hub",
     "crates/wire/src/backoff",
     "crates/wire/src/frame",
     "crates/wire/src/message",

@@ -1,9 +1,10 @@
 //! Where the coordinators are: what the ticket said, and what the session says since.
 
 use stead_trust::{MachineKey, MachineMemory};
-use stead_wire::{PeerAddress, TICKET_ADDRESSES_MAX, TICKET_COORDINATORS_MAX, Ticket};
+use stead_wire::{PeerAddress, TICKET_ADDRESSES_MAX, TICKET_COORDINATORS_MAX, Ticket, Transport};
 
 use super::{Agent, AgentError};
+use crate::memory::{Keeper, set_setting};
 
 /// Where the addresses are kept among the memory's settings.
 pub(super) const COORDINATORS_SETTING: &str = "coordinators";
@@ -37,14 +38,14 @@ fn trusted(told: Vec<PeerAddress>, ticket: &Ticket, memory: Option<&MachineMemor
     told.into_iter().filter(|address| by_ticket(address) || by_root(address)).collect()
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     /// Keeps where the coordinators are now.
     pub(super) async fn find_coordinators(&mut self, told: Vec<PeerAddress>) -> Result<(), AgentError> {
         let told = trusted(told, &self.ticket, self.memory.as_ref());
         if told.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.store.set_setting(COORDINATORS_SETTING, &told).await {
+        if let Err(error) = set_setting(&self.store, COORDINATORS_SETTING, &told).await {
             tracing::warn!(%error, "where the coordinators are could not be kept; the next session says it again");
         }
         let coordinators = merge(&told, &self.ticket.coordinators);

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use stead_model::{GroupKind, ObjectKey};
 use stead_trust::{Credential, GiveBackAsk, GiveBackError};
+use stead_wire::Transport;
 
 use super::{Agent, AgentError};
+use crate::memory::Keeper;
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     /// The answer to a question for what is held; none where it is another question. Only what a coordinator of the fleet sent before is
     /// given, and nothing is changed by it.
     pub(super) fn give_back(&self, body: &[u8]) -> Option<Vec<u8>> {

@@ -1,16 +1,16 @@
 //! What comes from the coordinator: judged by `trust`, written to disk, and only then obeyed.
 
-use std::sync::Arc;
-
 use stead_model::{ObjectKey, registry};
 use stead_trust::{AcceptedEntry, Bundle, Check, Leaf, MachineMemory, SignedRoot, adopt_roots, judge};
-use stead_wire::{HELD_MAX, Held, Hello, Position, State};
+use stead_wire::{HELD_MAX, Held, Hello, Position, State, Transport};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::wishes::impossible;
-use super::{Agent, AgentError, News, Standing, Workshop, fact_labels};
+use super::{Agent, AgentError, News, Standing, fact_labels};
+use crate::memory::Keeper;
 use crate::metrics::check_word;
+use crate::units::Craft;
 
 /// What a machine says that it holds.
 pub(super) fn position(memory: Option<&MachineMemory>, standing: Standing) -> Position {
@@ -40,7 +40,7 @@ pub(super) fn say_position(hello: &mut Hello, position: Position) {
     hello.held = position.held;
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     /// Takes a state. One that the disk does not take waits until there is room.
     pub(super) async fn take(&mut self, state: State) -> Result<(), AgentError> {
         if self.must_wait() {
@@ -163,8 +163,8 @@ impl Agent {
                 return Ok(());
             }
         };
-        let workshop = &self.workshop;
-        if let Some((key, reason)) = accepted.iter().find_map(|entry| ill_formed(workshop, entry)) {
+        let craft = self.craft.as_ref();
+        if let Some((key, reason)) = accepted.iter().find_map(|entry| ill_formed(craft, entry)) {
             self.metrics.refused("feasibility");
             self.refuse(&key.to_string(), format!("{key} was refused: {reason}"), Some(key)).await;
             return Ok(());
@@ -218,7 +218,7 @@ const REFUSALS_MAX: usize = 64;
 const OTHERS: &str = "others";
 
 /// What owners signed is verified by now; it must also be something that this version of the agent understands and can be.
-fn ill_formed(workshop: &Arc<Workshop>, entry: &AcceptedEntry) -> Option<(ObjectKey, String)> {
+fn ill_formed(craft: &dyn Craft, entry: &AcceptedEntry) -> Option<(ObjectKey, String)> {
     let object = entry.object.as_ref()?;
     let Some(info) = registry().by_group_kind(&entry.key.kind) else {
         return Some((entry.key.clone(), "this version of the agent does not know the kind".to_owned()));
@@ -229,6 +229,6 @@ fn ill_formed(workshop: &Arc<Workshop>, entry: &AcceptedEntry) -> Option<(Object
     };
     let fault = info.parse(value).err().map(|error| error.to_string());
     let fault =
-        fault.or_else(|| if entry.key.kind.kind() == "Profile" { impossible(workshop, &entry.key.name, object) } else { None });
+        fault.or_else(|| if entry.key.kind.kind() == "Profile" { impossible(craft, &entry.key.name, object) } else { None });
     fault.map(|fault| (entry.key.clone(), fault))
 }

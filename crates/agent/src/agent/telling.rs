@@ -5,11 +5,13 @@ use jiff::Timestamp;
 use stead_model::{Acknowledgement, Digest, ObjectKey};
 use stead_trust::{Ack, Outcome, SignedAck};
 use stead_unit::{Report, UnitState};
+use stead_wire::Transport;
 
 use super::{Agent, AgentError, News};
+use crate::memory::Keeper;
 use crate::status;
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     /// The converger has news: acknowledge what is settled, tell of trouble, and say how things stand.
     pub(super) async fn report_changed(&mut self) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
@@ -60,7 +62,7 @@ impl Agent {
         let Some(memory) = &mut self.memory else { return Ok(()) };
         let ack = Ack {
             fleet: *memory.fleet(),
-            time: Timestamp::now(),
+            time: self.world.now(),
             machine,
             statement,
             object: key.clone(),
@@ -134,7 +136,11 @@ impl Agent {
     async fn hand_status(&mut self, urgent: bool) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
         self.status.units = status::units(&report);
-        status::conditions(&mut self.status.conditions, &report, &self.concerns, whole_second());
+        let now = whole_second(self.world.now());
+        status::conditions(&mut self.status.conditions, &report, &self.concerns, now);
+        if let Some(freshness) = self.judge_freshness() {
+            status::freshness(&mut self.status.conditions, &freshness, now);
+        }
         self.status.facts = Some(self.facts.clone());
         self.status.vitals.clone_from(&self.vitals);
         self.status.revision = Some(self.standing.revision);
@@ -163,7 +169,6 @@ const fn outcome_word(outcome: Outcome) -> &'static str {
     }
 }
 
-fn whole_second() -> Timestamp {
-    let now = Timestamp::now();
+fn whole_second(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

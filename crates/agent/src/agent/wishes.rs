@@ -7,10 +7,12 @@ use bytes::Bytes;
 use stead_model::{MachinePlan, Object, PlanRequest, PlannedUnit, Profile, ProfileSpec};
 use stead_trust::{MachineMemory, Signature};
 use stead_unit::{Difference, Direction, Planned, UnitId, WishSet};
+use stead_wire::Transport;
 
-use super::{Agent, AgentError, Workshop};
+use super::{Agent, AgentError};
 use crate::claims;
-use crate::units::ProfileClaims;
+use crate::memory::Keeper;
+use crate::units::{Craft, ProfileClaims};
 use crate::watched::Watched;
 
 /// The profiles that mean this machine, with their sequences.
@@ -24,7 +26,7 @@ pub(super) fn selected(memory: &MachineMemory) -> Vec<(String, u64, ProfileSpec)
     typed.collect()
 }
 
-impl Agent {
+impl<K: Keeper, T: Transport> Agent<K, T> {
     /// Hands the converger everything that is wished for now. What is no longer wished for is withdrawn, and work on it stops at once.
     pub(super) async fn rewish(&mut self) -> Result<(), AgentError> {
         let Some(memory) = &self.memory else { return self.tell_status().await };
@@ -42,11 +44,11 @@ impl Agent {
             // A claim that is left out would count as withdrawn; so everything stays as it was last wished for.
             return self.report_changed().await;
         }
-        let wished = self.workshop.wishes(&claims);
+        let wished = self.craft.wishes(&claims);
         let mut list = wished.wishes;
         if !self.swept {
             let ids: BTreeSet<UnitId> = list.iter().map(|wish| wish.unit.id().clone()).collect();
-            let (leftovers, faults) = match self.workshop.leftovers(&ids) {
+            let (leftovers, faults) = match self.craft.leftovers(&ids) {
                 Ok(found) => found,
                 Err(error) => {
                     // Without it nobody knows what is to be put back: nothing starts before it can be read.
@@ -82,6 +84,9 @@ impl Agent {
         if let Some(answer) = self.give_back(body) {
             return self.answer(id, answer).await;
         }
+        if let Some(answer) = self.hear_of_owners(body).await {
+            return self.answer(id, answer).await;
+        }
         let plan = match self.planned(body).await {
             Ok(plan) => plan,
             Err(error) => MachinePlan { error: Some(error), units: Vec::new() },
@@ -104,7 +109,7 @@ impl Agent {
         let PlanRequest { put, delete, document, signatures } = &request;
         let signatures = signatures.iter().map(|armor| Signature::from_armor(armor)).collect::<Result<Vec<_>, _>>();
         let signatures = signatures.map_err(|error| format!("the request for a plan: {error}"))?;
-        stead_trust::may_plan(memory, document.as_bytes(), &signatures, put, delete, jiff::Timestamp::now())
+        stead_trust::may_plan(memory, document.as_bytes(), &signatures, put, delete, self.world.now())
             .map_err(|error| error.to_string())?;
         let mut profiles: BTreeMap<String, (u64, ProfileSpec)> =
             selected(memory).into_iter().map(|(name, sequence, spec)| (name, (sequence, spec))).collect();
@@ -123,20 +128,20 @@ impl Agent {
         if let Some(fault) = faults.into_iter().next() {
             return Err(fault);
         }
-        let set = WishSet::new(self.workshop.wishes(&claims).wishes).map_err(|error| error.to_string())?;
+        let set = WishSet::new(self.craft.wishes(&claims).wishes).map_err(|error| error.to_string())?;
         let differences = self.converger.difference(set).await.map_err(|error| error.to_string())?;
         Ok(MachinePlan { error: None, units: differences.iter().filter_map(planned_unit).collect() })
     }
 }
 
 /// Why a profile can be carried out on no machine.
-pub(super) fn impossible(workshop: &Arc<Workshop>, name: &str, object: &Object) -> Option<String> {
+pub(super) fn impossible(craft: &dyn Craft, name: &str, object: &Object) -> Option<String> {
     let profile: Profile = match object.to_typed() {
         Ok(profile) => profile,
         Err(error) => return Some(error.to_string()),
     };
     match claims::claims(name, 0, &profile.spec) {
-        Ok(claims) => WishSet::new(workshop.wishes(&[claims]).wishes).err().map(|error| error.to_string()),
+        Ok(claims) => WishSet::new(craft.wishes(&[claims]).wishes).err().map(|error| error.to_string()),
         Err(error) => Some(error.to_string()),
     }
 }

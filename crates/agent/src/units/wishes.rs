@@ -20,10 +20,26 @@ pub struct Wishes {
     pub conflicts: BTreeSet<Conflict>,
 }
 
-impl Workshop {
+/// What carries wishes out on a machine: [`Workshop`] on a real one; a simulation brings a machine that is a model.
+pub trait Craft: Send + Sync + 'static {
+    /// The unit that does what a claim asks for.
+    fn unit(&self, claim: &Claim) -> Arc<dyn AnyUnit>;
+
+    /// The units of which something is saved, by this process or an earlier one; what can't be read is told beside.
+    ///
+    /// # Errors
+    ///
+    /// The saved records can't be listed.
+    fn saved(&self) -> Result<(Vec<UnitId>, Vec<SavedError>), SavedError>;
+
+    /// The unit that puts back what is saved of one that nobody wishes for any more.
+    fn leftover(&self, id: UnitId) -> Arc<dyn AnyUnit>;
+}
+
+impl dyn Craft {
     /// The wishes that these claims come to.
     #[must_use]
-    pub fn wishes(self: &Arc<Self>, profiles: &[ProfileClaims]) -> Wishes {
+    pub fn wishes(&self, profiles: &[ProfileClaims]) -> Wishes {
         let conflicts = conflicts(profiles);
         let mut reasons: BTreeMap<&UnitId, BTreeSet<String>> = BTreeMap::new();
         for conflict in &conflicts {
@@ -61,23 +77,25 @@ impl Workshop {
     /// # Errors
     ///
     /// The saved records can't be listed.
-    pub fn leftovers(self: &Arc<Self>, wished: &BTreeSet<UnitId>) -> Result<(Vec<Wish>, Vec<SavedError>), SavedError> {
-        let (found, faults) = self.saved.list()?;
+    pub fn leftovers(&self, wished: &BTreeSet<UnitId>) -> Result<(Vec<Wish>, Vec<SavedError>), SavedError> {
+        let (found, faults) = self.saved()?;
         let units: Vec<UnitId> = found.into_iter().filter(|id| !wished.contains(id)).collect();
         let directories: BTreeSet<UnitId> = units.iter().filter(|id| is_directory(id)).cloned().collect();
         let wish = |id: UnitId| {
-            let path = (id.kind() != CommandUnit::KIND).then(|| HostPath::parse(id.subject()).ok()).flatten();
-            let after = holder(path.as_ref(), &directories).into_iter().collect();
-            let unit: Arc<dyn AnyUnit> = match path {
-                Some(path) => Arc::new(LeftoverPlace::new(id, path, Arc::clone(self))),
-                None => Arc::new(CommandUnit::leftover(id, Arc::clone(self))),
-            };
-            Wish { unit, goal: Goal::Absent, by: Vec::new(), after }
+            let after = holder(place_of(&id).as_ref(), &directories).into_iter().collect();
+            Wish { unit: self.leftover(id), goal: Goal::Absent, by: Vec::new(), after }
         };
         Ok((units.into_iter().map(wish).collect(), faults))
     }
+}
 
-    fn unit(self: &Arc<Self>, claim: &Claim) -> Arc<dyn AnyUnit> {
+/// The path that a unit is about, where it is about one.
+fn place_of(id: &UnitId) -> Option<HostPath> {
+    (id.kind() != CommandUnit::KIND).then(|| HostPath::parse(id.subject()).ok()).flatten()
+}
+
+impl Craft for Arc<Workshop> {
+    fn unit(&self, claim: &Claim) -> Arc<dyn AnyUnit> {
         let workshop = Arc::clone(self);
         match claim.clone() {
             Claim::File(file) => Arc::new(PlaceUnit::new(file, workshop)),
@@ -85,6 +103,34 @@ impl Workshop {
             Claim::Link(link) => Arc::new(PlaceUnit::new(link, workshop)),
             Claim::Command(command) => Arc::new(CommandUnit::new(command, workshop)),
         }
+    }
+
+    fn saved(&self) -> Result<(Vec<UnitId>, Vec<SavedError>), SavedError> {
+        self.saved.list()
+    }
+
+    fn leftover(&self, id: UnitId) -> Arc<dyn AnyUnit> {
+        match place_of(&id) {
+            Some(path) => Arc::new(LeftoverPlace::new(id, path, Arc::clone(self))),
+            None => Arc::new(CommandUnit::leftover(id, Arc::clone(self))),
+        }
+    }
+}
+
+impl Workshop {
+    /// As [`Craft`] has it.
+    #[must_use]
+    pub fn wishes(self: &Arc<Self>, profiles: &[ProfileClaims]) -> Wishes {
+        (self as &dyn Craft).wishes(profiles)
+    }
+
+    /// As [`Craft`] has it.
+    ///
+    /// # Errors
+    ///
+    /// The saved records can't be listed.
+    pub fn leftovers(self: &Arc<Self>, wished: &BTreeSet<UnitId>) -> Result<(Vec<Wish>, Vec<SavedError>), SavedError> {
+        (self as &dyn Craft).leftovers(wished)
     }
 }
 

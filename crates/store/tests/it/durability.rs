@@ -9,7 +9,7 @@ use serde_json::json;
 use stead_model::Revision;
 use stead_store::{ChangeReference, Engine, Op, Operation, PostgresEngine, SqliteEngine, Store, WatchScope};
 
-use crate::support::{Record, entry, key, on_every_engine, signed, widget};
+use crate::support::{Record, entry, key, on_every_database, signed, widget};
 
 const CUTS: usize = 30;
 const CHANGES: u64 = 40;
@@ -111,7 +111,7 @@ async fn acknowledged_writes_survive_sigkill(record: Record) {
     }
 }
 
-on_every_engine! { acknowledged_writes_survive_sigkill }
+on_every_database! { acknowledged_writes_survive_sigkill }
 
 fn random_below(limit: usize) -> usize {
     let mut random = [0_u8; 8];

@@ -139,5 +139,9 @@ on_every_engine! {
     a_batch_that_fails_leaves_everything_as_it_was,
     a_batch_that_is_on_disk_after_all_is_acknowledged,
     a_batch_of_which_nobody_can_tell_is_found_out_later,
-    a_record_moved_by_somebody_else_is_not_written_to,
+}
+
+mod databases {
+    use super::a_record_moved_by_somebody_else_is_not_written_to;
+    crate::support::on_every_database! { a_record_moved_by_somebody_else_is_not_written_to }
 }

@@ -1,4 +1,4 @@
-//! What every engine's record must do: each test that is not about one engine runs on SQLite and on PostgreSQL.
+//! What every engine's record must do: each test that is not about one engine runs on SQLite, on PostgreSQL, and in memory.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets what it did not expect has failed")]
 

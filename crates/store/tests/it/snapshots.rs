@@ -13,7 +13,7 @@ use stead_store::{
     Store, Transaction, copy_reading, digest, digest_reading, seal, snapshot_engine, snapshot_file,
 };
 
-use crate::support::{Record, commit, entry, key, on_every_engine, put, signed, time, widget};
+use crate::support::{Record, commit, entry, key, on_every_database, put, signed, time, widget};
 
 const WRITERS: u64 = 4;
 const SNAPSHOTS: u64 = 5;
@@ -115,7 +115,7 @@ async fn every_snapshot_is_the_record_at_its_revision_while_others_write(record:
     engine.close().await;
 }
 
-on_every_engine! { 2: every_snapshot_is_the_record_at_its_revision_while_others_write }
+on_every_database! { 2: every_snapshot_is_the_record_at_its_revision_while_others_write }
 
 /// Something in every table.
 async fn fill(store: &Store) {

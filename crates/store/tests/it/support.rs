@@ -11,8 +11,8 @@ use sqlx::sqlite::SqliteConnection;
 use stead_model::{GroupKind, Object, ObjectKey, Revision};
 use stead_peers::{PostgresProxy, TempPostgres};
 use stead_store::{
-    CommitError, Committed, Engine, Op, Operation, Options, PostgresEngine, SealedChange, SignedChange, SignedEntry,
-    SqliteEngine, Store, Transaction,
+    CommitError, Committed, Engine, MemoryRecord, Op, Operation, Options, PostgresEngine, SealedChange, SignedChange,
+    SignedEntry, SqliteEngine, Store, Transaction, random_source,
 };
 use tempfile::TempDir;
 
@@ -24,11 +24,12 @@ pub(crate) struct Record {
     /// The server, where the record is in PostgreSQL.
     pub(crate) postgres: Option<TempPostgres>,
     url: String,
+    memory: Option<MemoryRecord>,
 }
 
 impl Record {
     pub(crate) fn sqlite() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), postgres: None, url: String::new() }
+        Self { folder: tempfile::tempdir().unwrap(), postgres: None, url: String::new(), memory: None }
     }
 
     pub(crate) fn postgres() -> Self {
@@ -37,8 +38,15 @@ impl Record {
         Self { postgres: Some(postgres), url, ..Self::sqlite() }
     }
 
+    pub(crate) fn memory() -> Self {
+        Self { memory: Some(MemoryRecord::new(random_source())), ..Self::sqlite() }
+    }
+
     /// Another, empty record on the same server, if there is one.
     pub(crate) fn beside(&self, name: &str) -> Self {
+        if self.memory.is_some() {
+            return Self::memory();
+        }
         let url = self.postgres.as_ref().map_or_else(String::new, |postgres| postgres.database(name));
         Self { url, ..Self::sqlite() }
     }
@@ -65,6 +73,9 @@ impl Record {
     }
 
     pub(crate) async fn engine(&self) -> Arc<dyn Engine> {
+        if let Some(memory) = &self.memory {
+            return Arc::new(memory.engine());
+        }
         if self.url.is_empty() {
             Arc::new(SqliteEngine::open(&self.path()).await.unwrap())
         } else {
@@ -105,6 +116,23 @@ impl Record {
 /// Runs each of a module's tests on a new record of every engine; `threads` are those of its runtime.
 macro_rules! on_every_engine {
     ($threads:literal: $($test:ident),+ $(,)?) => {
+        crate::support::on_every_database!($threads: $($test),+);
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = $threads)]
+            async fn $test() {
+                super::$test(crate::support::Record::memory()).await;
+            })+
+        }
+    };
+    ($($test:ident),+ $(,)?) => {
+        crate::support::on_every_engine!(1: $($test),+);
+    };
+}
+pub(crate) use on_every_engine;
+
+/// The same for the engines that have a database: where a test kills a process, or works on the record behind the engine's back.
+macro_rules! on_every_database {
+    ($threads:literal: $($test:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = $threads)]
             async fn $test() {
@@ -119,10 +147,10 @@ macro_rules! on_every_engine {
         }
     };
     ($($test:ident),+ $(,)?) => {
-        crate::support::on_every_engine!(1: $($test),+);
+        crate::support::on_every_database!(1: $($test),+);
     };
 }
-pub(crate) use on_every_engine;
+pub(crate) use on_every_database;
 
 pub(crate) fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

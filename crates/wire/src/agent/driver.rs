@@ -198,6 +198,9 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
             let wake = self.clock.at(self.session.deadline_milliseconds(can_send));
             let read = self.waiting.len() < EVENTS_WAITING_MAX;
             tokio::select! {
+                // What is rare comes first, so that nothing which keeps coming holds it up.
+                biased;
+                () = sleep_until(wake) => self.session.tick(self.clock.now()),
                 command = commands.recv() => match command {
                     Some(Command::Close(done)) => {
                         self.close("the agent stops");
@@ -214,7 +217,6 @@ impl<T: Transport, O: Outbox> Driver<T, O> {
                 },
                 result = or_never(&mut self.connecting) => self.connected(result),
                 step = next_step(&mut self.link, read) => self.stepped(step),
-                () = sleep_until(wake) => self.session.tick(self.clock.now()),
             }
         }
     }

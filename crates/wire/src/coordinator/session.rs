@@ -36,6 +36,7 @@ pub(super) async fn run_session<C: Connection, A: Admission>(
     shared.register(id, Arc::clone(&signals));
     let session = Session { id, shared, closed };
     let reason = tokio::select! {
+        biased;
         reason = session.run(&connection, &signals.wake, Deciding { admission, admissions, asked, decided }) => reason,
         reason = connection.closed() => reason,
         () = stop.cancelled() => "the coordinator stops".to_owned(),
@@ -72,6 +73,7 @@ impl Session<'_> {
         let mut sender = FrameSender::new(send, FRAME_BYTES_MAX_DOWN);
         let reading = self.read(FrameReceiver::new(receive, FRAME_BYTES_MAX_UP));
         let reason = tokio::select! {
+            biased;
             reason = async { tokio::join!(reading, self.decide(deciding)).0 } => reason,
             reason = self.write(&mut sender, wake) => reason,
         };
@@ -116,6 +118,7 @@ impl Session<'_> {
         loop {
             while let Some(message) = self.shared.input(|hub, now| hub.next_to_send(self.id, now)) {
                 let sent = tokio::select! {
+                    biased;
                     sent = sender.send(&message) => sent,
                     reason = self.overdue() => return reason,
                 };
@@ -151,6 +154,7 @@ impl Session<'_> {
     async fn decide<A: Admission>(&self, mut deciding: Deciding<'_, A>) {
         loop {
             let verdict = tokio::select! {
+                biased;
                 verdict = deciding.decided.recv() => verdict.map(|verdict| *verdict),
                 question = deciding.asked.recv() => match question {
                     Some(question) => self.ask(&deciding, question).await,

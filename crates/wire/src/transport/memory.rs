@@ -109,6 +109,7 @@ impl Transport for MemoryTransport {
     async fn accept(&self) -> Option<MemoryConnection> {
         let mut knocks = self.knocks.lock().await;
         tokio::select! {
+            biased;
             () = self.closed.cancelled() => None,
             knock = knocks.recv() => knock,
         }
