@@ -2,9 +2,15 @@
 
 use crate::author::Author;
 use crate::failure::BenchError;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::Value;
 use stead_trust::{Login, SignedLogin};
+use tokio::net::TcpStream;
 
 /// Where Changes are posted.
 const CHANGES: &str = "/apis/stead.dev/v1/changes";
@@ -61,6 +67,18 @@ impl Http {
         Ok(Watch { response: self.send(self.client.get(path)).await?, buffered: Vec::new() })
     }
 
+    /// A connection of its own, for a client that does one thing at a time.
+    pub(crate) async fn connect(&self) -> Result<Connection, BenchError> {
+        let step = BenchError::step("connecting to the coordinator");
+        let host = self.server.trim_start_matches("http://").to_owned();
+        let stream = TcpStream::connect(&host).await.map_err(|error| step(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| step(error.to_string()))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| step(error.to_string()))?;
+        // Its end is seen by whoever asks next.
+        tokio::spawn(connection);
+        Ok(Connection { sender, host, authorization: format!("Bearer {}", self.token) })
+    }
+
     async fn post(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, BenchError> {
         let request = self.client.post(format!("{}{path}", self.server)).header("content-type", "application/json");
         read(self.send(request.timeout(ANSWER_LIMIT).body(body)).await?).await
@@ -73,6 +91,32 @@ impl Http {
             return Ok(response);
         }
         let answer = format!("{} {}", response.status(), String::from_utf8_lossy(&read(response).await?));
+        Err(BenchError::Answer { program: "the coordinator".to_owned(), answer })
+    }
+}
+
+/// One kept-alive connection of a logged-in client, which costs the machine no more than that with etcd does.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+    authorization: String,
+}
+
+impl Connection {
+    /// Posts a signed Change; when this returns, it is committed.
+    pub(crate) async fn submit(&mut self, body: Vec<u8>) -> Result<(), BenchError> {
+        let step = BenchError::step("asking the coordinator");
+        let request = Request::post(CHANGES).header("host", &self.host).header("authorization", &self.authorization);
+        let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|error| step(error.to_string()))?;
+        self.sender.ready().await.map_err(|error| step(error.to_string()))?;
+        let response = self.sender.send_request(request).await.map_err(|error| step(error.to_string()))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(BenchError::step("reading an answer"))?.to_bytes();
+        if status.is_success() {
+            return Ok(());
+        }
+        let answer = format!("{status} {}", String::from_utf8_lossy(&body));
         Err(BenchError::Answer { program: "the coordinator".to_owned(), answer })
     }
 }

@@ -4,7 +4,7 @@ use crate::author::{Author, profile};
 use crate::etcd::{self, Etcd};
 use crate::failure::BenchError;
 use crate::ground::Ground;
-use crate::http::Http;
+use crate::http::{Connection, Http};
 use crate::load::paced;
 use crate::process;
 use crate::sample::{Peer, Samples};
@@ -110,17 +110,20 @@ async fn saturated(author: &Author, http: &Http, round: usize) -> Result<f64, Be
     let prepared: Vec<Vec<Vec<u8>>> = (0..CLIENTS)
         .map(|client| bodies(author, &format!("round-{round}-{client}"), CHANGES_PER_CLIENT))
         .collect::<Result<_, _>>()?;
+    let mut clients = Vec::with_capacity(CLIENTS);
+    for bodies in prepared {
+        clients.push((http.connect().await?, bodies));
+    }
     let start = Instant::now();
-    let client = |bodies: Vec<Vec<u8>>| {
-        let http = http.clone();
+    let client = |(mut connection, bodies): (Connection, Vec<Vec<u8>>)| {
         tokio::spawn(async move {
             for body in bodies {
-                http.submit(body).await?;
+                connection.submit(body).await?;
             }
             Ok::<_, BenchError>(())
         })
     };
-    let running: Vec<_> = prepared.into_iter().map(client).collect();
+    let running: Vec<_> = clients.into_iter().map(client).collect();
     for one in running {
         one.await.map_err(BenchError::step("waiting for a client"))??;
     }

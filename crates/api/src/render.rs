@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stead_model::Revision;
+use stead_model::{Object, Revision};
 use stead_store::Stored;
 
 use crate::media::Form;
@@ -79,6 +79,15 @@ impl Renderer {
                 Ok(out)
             }
             Form::Table => self.list([stored], &ListMeta { revision: stored.revision(), ..ListMeta::default() }),
+        }
+    }
+
+    /// One document as an object.
+    pub(crate) fn document(&self, object: &Object) -> ApiResult<Vec<u8>> {
+        let internal = |error: serde_json::Error| ApiError::internal(error.to_string());
+        match self.form {
+            Form::Object => serde_json::to_vec(object).map_err(internal),
+            Form::Metadata | Form::Table => self.value(&serde_json::to_value(object).map_err(internal)?),
         }
     }
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 use stead_admission::Admission;
 use stead_model::{Enrollment, GroupKind, Machine, MachinePaths, MachinePlan, NextKey, Object, ObjectKey, Profile, Revision};
-use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchGroup, WatchScope};
+use stead_store::{EventKind, Op, Snapshot, Stored, Transaction, WatchError, WatchGroup, WatchScope};
 use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Refusal, Verdict, relay_token, relay_token_mark};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -272,8 +272,8 @@ impl Control {
         let snapshot = self.shared.admission.store().snapshot();
         let mut fleet = Fleet::default();
         for kind in [machine_kind(), profile_kind()] {
-            for object in all(&snapshot, kind) {
-                put(&mut fleet, &object);
+            for stored in all(&snapshot, kind) {
+                put(&mut fleet, &stored);
             }
         }
         let names: Vec<String> = fleet.machines().map(|(name, _)| name.to_owned()).collect();
@@ -456,17 +456,22 @@ impl Control {
     /// looked up in the same snapshot as its sequence: an event that is older than the newest sequence must not count as having told it.
     fn concerned(&self, key: &ObjectKey, wire: &CoordinatorHandle) -> Vec<String> {
         let snapshot = self.shared.admission.store().snapshot();
-        let object = snapshot.get(key).and_then(|stored| stored.to_object().ok());
+        let stored = snapshot.get(key);
         let sequence = snapshot.sequence(key).map_or(0, |sequence| sequence.sequence);
+        let is_new = self.shared.sessions().is_new_sequence(key, sequence);
+        if !is_new && sequence > 0 && stored.is_some() {
+            // All that the picture is made of is signed, and moves with the sequence.
+            return Vec::new();
+        }
         let name = &key.name;
         let is_machine = key.kind == machine_kind();
         let meant = |fleet: &Fleet| if is_machine { names(fleet.profiles_of(name)) } else { names(fleet.machines_for(name)) };
         let before = self.shared.with_fleet(meant);
-        self.shared.change_fleet(|fleet| match &object {
-            Some(object) => put(fleet, object),
+        self.shared.change_fleet(|fleet| match &stored {
+            Some(stored) => put(fleet, stored),
             None => remove(fleet, key),
         });
-        if !self.shared.sessions().is_new_sequence(key, sequence) {
+        if !is_new {
             return Vec::new();
         }
         let after = self.shared.with_fleet(meant);
@@ -519,7 +524,7 @@ impl Control {
 
     /// Answers that were given while nobody looked, such as just before an earlier coordinator was killed.
     async fn answer_all(&self, wire: &CoordinatorHandle) {
-        let enrollments = all(&self.shared.admission.store().snapshot(), enrollment_kind());
+        let enrollments = objects(&self.shared.admission.store().snapshot(), enrollment_kind());
         self.note(enrollments.iter().filter_map(|object| self.answer(object, wire)).collect()).await;
     }
 
@@ -612,7 +617,7 @@ impl Control {
 
     /// Enrollments that wait for an owner's answer.
     pub fn enrollments_pending(&self) -> u64 {
-        let enrollments = all(&self.shared.admission.store().snapshot(), enrollment_kind());
+        let enrollments = objects(&self.shared.admission.store().snapshot(), enrollment_kind());
         let waits = |object: &&Object| object.status().get("phase").and_then(serde_json::Value::as_str) == Some("Pending");
         enrollments.iter().filter(waits).count() as u64
     }
@@ -630,24 +635,29 @@ impl Control {
     }
 }
 
-/// Every object of a kind.
-fn all(snapshot: &Snapshot, kind: GroupKind) -> Vec<Object> {
+/// Everything of a kind, as it is stored.
+fn all(snapshot: &Snapshot, kind: GroupKind) -> Vec<Arc<Stored>> {
     let everything = stead_model::Selector::default();
     let list = stead_store::List { kind, namespace: None, selector: &everything, fields: None, after: None, limit: 0 };
-    snapshot.list(&list).objects.iter().filter_map(|stored| stored.to_object().ok()).collect()
+    snapshot.list(&list).objects
+}
+
+/// Every object of a kind.
+fn objects(snapshot: &Snapshot, kind: GroupKind) -> Vec<Object> {
+    all(snapshot, kind).iter().filter_map(|stored| stored.to_object().ok()).collect()
 }
 
 /// Takes in the newest state of a machine or a profile. One that cannot be read is as good as gone.
-fn put(fleet: &mut Fleet, object: &Object) {
-    if object.group_kind() == machine_kind() {
-        match object.to_typed::<Machine>() {
+fn put(fleet: &mut Fleet, stored: &Stored) {
+    if *stored.kind() == machine_kind() {
+        match serde_json::from_slice::<Machine>(stored.json()) {
             Ok(machine) => fleet.put_machine(&machine),
-            Err(_) => remove(fleet, &object.key()),
+            Err(_) => remove(fleet, &stored.key()),
         }
     } else {
-        match object.to_typed::<Profile>() {
+        match serde_json::from_slice::<Profile>(stored.json()) {
             Ok(profile) => fleet.put_profile(&profile),
-            Err(_) => remove(fleet, &object.key()),
+            Err(_) => remove(fleet, &stored.key()),
         }
     }
 }

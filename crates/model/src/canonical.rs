@@ -217,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let cases = [
+            (json!({"spec": {"files": [{"size": 1}, {"size": 1.5}]}}), "spec.files.1.size: the number 1.5"),
+            (json!([[0.5]]), "0.0: the number 0.5"),
+            (json!(1.5), "(the document): the number 1.5"),
+        ];
+        for (value, place) in cases {
+            let error = to_vec(&value).unwrap_err().to_string();
+            assert!(error.starts_with(place), "{error}");
+        }
+    }
+
+    #[test]
     fn depth_is_bounded() {
         let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
         assert!(matches!(parse(deep.as_bytes()), Err(CanonicalError::Depth { .. })));

@@ -482,6 +482,8 @@ mod tests {
             let cause = &error.causes()[0];
             assert_eq!(cause.path, path);
             assert!(cause.message.contains(word), "{path}: {}", cause.message);
+            let read: Object = serde_json::from_value(manifest).unwrap();
+            assert_eq!(info.check(&read).expect_err(path).causes(), error.causes(), "one that was read elsewhere");
         }
     }
 
@@ -491,5 +493,8 @@ mod tests {
         let (object, unknown) = info.parse_lenient(profile(json!({"selector": {}, "links": null, "x": 1}))).unwrap();
         assert_eq!(unknown[0].path, "spec.x");
         assert_eq!(object.spec(), &json!({"selector": {}}));
+        info.check(&object).unwrap();
+        let with_null: Object = serde_json::from_value(profile(json!({"selector": {}, "links": null}))).unwrap();
+        info.check(&with_null).unwrap();
     }
 }

@@ -205,7 +205,11 @@ impl Signature {
         put_string(&mut blob, b"");
         put_string(&mut blob, HashAlg::Sha512.as_str().as_bytes());
         put_string(&mut blob, &inner);
-        Self::from_blob(&blob)
+        let signature = read_signature(key, &inner)?;
+        let key_data = key.as_ssh().key_data().clone();
+        let parsed =
+            SshSig::new(key_data, namespace.as_str(), HashAlg::Sha512, signature).map_err(|_| format("the namespace"))?;
+        Ok(Self { blob, key: key.clone(), parsed })
     }
 
     /// The armored text.

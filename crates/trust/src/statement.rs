@@ -393,3 +393,18 @@ impl Submission {
         Tree::new(self.entries.iter().map(|entry| entry.leaf.as_slice()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_known_before_anything_is_checked() {
+        let id = "01JD0000000000000000000000";
+        let of = |text: &str| ChangeStatement::id_in(text.as_bytes());
+        assert_eq!(of(&format!(r#"{{"count": 1, "id": "{id}", "type": "x"}}"#)).as_deref(), Some(id));
+        for text in ["", "[]", r#"{"id": 1}"#, r#"{"id": "not one\n"}"#, r#"{"ids": ""}"#] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}

@@ -57,7 +57,7 @@ pub(super) fn value_of(object: &Object) -> ApiResult<Value> {
 }
 
 fn shown(call: &Call, route: &ObjectsRoute, object: &Object, code: StatusCode) -> ApiResult<Answer> {
-    let bytes = super::renderer(call, route)?.value(&value_of(object)?)?;
+    let bytes = super::renderer(call, route)?.document(object)?;
     Ok(response::json_bytes(code, bytes))
 }
 

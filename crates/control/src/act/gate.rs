@@ -200,7 +200,7 @@ fn is_waiting_room_full(snapshot: &Snapshot) -> bool {
     let count = snapshot.kinds().into_iter().find(|(kind, _)| *kind == enrollment_kind()).map_or(0, |(_, count)| count);
     let waits = |object: &Object| object.spec().get("approved").is_none_or(serde_json::Value::is_null);
     count >= ENROLLMENTS_PENDING_MAX
-        && super::all(snapshot, enrollment_kind()).iter().filter(|object| waits(object)).count() >= ENROLLMENTS_PENDING_MAX
+        && super::objects(snapshot, enrollment_kind()).iter().filter(|object| waits(object)).count() >= ENROLLMENTS_PENDING_MAX
 }
 
 fn turned_away(refusal: Refusal, reason: &str) -> Verdict {

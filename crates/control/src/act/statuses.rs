@@ -26,7 +26,7 @@ impl Statuses {
         {
             return Some(Arc::clone(status));
         }
-        let machine: Machine = stored.to_object().ok()?.to_typed().ok()?;
+        let machine: Machine = serde_json::from_slice(stored.json()).ok()?;
         let status = Arc::new(machine.status.unwrap_or_default());
         self.by_name.insert(name.to_owned(), (stored.revision(), Arc::clone(&status)));
         Some(status)

@@ -161,7 +161,7 @@ pub(crate) async fn count_profiles(shared: &Arc<Shared>) {
 fn count(shared: &Shared, name: &str) -> Option<Op> {
     let snapshot = shared.admission.store().snapshot();
     let key = ObjectKey::new(profile_kind(), "", name);
-    let profile: Profile = snapshot.get(&key)?.to_object().ok()?.to_typed().ok()?;
+    let profile: Profile = serde_json::from_slice(snapshot.get(&key)?.json()).ok()?;
     let sequence = snapshot.sequence(&key).map_or(0, |sequence| sequence.sequence);
     let machines: Vec<String> = shared.with_fleet(|fleet| fleet.machines_for(name).map(str::to_owned).collect());
     let mut read = shared.statuses();

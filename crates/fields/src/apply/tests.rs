@@ -475,6 +475,18 @@ fn what_owners_sign_is_theirs() {
 }
 
 #[test]
+fn what_owners_sign_first_is_theirs_as_if_something_had_been_there() {
+    let mut record = applied_by_a();
+    let signed = Record::config(json!({"spec": {"image": "i1", "env": {"C": "3"}}}));
+    let writer = record.writer("stead", record.part());
+    let first = after_signed(&record.kind, None, &signed, &signed, &writer);
+    let empty = json!({});
+    let live = Live { object: &empty, entries: &[] };
+    assert_eq!(first, after_signed(&record.kind, Some(&live), &signed, &signed, &writer));
+    assert_eq!(first.len(), 1);
+}
+
+#[test]
 fn entries_of_a_body_count_where_they_can_be_read() {
     let mut record = applied_by_a();
     let writer = record.writer("x", record.part());
