@@ -104,14 +104,23 @@ impl Intent {
 
     /// The change that does it. A manifest with a `resourceVersion` is meant for that state of its object only.
     pub(crate) fn draft(&self) -> Draft {
+        self.draft_of(self.changed().collect())
+    }
+
+    /// The same with what is so already.
+    pub(crate) fn draft_again(&self) -> Draft {
+        self.draft_of(self.wanted.iter().collect())
+    }
+
+    fn draft_of(&self, puts: Vec<&Object>) -> Draft {
         let deletion = |object: &Object| Deletion { api_version: object.api_version.clone(), key: object.key() };
-        let read_at = self.changed().filter(|object| !object.metadata.resource_version.is_empty());
+        let read_at = puts.iter().filter(|object| !object.metadata.resource_version.is_empty());
         let preconditions = read_at.map(|object| Precondition {
             resource_version: Some(object.metadata.resource_version.clone()),
             ..Precondition::of(&object.api_version, &object.key())
         });
         Draft {
-            puts: self.changed().cloned().collect(),
+            puts: puts.iter().map(|object| (*object).clone()).collect(),
             deletes: self.pruned.iter().map(deletion).collect(),
             preconditions: preconditions.collect(),
             sequences: self.sequences.clone(),

@@ -18,10 +18,10 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
     let preconditions = condition::preconditions(&args.conditions, &args.files.namespace)?;
     let client = Client::connect(&context.settings).await?;
     let intent = Intent::of(&client, &context.settings, wanted, &args.files).await?;
-    let mut draft = intent.draft();
+    let mut draft = if args.again { intent.draft_again() } else { intent.draft() };
     draft.preconditions.extend(preconditions);
     if draft.puts.is_empty() && draft.deletes.is_empty() {
-        report(context, &intent, "")?;
+        report(context, &intent, "", false)?;
         return Ok(ExitCode::Success);
     }
     let sent = match change::sign_and_send(&client, &context.settings, &draft, &args.signing).await {
@@ -37,19 +37,21 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
         Format::Yaml => context.print(&yaml(&sent.answer)?)?,
         _ => {
             let note = if args.signing.dry_run { " (dry run)".to_owned() } else { format!(" (change {})", sent.id) };
-            report(context, &intent, &note)?;
+            report(context, &intent, &note, args.again)?;
         }
     }
     Ok(args.signing.outcome())
 }
 
-fn report(context: &Context, intent: &Intent, note: &str) -> Result<(), Failure> {
+/// `again` says that what is so already was signed, too.
+fn report(context: &Context, intent: &Intent, note: &str, again: bool) -> Result<(), Failure> {
     let mut text = String::new();
     for (object, effect) in intent.wanted.iter().zip(intent.effects()) {
         let name = short_name(object);
         match (context.settings.output(), effect) {
             (Format::Name, _) => text.push_str(&format!("{name}\n")),
             (Format::Json | Format::Yaml, _) => {}
+            (_, Effect::Unchanged) if again => text.push_str(&format!("{name} signed again{note}\n")),
             (_, Effect::Unchanged) => text.push_str(&format!("{name} unchanged\n")),
             (_, effect) => text.push_str(&format!("{name} {}{note}\n", effect.word())),
         }
