@@ -104,10 +104,19 @@ impl Intent {
 
     /// The change that does it. A manifest with a `resourceVersion` is meant for that state of its object only.
     pub(crate) fn draft(&self) -> Draft {
+        self.draft_of(self.changed().collect())
+    }
+
+    /// The same with what is so already.
+    pub(crate) fn draft_again(&self) -> Draft {
+        self.draft_of(self.wanted.iter().collect())
+    }
+
+    fn draft_of(&self, puts: Vec<&Object>) -> Draft {
         let deletion = |object: &Object| Deletion { api_version: object.api_version.clone(), key: object.key() };
-        let preconditions = self.changed().filter_map(read_at);
+        let preconditions = puts.iter().copied().filter_map(read_at);
         Draft {
-            puts: self.changed().cloned().collect(),
+            puts: puts.iter().map(|object| (*object).clone()).collect(),
             deletes: self.pruned.iter().map(deletion).collect(),
             preconditions: preconditions.collect(),
             sequences: self.sequences.clone(),

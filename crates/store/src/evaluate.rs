@@ -1,6 +1,6 @@
 //! What a transaction does to the record: a pure function of the record, the transaction, its revision and new uids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -39,8 +39,9 @@ pub(crate) fn evaluate(
     within("a transaction (in operations)", transaction.ops.len(), OPERATIONS_PER_TRANSACTION_MAX)?;
     check_standing(view, transaction)?;
     let time = whole_seconds(transaction.time);
-    let mut step = Step { view, revision, time, new_uid, before: BTreeMap::new(), order: Vec::new(), bytes: 0 };
     let ops = std::mem::take(&mut transaction.ops);
+    let signed = transaction.change.iter().flat_map(|change| &change.entries).map(|entry| &entry.key).collect();
+    let mut step = Step { view, revision, time, new_uid, signed, before: BTreeMap::new(), order: Vec::new(), bytes: 0 };
     let outcomes = ops.into_iter().filter_map(|op| step.apply(op).transpose()).collect::<Result<Vec<_>, _>>()?;
     let events = step.events();
     let sequences = match &transaction.change {
@@ -108,6 +109,8 @@ struct Step<'a> {
     revision: Revision,
     time: Timestamp,
     new_uid: NewUid<'a>,
+    /// The objects that are signed: each has a new sequence, of which whoever follows it has to hear, though nothing else may be new.
+    signed: BTreeSet<&'a ObjectKey>,
     /// The objects touched, as they were before the transaction.
     before: BTreeMap<ObjectKey, Option<Arc<Stored>>>,
     /// In the order in which they were first touched.
@@ -158,7 +161,7 @@ impl Step<'_> {
         };
         let old = current.to_object()?;
         keep_what_is_not_the_writers(&old, &mut object);
-        if object == old {
+        if object == old && !self.signed.contains(&key) {
             return Ok(Outcome::Unchanged(current));
         }
         if old.metadata.deletion_timestamp.is_some() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stead_trust::{GIVE_BACK_PREFIX, GiveBackAsk};
+use stead_trust::{GIVE_BACK_NAMES_MAX, GIVE_BACK_PREFIX, GiveBackAsk};
 
 use crate::world::{Holdings, World, answering, key, peer, profile};
 
@@ -49,7 +49,7 @@ async fn a_connection_that_breaks_at_any_question_loses_nothing() {
     }
 }
 
-/// The first half of what it holds is good; after that it is rubbish, of each kind.
+/// The first names that it is asked for are good; after that it is rubbish, of each kind.
 #[tokio::test]
 async fn a_machine_that_turns_to_rubbish_keeps_nobody_out_and_is_shown() {
     let rubbish: [(&str, Vec<u8>); 3] = [
@@ -67,7 +67,7 @@ async fn a_machine_that_turns_to_rubbish_keeps_nobody_out_and_is_shown() {
         let liar = answering(world.connect(&key(4), None), move |ask| match &ask {
             GiveBackAsk::Bundles { keys, .. } => {
                 asked.extend(keys.iter().cloned());
-                if asked.len() > PROFILES / 2 { rubbish.clone() } else { half.answer(ask) }
+                if asked.len() > GIVE_BACK_NAMES_MAX { rubbish.clone() } else { half.answer(ask) }
             }
             _ => half.answer(ask),
         });

@@ -119,13 +119,17 @@ impl CoordinatorHere {
 
     /// Waits until something is true of the coordinator.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        self.until_within(PATIENCE, is_so).await;
+    }
+
+    pub(crate) async fn until_within(&self, limit: Duration, is_so: impl Fn(&Self) -> bool) {
         let so = async {
             while !is_so(self) {
                 // What is counted cannot be awaited.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, so).await.unwrap();
+        tokio::time::timeout(limit, so).await.unwrap();
     }
 }
 

@@ -85,6 +85,10 @@ impl Signing {
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) files: Files,
+    /// Sign what is on record as it should be, too: for what `stead restore status` lists, where a machine holds another change with the
+    /// same number
+    #[arg(long)]
+    pub(crate) again: bool,
     #[command(flatten)]
     pub(crate) signing: Signing,
     #[command(flatten)]

@@ -28,10 +28,10 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
 async fn online(context: &Context, args: &ApplyArgs, wanted: Vec<Object>, preconditions: &[Precondition]) -> Outcome {
     let client = Client::connect(&context.settings).await?;
     let intent = Intent::of(&client, &context.settings, wanted, &args.files).await?;
-    let mut draft = intent.draft();
+    let mut draft = if args.again { intent.draft_again() } else { intent.draft() };
     draft.preconditions.extend_from_slice(preconditions);
     if draft.puts.is_empty() && draft.deletes.is_empty() {
-        report(context, &intent, "")?;
+        report(context, &intent, "", false)?;
         keep_seen(context, &client, &intent).await;
         return Ok(ExitCode::Success);
     }
@@ -48,7 +48,7 @@ async fn online(context: &Context, args: &ApplyArgs, wanted: Vec<Object>, precon
         Format::Yaml => context.print(&yaml(&sent.answer)?)?,
         _ => {
             let note = if args.signing.dry_run { " (dry run)".to_owned() } else { format!(" (change {})", sent.id) };
-            report(context, &intent, &note)?;
+            report(context, &intent, &note, args.again)?;
         }
     }
     keep_seen(context, &client, &intent).await;
@@ -83,13 +83,15 @@ async fn offline(
     Err(waiting)
 }
 
-fn report(context: &Context, intent: &Intent, note: &str) -> Result<(), Failure> {
+/// `again` says that what is so already was signed, too.
+fn report(context: &Context, intent: &Intent, note: &str, again: bool) -> Result<(), Failure> {
     let mut text = String::new();
     for (object, effect) in intent.wanted.iter().zip(intent.effects()) {
         let name = short_name(object);
         match (context.settings.output(), effect) {
             (Format::Name, _) => text.push_str(&format!("{name}\n")),
             (Format::Json | Format::Yaml, _) => {}
+            (_, Effect::Unchanged) if again => text.push_str(&format!("{name} signed again{note}\n")),
             (_, Effect::Unchanged) => text.push_str(&format!("{name} unchanged\n")),
             (_, effect) => text.push_str(&format!("{name} {}{note}\n", effect.word())),
         }

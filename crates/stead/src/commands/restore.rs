@@ -299,7 +299,8 @@ fn report(context: &Context, found: &Found, restored: &Restored, keys: &[String]
         "\nWhat to do next:\n\
          1. Start the coordinators again, as they were started before.\n\
          2. Let the machines come. What owners signed after this backup, and a machine has, it gives back by itself:\n   \
-            `stead restore status` shows what came back and what is still missing.\n\
+            `stead restore status` shows what came back and what is still missing. Until then, a change that\n   \
+            you sign may meet what only a machine knows of, and has to be signed again: where it can wait, let it.\n\
          3. Sign again what no machine had. kubectl and every other client list again by themselves.\n",
     );
     context.print(&text)

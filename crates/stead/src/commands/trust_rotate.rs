@@ -1,7 +1,7 @@
 //! `stead trust rotate`: the next version of the trust root.
 
 use jiff::Timestamp;
-use stead_model::GroupKind;
+use stead_model::{GroupKind, ObjectKey};
 use stead_trust::{PublicKey, Root, SignedRoot, Signer};
 
 use super::Context;
@@ -12,7 +12,7 @@ use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::root_file::FleetDocument;
-use crate::{Outcome, kind_word, online_key, resign, root_file, signer};
+use crate::{Outcome, history, kind_word, online_key, resign, root_file, signer};
 
 pub(super) async fn run(context: &Context, args: TrustRotateArgs) -> Outcome {
     let client = Client::connect(&context.settings).await?;
@@ -20,6 +20,10 @@ pub(super) async fn run(context: &Context, args: TrustRotateArgs) -> Outcome {
     let before = chain.newest();
     let next = before.next_version(whole_seconds(Timestamp::now())).map_err(|error| Failure::of(FailureKind::Internal, error))?;
     let root = edited(next, &args)?;
+    // What machines hold otherwise under the same number cannot be signed again: whoever signs it hears of that first.
+    history::sequences(&client, &[ObjectKey::new(kind_word::info("trustroot")?.group_kind(), "", &format!("v{}", root.version))])
+        .await?;
+    client.say_warnings();
     let signers = signer::load_all(&context.settings)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
     let signed = SignedRoot::sign(&root, &signers).map_err(|error| Failure::of(FailureKind::User, error))?;

@@ -255,3 +255,13 @@ proptest! {
         prop_assert_eq!(found, kept.iter().map(|index| format!("web-{index}")).collect::<Vec<_>>());
     }
 }
+
+/// Ten million empty documents fit into as many bytes, and would take a hundred times the memory.
+#[test]
+fn a_flood_of_empty_documents_is_not_read() {
+    let at_most = postcard::to_stdvec(&vec![Vec::<u8>::new(); stead_trust::GIVEN_BACK_DOCUMENTS_MAX]).unwrap();
+    assert_eq!(given_back(&at_most).unwrap().len(), stead_trust::GIVEN_BACK_DOCUMENTS_MAX);
+    let flood = postcard::to_stdvec(&vec![Vec::<u8>::new(); stead_trust::GIVEN_BACK_DOCUMENTS_MAX + 1]).unwrap();
+    let refused = given_back(&flood).unwrap_err();
+    assert!(matches!(refused, stead_trust::GiveBackError::Documents { .. }), "{refused}");
+}

@@ -181,7 +181,7 @@ impl Receiving<'_> {
             metrics.conflicts.inc();
             let message = format!(
                 "sequence {} was signed anew in change {}, and this machine holds change {} with the same number, so that it will not take \
-                 the new one; sign it again",
+                 the new one; sign it again (`stead apply --again`)",
                 clash.sequence,
                 clash.record_change.to_ascii_lowercase(),
                 recovery.change.to_ascii_lowercase()

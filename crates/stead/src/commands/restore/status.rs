@@ -241,14 +241,20 @@ impl Report {
         let mut said = Vec::new();
         if !self.incomplete.is_empty() || !self.to_sign.is_empty() {
             said.push(
-                "Look at the changes with `stead show CHANGE`, and sign again what is still wanted: `stead apply -f FILE`, until it is listed \
-                 here no more.",
+                "Look at the changes with `stead show CHANGE`, and sign again what is still wanted: `stead apply --again -f FILE`, until \
+                 it is listed here no more.",
             );
         }
         if self.machines.not_yet.iter().any(|machine| machine.why.is_none()) {
             said.push(
                 "Machines give back what they hold when they come. Until then, a change may meet what only they know of, and has to be signed \
                  again. One that will never come again is waited for until you remove it: `stead delete machine NAME`.",
+            );
+        }
+        if said.is_empty() && self.machines.not_yet.is_empty() {
+            said.push(
+                "All that machines hold is back. What no machine ever had is not: `stead diff -f DIR` shows what the record lacks of your \
+                 manifests.",
             );
         }
         (!said.is_empty()).then(|| said.join("\n"))

@@ -128,9 +128,13 @@ fn what_owners_signed_again_before_a_machine_came_is_listed() {
     let events = fleet.stead(&["get", "events", "-o", "json"]).ok();
     assert!(events.contains("GiveBackConflict"), "{events}");
     assert_eq!(fleet.file("m1", "/web").as_deref(), Some("lost"), "the machine keeps what it has");
-    // Signed once more, it is the next sequence, and everybody agrees.
-    fleet.apply_and_wait("web", file("/web", "settled"));
-    assert_eq!(fleet.file("m1", "/web").as_deref(), Some("settled"));
+    // The record has what the owner wants already: it is signed once more all the same, with the next sequence, and everybody agrees.
+    let unchanged = fleet.apply_with("web", file("/web", "anew"), &[]).ok();
+    assert!(unchanged.contains("unchanged"), "{unchanged}");
+    let again = fleet.apply_with("web", file("/web", "anew"), &["--again"]).ok();
+    assert!(again.contains("signed again"), "{again}");
+    fleet.wait_converged("web", 3);
+    assert_eq!(fleet.file("m1", "/web").as_deref(), Some("anew"));
     let report = restore_status(&fleet);
     assert_eq!((&report["toSign"], &report["settled"]), (&json!([]), &json!(1)), "{report:#}");
 }

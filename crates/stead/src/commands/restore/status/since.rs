@@ -120,8 +120,8 @@ mod tests {
             since.overtaken().map(|one| (one.change, one.sequence)).collect::<Vec<_>>()
         };
         let (anew, back) = (change("anew", after, 2), change("back", before, 4));
-        assert_eq!(told(&[back.clone()]), []);
-        assert_eq!(told(&[anew.clone()]), []);
+        assert_eq!(told(std::slice::from_ref(&back)), []);
+        assert_eq!(told(std::slice::from_ref(&anew)), []);
         // Whatever the order in which they came.
         assert_eq!(told(&[back.clone(), anew.clone()]), [("back".to_owned(), Some(4))]);
         assert_eq!(told(&[anew.clone(), back.clone()]), [("back".to_owned(), Some(4))]);
