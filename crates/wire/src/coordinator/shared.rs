@@ -145,8 +145,7 @@ impl Shared {
     pub(super) fn path(&self, peer: PeerKey) -> Option<MachinePath> {
         let signals = self.locked(|guarded, _| guarded.signals.get(&guarded.hub.served_session(peer)?).cloned())?;
         let seen = signals.paths.seen();
-        let told = signals.ways().told(&seen);
-        told
+        signals.ways().told(&seen)
     }
 
     pub(super) fn counters(&self) -> Counters {
