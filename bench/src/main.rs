@@ -22,6 +22,7 @@ mod record;
 mod registry;
 mod report;
 mod sample;
+mod sim;
 mod start;
 mod watch;
 mod wire;
