@@ -1,7 +1,7 @@
 //! Measurements in a process of their own, whose memory is that of what is measured and nothing else.
 
 use crate::failure::BenchError;
-use crate::record;
+use crate::{herd, record};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,6 +12,10 @@ pub(crate) const FIRST_WORD: &str = "child";
 pub(crate) fn run(words: &[String]) -> Result<(), BenchError> {
     let answer = match words {
         [what, path] if what == "load" => record::load_once(Path::new(path))?,
+        [what, first, count, folder] if what == "agents" => {
+            let number = |word: &String| word.parse().map_err(BenchError::step("reading the command line"));
+            return herd::agents(number(first)?, number(count)?, Path::new(folder));
+        }
         other => return Err(BenchError::Answer { program: FIRST_WORD.to_owned(), answer: other.join(" ") }),
     };
     let words: Vec<String> = answer.iter().map(f64::to_string).collect();

@@ -16,8 +16,8 @@ use tokio::process::{Child, Command};
 
 /// The role that the agents have, by a label.
 pub(crate) const ROLE: &str = "web";
-/// Machines that one ticket lets in.
-const MACHINES: &str = "16";
+/// Machines that a ticket lets in, where nobody says how many.
+const MACHINES: usize = 16;
 /// How long a process may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// The path of all machines.
@@ -92,12 +92,23 @@ impl Ground {
         self.coordinator_with(&["--store", store]).await
     }
 
+    /// Starts it again after it was killed, where it was.
+    pub(crate) async fn coordinator_again(&self, killed: &Coordinator) -> Result<Coordinator, BenchError> {
+        let place = |name| killed.value(name).map(|value| value.trim_start_matches("http://").trim_end_matches('/').to_owned());
+        self.coordinator_at(&place("plain")?, &place("machines")?, &place("relay")?, &[]).await
+    }
+
     async fn coordinator_with(&self, words: &[&str]) -> Result<Coordinator, BenchError> {
+        let local = "127.0.0.1:0";
+        self.coordinator_at(local, local, local, words).await
+    }
+
+    async fn coordinator_at(&self, plain: &str, machines: &str, relay: &str, words: &[&str]) -> Result<Coordinator, BenchError> {
         let local = "127.0.0.1:0";
         let (state, root) = (self.word("coordinator"), self.word("trust/root.json"));
         let mut command = self.command();
-        command.args(["coordinator", "--state-dir", &state, "--trust-root", &root, "--listen", local, "--listen-plain", local]);
-        command.args(["--listen-machines", local, "--listen-relay", local]);
+        command.args(["coordinator", "--state-dir", &state, "--trust-root", &root, "--listen", local, "--listen-plain", plain]);
+        command.args(["--listen-machines", machines, "--listen-relay", relay]);
         command.args(words);
         let mut child = command.stdout(Stdio::piped()).stderr(self.log("coordinator.log")?).spawn().map_err(failed)?;
         let output = child.stdout.take().ok_or_else(|| BenchError::step("starting a coordinator")("it has no output"))?;
@@ -122,11 +133,27 @@ impl Ground {
 
     /// A ticket that lets machines in by itself.
     pub(crate) async fn ticket(&self, coordinator: &Coordinator) -> Result<String, BenchError> {
+        self.ticket_for(coordinator, MACHINES).await
+    }
+
+    /// The same for so many machines.
+    pub(crate) async fn ticket_for(&self, coordinator: &Coordinator, machines: usize) -> Result<String, BenchError> {
         let (server, authority, owner) = (coordinator.value("api")?, coordinator.value("ca")?, self.word("home/owner"));
         self.run(&["login", "--server", server, "--ca-file", authority, "--key", &owner, "--no-kubeconfig"]).await?;
-        let role = format!("role={ROLE}");
-        let words =
-            ["ticket", "create", "--key", &owner, "--delegate", "--name-pattern", "m*", "--machines", MACHINES, "--label", &role];
+        let (role, machines) = (format!("role={ROLE}"), machines.to_string());
+        let words = [
+            "ticket",
+            "create",
+            "--key",
+            &owner,
+            "--delegate",
+            "--name-pattern",
+            "m*",
+            "--machines",
+            &machines,
+            "--label",
+            &role,
+        ];
         self.run(&words).await
     }
 
@@ -165,6 +192,16 @@ impl Coordinator {
     pub(crate) fn value(&self, name: &str) -> Result<&str, BenchError> {
         let value = self.ready.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         value.ok_or_else(|| BenchError::Answer { program: "the coordinator".to_owned(), answer: self.ready.clone() })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Result<u32, BenchError> {
+        self.child.id().ok_or_else(|| BenchError::step("looking at the coordinator")("it has ended"))
+    }
+
+    /// Ends it at once; where it was is still known.
+    pub(crate) async fn kill_in_place(&mut self) -> Result<(), BenchError> {
+        self.child.kill().await.map_err(failed)
     }
 
     /// Ends it at once.

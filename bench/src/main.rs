@@ -13,6 +13,7 @@ mod child;
 mod etcd;
 mod failure;
 mod ground;
+mod herd;
 mod http;
 mod idle;
 mod load;

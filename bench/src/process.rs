@@ -4,8 +4,8 @@ use crate::failure::BenchError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
-/// Files that a thousand watchers and their server need between them.
-const OPEN_FILES: u64 = 8_192;
+/// Files that a thousand watchers and their server need between them, or five hundred agents.
+const OPEN_FILES: u64 = 16_384;
 
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
     tokio::runtime::Runtime::new().map_err(|source| BenchError::Program { program: "tokio".to_owned(), source })

@@ -2,7 +2,7 @@
 
 use crate::failure::BenchError;
 use crate::sample::Samples;
-use crate::{applied, binary, idle, reads, record, sim, start, watch, wire, writes};
+use crate::{applied, binary, herd, idle, reads, record, sim, start, watch, wire, writes};
 
 /// A limit from the design.
 #[derive(Clone, Copy)]
@@ -103,6 +103,44 @@ pub(crate) const BENCHES: &[Bench] = &[
              in it) to the machine's signed acknowledgement of that sequence, Applied, on a watch over HTTP",
         )],
         run: applied::one_machine,
+    },
+    Bench {
+        budgets: &[budget(
+            "applied_1k_p99_ms",
+            "ms",
+            Limit::AtMost(500.0),
+            "the same with 1,000 agents on tmpfs, in processes on the same cores: to the last machine's acknowledgement",
+        )],
+        run: herd::thousand,
+    },
+    Bench {
+        budgets: &[
+            budget(
+                "coordinator_10k_rss_mib",
+                "MiB",
+                Limit::AtMost(1_228.0),
+                "VmRSS of the coordinator of 10,000 agents that have settled",
+            ),
+            budget(
+                "coordinator_10k_idle_core_percent",
+                "%",
+                Limit::AtMost(15.0),
+                "CPU time of the same over 60 s in which nothing is changed, of one core",
+            ),
+            budget(
+                "applied_10k_p99_ms",
+                "ms",
+                Limit::AtMost(2_000.0),
+                "a change applied and acknowledged by the last of the 10,000",
+            ),
+            budget(
+                "reattach_10k_seconds",
+                "s",
+                Limit::AtMost(60.0),
+                "from the coordinator's SIGKILL, started again at once, to the last of the 10,000 having its session",
+            ),
+        ],
+        run: herd::ten_thousand,
     },
     Bench {
         budgets: &[

@@ -9,7 +9,7 @@ use crate::tools::Tools;
 use std::process::Command;
 
 /// The campaigns, and how many rounds of each `test` runs.
-const CAMPAIGNS: [(&str, u32); 3] = [("kills", 20), ("forgeries", 200), ("history", 2)];
+const CAMPAIGNS: [(&str, u32); 4] = [("kills", 20), ("forgeries", 200), ("history", 2), ("delivery", 15)];
 
 /// What is to be run.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,9 +47,9 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// `cargo xtask campaign kills|forgeries|history [--full | --share | --rounds N] [--seed S]`.
+/// `cargo xtask campaign kills|forgeries|history|delivery [--full | --share | --rounds N] [--seed S]`.
 pub(crate) fn campaign(words: &[&str]) -> Outcome {
-    let usage = "campaign takes kills, forgeries or history, then --full, --share or --rounds N, and --seed S";
+    let usage = "campaign takes kills, forgeries, history or delivery, then --full, --share or --rounds N, and --seed S";
     let plan = Plan::read(words).ok_or_else(|| Failure::Usage(usage.to_owned()))?;
     let tools = Tools::install()?;
     let mut command = tools.nextest();
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_share_names_every_campaign() {
-        assert_eq!(share(), "kills=20,forgeries=200,history=2");
+        assert_eq!(share(), "kills=20,forgeries=200,history=2,delivery=15");
     }
 
     #[test]

@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
   tidy                                the house rules
   clippy [PACKAGE...]                 clippy as `test` runs it, for the whole workspace or for some packages
   fuzz [NAME] [--seconds N]           every fuzz harness, or those whose name contains NAME (default 60 seconds each)
-  campaign kills|forgeries|history [--share | --rounds N] [--seed S]
+  campaign kills|forgeries|history|delivery [--share | --rounds N] [--seed S]
                                       a long campaign in full; --share runs what `test` runs of it, --seed makes the same choices again
   sim [--seeds N] [--seed S]          the simulated fleet: 10,000 seeds, or N from S on; one alone is shown as it happens
   metrics                             write docs/metrics.md from what a coordinator and an agent expose

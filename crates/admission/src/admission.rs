@@ -330,7 +330,7 @@ impl Admission {
         let mut ops = checks(preconditions)?;
         ops.extend(self.ops_of(&snapshot, &admitted)?);
         let change = self.signed_change(&admitted, submission)?;
-        let committing = Committing::of(&change, now);
+        let committing = Committing::of(admitted, submission, now);
         tracing::info!(change = %change.id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
         let root_version = Some(chain.newest().version);
         Ok((committing, Transaction { change: Some(change), root_version, ..Transaction::unsigned(now, ops) }))
@@ -577,8 +577,7 @@ pub(crate) fn current(snapshot: &Snapshot, key: &ObjectKey) -> Current {
 fn check_kind(object: &Object) -> Result<(), WriteError> {
     let key = object.key();
     let info = stead_model::registry().by_group_kind(&key.kind).ok_or_else(|| invalid(&key, "no such kind is served"))?;
-    let value = serde_json::to_value(object).map_err(|error| invalid(&key, &error.to_string()))?;
-    info.parse(value).map(drop).map_err(|error| invalid(&key, &error.to_string()))
+    info.check(object).map_err(|error| invalid(&key, &error.to_string()))
 }
 
 fn signed_root(root: &RootDocument) -> Result<SignedRoot, MalformedRecord> {

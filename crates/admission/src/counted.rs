@@ -54,8 +54,7 @@ impl Admission {
     ) -> Result<Submitted, WriteError> {
         let begun = Instant::now();
         // What the document says of itself, before anything is checked: only to call it something in logs and traces.
-        let said = ChangeStatement::from_document(&submission.statement.document);
-        let id = said.map(|statement| statement.id).unwrap_or_default();
+        let id = ChangeStatement::id_in(&submission.statement.document).unwrap_or_default();
         let span = tracing::info_span!("admit", change = id, dry_run, outcome = tracing::field::Empty);
         tracing::Span::current().record("change", &id);
         let result = self.submit_signed(caller, submission, preconditions, dry_run).instrument(span.clone()).await;

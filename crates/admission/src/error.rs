@@ -5,7 +5,7 @@ use stead_model::{ObjectError, ObjectKey};
 use stead_store::{CommitError, EngineError};
 use stead_trust::{AdmissionError, BuildError, RootError, SignDocumentError};
 
-/// Why a write is refused. Nothing of it has happened.
+/// Why a write is refused. Nothing of it has happened, but for [`CommitError::Unknown`] and [`ProposalError::Unknown`].
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Owners must sign it, and did not.
@@ -55,6 +55,9 @@ pub enum WriteError {
     /// The new version of the trust root does not follow from the last.
     #[error(transparent)]
     RootRefused(#[from] RootError),
+    /// The owners' freshness statement does not hold, or there is a newer one.
+    #[error(transparent)]
+    Freshness(Box<crate::freshness::FreshnessRefused>),
     /// What the author made the Change depend on does not hold.
     #[error("what the change depends on does not hold: {source}")]
     Precondition {

@@ -7,6 +7,7 @@ use stead_store::CommitError;
 use stead_trust::AdmissionError;
 
 use crate::error::WriteError;
+use crate::proposal::ProposalError;
 
 /// Upper bounds of the buckets, in seconds: from a commit that others share, over the budget of a write (20 ms), to a client's patience.
 const BUCKETS_SECONDS: [f64; 9] = [0.001, 0.002, 0.005, 0.010, 0.020, 0.050, 0.200, 1.0, 10.0];
@@ -117,7 +118,7 @@ pub(crate) fn reason(error: &WriteError) -> &'static str {
             CommitError::InvalidKey { .. } | CommitError::Object(_) | CommitError::Seal { .. } => "Invalid",
             _ => "Conflict",
         },
-        WriteError::Engine(_) | WriteError::Record(_) => "RecordFails",
+        WriteError::Engine(_) | WriteError::Record(_) | WriteError::Proposal(ProposalError::Unknown { .. }) => "RecordFails",
         _ => "Invalid",
     }
 }

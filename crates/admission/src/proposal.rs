@@ -1,7 +1,10 @@
 //! Proposals, decided: what a proposal is by what the record and the trust root say of it. Pure.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use stead_model::{Object, Proposal, ProposalEntry, ProposalPhase, ProposalSignatures, ProposalSpec, ProposalStatus};
+use stead_store::EngineError;
 use stead_trust::{
     AdmissionError, Assessment, Authorship, ChangeStatement, Signature, SignedStatement, Standing, Submission, SubmittedEntry,
 };
@@ -62,6 +65,19 @@ pub enum ProposalError {
     Stranger {
         /// The key.
         fingerprint: String,
+    },
+    /// The database failed so that nobody can say whether it happened.
+    #[error(
+        "whether the proposal {name} was {what} is not known yet: {source}; `stead show {name}` tells, and the same request once more does \
+         no harm"
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// What was to be done with it.
+        what: &'static str,
+        /// How the database failed.
+        source: Arc<EngineError>,
     },
     /// The record holds something else than a proposal.
     #[error("the proposal {name} cannot be read: {reason}")]

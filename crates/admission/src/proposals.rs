@@ -8,6 +8,11 @@ use crate::admission::{Admission, Beside, Caller, current};
 use crate::error::WriteError;
 use crate::proposal::{PROPOSALS_WAITING_MAX, ProposalError, forgotten, read, spec_of, status_of, submission_of};
 
+/// What became of a proposal that waits no more.
+fn decided(proposal: &Proposal) -> Option<ProposalPhase> {
+    proposal.status.as_ref().map(|status| status.phase).filter(|phase| *phase != ProposalPhase::Waiting)
+}
+
 /// How often a proposal is looked at anew when somebody else writes it in between: people sign one at a time.
 const ATTEMPTS_MAX: usize = 16;
 
@@ -16,11 +21,12 @@ fn key_of(name: &str) -> ObjectKey {
 }
 
 impl Admission {
-    /// Takes a Change that waits for signatures; one that lacks none is admitted at once.
+    /// Takes a Change that waits for signatures; one that lacks none is admitted at once, or, where the record fails meanwhile, as soon as
+    /// it is there again. One that was taken before is as it is by now, with the signatures that it lacked.
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; nothing has happened then.
+    /// [`WriteError`]; nothing has happened then, but for [`ProposalError::Unknown`].
     pub async fn propose(&self, caller: &Caller, submission: &Submission, dry_run: bool) -> Result<Object, WriteError> {
         let statement = ChangeStatement::from_document(&submission.statement.document)
             .map_err(|error| WriteError::Refused(stead_trust::VerifyError::from(error).into()))?;
@@ -31,6 +37,9 @@ impl Admission {
             status: None,
         };
         self.check_signatures(&proposal, &submission.statement.signatures)?;
+        if !dry_run && self.was_taken(&proposal)? {
+            return self.sign_proposal(caller, &name, &submission.statement.signatures).await;
+        }
         let assessment = self.assess(submission)?;
         let admit_before = statement.admit_before;
         match assessment.standing {
@@ -50,28 +59,57 @@ impl Admission {
             return Ok(object);
         }
         tracing::info!(proposal = %name, by = %caller.name, signed = %status.signed, "a proposal");
-        self.write_proposal(&proposal, Expect::Absent).await?;
-        self.settled(caller, &name).await
+        match self.write_proposal(&proposal, Expect::Absent, "taken").await {
+            Ok(()) => self.settled(caller, &name).await,
+            // The same request was first, at another coordinator.
+            Err(WriteError::Proposal(ProposalError::Exists { .. })) if self.was_taken(&proposal)? => {
+                self.sign_proposal(caller, &name, &submission.statement.signatures).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Adds signatures to a proposal; with the last one that was missing it is admitted.
+    /// Whether the record has this very proposal.
+    fn was_taken(&self, proposal: &Proposal) -> Result<bool, WriteError> {
+        let name = &proposal.metadata.name;
+        match self.proposal(name) {
+            // Its statement commits to all that it would do.
+            Ok((present, _)) if present.spec.statement == proposal.spec.statement => Ok(true),
+            Ok(_) => Err(ProposalError::Exists { name: name.clone() }.into()),
+            Err(WriteError::Proposal(ProposalError::NotFound { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds signatures to a proposal; with the last one that was missing it is admitted. Signatures that it has already change nothing,
+    /// whatever has become of it.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Proposal`] for a signature that does not fit or that is nobody's of the trust root.
+    /// [`WriteError::Proposal`] for a signature that does not fit or that is nobody's of the trust root. Nothing has happened then, but
+    /// for [`ProposalError::Unknown`].
     pub async fn sign_proposal(&self, caller: &Caller, name: &str, signatures: &[Signature]) -> Result<Object, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (mut proposal, revision) = self.waiting_proposal(name)?;
+            let (mut proposal, revision) = self.proposal(name)?;
             self.check_signatures(&proposal, signatures)?;
             let mut held = submission_of(&proposal)?.statement.signatures;
+            let lacks =
+                |held: &[Signature], signature: &Signature| held.iter().all(|held| held.claimed_key() != signature.claimed_key());
+            if let Some(phase) = decided(&proposal) {
+                if signatures.iter().any(|signature| lacks(&held, signature)) {
+                    return Err(ProposalError::Decided { name: name.to_owned(), phase }.into());
+                }
+                return self.proposal_object(name);
+            }
             for signature in signatures {
-                if held.iter().all(|held| held.claimed_key() != signature.claimed_key()) {
+                if lacks(&held, signature) {
                     tracing::info!(proposal = name, by = %caller.name, key = %signature.claimed_key().fingerprint(), "signed");
                     held.push(signature.clone());
                 }
             }
             proposal.spec.signatures = held.iter().map(Signature::to_armor).collect();
-            match self.write_proposal(&proposal, Expect::Revision(revision)).await {
+            self.count_signatures(&mut proposal)?;
+            match self.write_proposal(&proposal, Expect::Revision(revision), "signed").await {
                 Err(WriteError::Commit(CommitError::Conflict { .. })) => {}
                 Err(error) => return Err(error),
                 Ok(()) => return self.settled(caller, name).await,
@@ -80,20 +118,36 @@ impl Admission {
         Err(WriteError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Takes a proposal back.
+    /// Lets a proposal that waits say who has signed it; what it is besides is seen when it is settled.
+    fn count_signatures(&self, proposal: &mut Proposal) -> Result<(), WriteError> {
+        let present = proposal.status.take().unwrap_or_default();
+        let assessment = self.assess_any(&submission_of(proposal)?);
+        let counted = status_of(&assessment, false, &present, self.environment().now());
+        let status = ProposalStatus { signed: counted.signed, signatures: counted.signatures, ..present };
+        proposal.status = Some(status);
+        Ok(())
+    }
+
+    /// Takes a proposal back; one that the caller has taken back already is as it is.
     ///
     /// # Errors
     ///
-    /// [`ProposalError::Decided`] where there is nothing to take back any more.
+    /// [`ProposalError::Decided`] where there is nothing to take back any more; [`ProposalError::Unknown`].
     pub async fn withdraw_proposal(&self, caller: &Caller, name: &str) -> Result<Object, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (mut proposal, revision) = self.waiting_proposal(name)?;
+            let (mut proposal, revision) = self.proposal(name)?;
+            let (phase, message) = (decided(&proposal), format!("withdrawn by {}", caller.name));
             let mut status = proposal.status.take().unwrap_or_default();
+            match phase {
+                None => {}
+                Some(ProposalPhase::Withdrawn) if status.message == message => return self.proposal_object(name),
+                Some(phase) => return Err(ProposalError::Decided { name: name.to_owned(), phase }.into()),
+            }
             status.phase = ProposalPhase::Withdrawn;
-            status.message = format!("withdrawn by {}", caller.name);
+            status.message = message;
             status.decided = Some(self.whole_now());
             proposal.status = Some(status);
-            match self.write_proposal(&proposal, Expect::Revision(revision)).await {
+            match self.write_proposal(&proposal, Expect::Revision(revision), "withdrawn").await {
                 Err(WriteError::Commit(CommitError::Conflict { .. })) => {}
                 Err(error) => return Err(error),
                 Ok(()) => return self.proposal_object(name),
@@ -125,11 +179,21 @@ impl Admission {
         Ok(())
     }
 
-    /// The same where the review may have been there first: it is then as that left it.
+    /// Brings a proposal that has just been written to where it belongs. That it was written is known, and stays the answer, whatever
+    /// becomes of the rest: the review does that again.
     async fn settled(&self, caller: &Caller, name: &str) -> Result<Object, WriteError> {
         match self.settle(caller, name).await {
-            Err(WriteError::Proposal(ProposalError::Decided { .. })) => self.proposal_object(name),
-            other => other,
+            Ok(object) => Ok(object),
+            Err(WriteError::Commit(CommitError::Unknown(source))) => {
+                Err(ProposalError::Unknown { name: name.to_owned(), what: "admitted", source }.into())
+            }
+            Err(error) => {
+                // The review may have been there first.
+                if !matches!(error, WriteError::Proposal(ProposalError::Decided { .. })) {
+                    tracing::warn!(proposal = name, %error, "a proposal was taken, and is looked at again later");
+                }
+                self.proposal_object(name)
+            }
         }
     }
 
@@ -149,7 +213,7 @@ impl Admission {
             } else if next.status == proposal.status {
                 return self.proposal_object(name);
             } else {
-                self.write_proposal(&next, Expect::Revision(revision)).await
+                self.write_proposal(&next, Expect::Revision(revision), "reviewed").await
             };
             match outcome {
                 Ok(()) => return self.proposal_object(name),
@@ -188,7 +252,9 @@ impl Admission {
     async fn refuse_proposal(&self, next: &Proposal, revision: Revision, error: WriteError) -> Result<Object, WriteError> {
         if matches!(
             error,
-            WriteError::Engine(_) | WriteError::Commit(CommitError::Engine(_) | CommitError::Unknown(_) | CommitError::Closed)
+            WriteError::Engine(_)
+                | WriteError::Commit(CommitError::Engine(_) | CommitError::Unknown(_) | CommitError::Closed)
+                | WriteError::Proposal(ProposalError::Unknown { .. })
         ) {
             return Err(error);
         }
@@ -199,7 +265,7 @@ impl Admission {
             decided: Some(self.whole_now()),
             ..next.status.clone().unwrap_or_default()
         });
-        self.write_proposal(&refused, Expect::Revision(revision)).await?;
+        self.write_proposal(&refused, Expect::Revision(revision), "refused").await?;
         self.proposal_object(&next.metadata.name)
     }
 
@@ -240,15 +306,19 @@ impl Admission {
     }
 
     fn waiting_proposal(&self, name: &str) -> Result<(Proposal, Revision), WriteError> {
+        let (proposal, revision) = self.proposal(name)?;
+        match decided(&proposal) {
+            None => Ok((proposal, revision)),
+            Some(phase) => Err(ProposalError::Decided { name: name.to_owned(), phase }.into()),
+        }
+    }
+
+    fn proposal(&self, name: &str) -> Result<(Proposal, Revision), WriteError> {
         let snapshot = self.store().snapshot();
         let stored = snapshot.get(&key_of(name)).ok_or_else(|| ProposalError::NotFound { name: name.to_owned() })?;
         let object =
             stored.to_object().map_err(|error| ProposalError::Record { name: name.to_owned(), reason: error.to_string() })?;
-        let proposal = read(&object)?;
-        match proposal.status.as_ref().map(|status| status.phase) {
-            None | Some(ProposalPhase::Waiting) => Ok((proposal, stored.revision())),
-            Some(phase) => Err(ProposalError::Decided { name: name.to_owned(), phase }.into()),
-        }
+        Ok((read(&object)?, stored.revision()))
     }
 
     fn proposal_object(&self, name: &str) -> Result<Object, WriteError> {
@@ -271,10 +341,14 @@ impl Admission {
         Ok(vec![Op::Put { object: Box::new(object), expect }, Op::put_status(key, value)])
     }
 
-    async fn write_proposal(&self, proposal: &Proposal, expect: Expect) -> Result<(), WriteError> {
+    /// Writes a proposal, which is to be `what`.
+    async fn write_proposal(&self, proposal: &Proposal, expect: Expect, what: &'static str) -> Result<(), WriteError> {
         let ops = self.proposal_ops(proposal, expect)?;
         match self.store().commit(Transaction::unsigned(self.environment().now(), ops)).await {
             Err(CommitError::AlreadyExists { key }) => Err(ProposalError::Exists { name: key.name }.into()),
+            Err(CommitError::Unknown(source)) => {
+                Err(ProposalError::Unknown { name: proposal.metadata.name.clone(), what, source }.into())
+            }
             other => Ok(other.map(drop)?),
         }
     }

@@ -18,7 +18,10 @@ pub(crate) fn of(signed: &Object, present: Option<&Object>, object: &Object, now
     let live = old.as_ref().zip(present).map(|(object, present)| Live { object, entries: &present.metadata.managed_fields });
     let part = Part::Object { has_status: info.has_status };
     let writer = Writer { manager: MANAGER, api_version: &object.api_version, part, now };
-    after_signed(&Kind::of(info), live.as_ref(), &value(signed), &value(object), &writer)
+    let signed = value(signed);
+    // Where nothing was present, nothing was kept from it.
+    let object = present.map(|_| value(object));
+    after_signed(&Kind::of(info), live.as_ref(), &signed, object.as_ref().unwrap_or(&signed), &writer)
 }
 
 /// An object as JSON. It came as JSON, and so there is nothing in it that JSON could not say.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod arrears;
+mod freshness;
 mod giveback;
 mod intake;
 mod start;
@@ -16,7 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use stead_model::{Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, Vitals};
+use stead_model::{
+    Acknowledgement, DelegatedJoin, Digest, Facts, JoinFacts, MachineEvent, MachineStatus, ObjectKey, OutboxBody, Vitals,
+};
 use stead_trust::{Clock, MachineKey, MachineMemory, SignedDelegation, Signer as _, SigningKey};
 use stead_unit::{Settings, UnitId, converge};
 use stead_wire::{AgentConfig, AgentConnection, AgentEvent, AgentHandle, Hello, Join, PeerAddress, Ticket, Transport};
@@ -114,6 +117,13 @@ pub enum AgentError {
     Ended(&'static str),
 }
 
+/// How often vitals are measured, and how often a sample of them is kept while nobody can hear it.
+#[derive(Clone, Copy)]
+struct Periods {
+    vitals: Duration,
+    kept: Duration,
+}
+
 /// Who an agent is.
 pub struct Identity {
     /// The machine's key.
@@ -177,6 +187,8 @@ pub struct Parts<K, T> {
     pub updates: watch::Receiver<Option<u32>>,
     /// How often vitals are measured.
     pub vitals_period: Duration,
+    /// How often a sample of them is kept in the outbox while no coordinator is reached.
+    pub vitals_kept_period: Duration,
     /// How often what has converged is looked at again.
     pub observe_period: Duration,
     /// Where it puts what it says of itself.
@@ -203,6 +215,11 @@ struct Agent<K, T> {
     vitals: Option<Vitals>,
     updates: watch::Receiver<Option<u32>>,
     clock_offset_milliseconds: Option<i64>,
+    /// When a coordinator was last reached, or a sample of vitals last kept.
+    vitals_kept_at: tokio::time::Instant,
+    /// The owners' newest word that they are there.
+    fresh: Option<freshness::Heard>,
+    floor: Option<freshness::Floor>,
     concerns: Concerns,
     /// Whether a part of the state that is coming in was refused.
     refused_part: bool,
@@ -264,6 +281,9 @@ pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: Cancellat
         vitals: None,
         updates,
         clock_offset_milliseconds: None,
+        vitals_kept_at: tokio::time::Instant::now(),
+        fresh: None,
+        floor: None,
         concerns: Concerns::default(),
         refused_part: false,
         shown: None,
@@ -283,7 +303,8 @@ pub async fn run_on<K: Keeper, T: Transport>(parts: Parts<K, T>, stop: Cancellat
         memory.set_facts(fact_labels(&agent.facts));
     }
     tracing::info!(machine = %agent.key.public_key(), fleet = %Digest::from_bytes(agent.ticket.fleet), "the agent runs");
-    let result = agent.work(events, parts.vitals_period, &stop).instrument(span).await;
+    let periods = Periods { vitals: parts.vitals_period, kept: parts.vitals_kept_period };
+    let result = agent.work(events, periods, &stop).instrument(span).await;
     // The connection may be gone already; then there is nothing to close.
     let _ = agent.connection.close().await;
     drop(end);
@@ -297,9 +318,11 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
     async fn work(
         &mut self,
         mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
-        vitals_period: Duration,
+        Periods { vitals: vitals_period, kept: kept_period }: Periods,
         stop: &CancellationToken,
     ) -> Result<(), AgentError> {
+        self.look_for_held_back().await?;
+        self.remember_freshness().await?;
         self.show_papers().await?;
         self.rewish().await?;
         let mut report = self.converger.report();
@@ -315,6 +338,7 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
                 _ = beat.tick() => {
                     let measured = (self.measure)(self.world.now(), self.clock_offset_milliseconds, *self.updates.borrow());
                     self.vitals = measured.await;
+                    self.keep_vitals(kept_period).await;
                     self.tell_status().await?;
                 }
                 _ = retry.tick(), if self.is_in_arrears() => {
@@ -376,12 +400,25 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         }
     }
 
+    /// While nobody can hear how the machine is, a sample is kept now and then, to be told of later.
+    async fn keep_vitals(&mut self, period: Duration) {
+        if self.told.borrow().connected {
+            self.vitals_kept_at = tokio::time::Instant::now();
+            return;
+        }
+        let Some(vitals) = self.vitals.clone().filter(|_| self.vitals_kept_at.elapsed() >= period) else { return };
+        self.vitals_kept_at = tokio::time::Instant::now();
+        let Ok(body) = serde_json::to_vec(&OutboxBody::Vitals { vitals }) else { return };
+        if let Err(error) = self.store.push_vitals(&body).await {
+            tracing::warn!(%error, "a sample of vitals could not be kept");
+        }
+    }
+
     /// Puts an event into the outbox. A disk that is full must not stop the work.
     async fn tell_event(&mut self, warning: bool, reason: &str, message: String, object: Option<ObjectKey>) {
         let event = MachineEvent { time: self.world.now(), warning, reason: reason.to_owned(), message, object };
         tracing::info!(warning, reason, message = %event.message, "event");
-        let Ok(body) = serde_json::to_vec(&event) else { return };
-        self.keep_event(body).await;
+        self.keep_event(&event).await;
     }
 }
 

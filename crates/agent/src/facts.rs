@@ -1,6 +1,7 @@
 //! Facts: hardware, operating system, kernel, addresses, disks. What rarely changes.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::{fs, io};
 
 use stead_model::{Digest, Disk, Facts, NetworkInterface};
@@ -32,7 +33,7 @@ pub fn gather(root: &Path, agent_version: &str) -> Facts {
         disks: disks(),
         interfaces: interfaces(),
         agent_version: agent_version.to_owned(),
-        agent_digest: own_digest().ok(),
+        agent_digest: own_digest(),
     }
 }
 
@@ -96,8 +97,13 @@ fn interfaces() -> Vec<NetworkInterface> {
     interfaces
 }
 
-/// The digest of the running binary: which revision of the agent this is.
-fn own_digest() -> io::Result<Digest> {
+/// The digest of the running binary: which revision of the program this is. It is read once a process.
+pub fn own_digest() -> Option<Digest> {
+    static OWN: OnceLock<Option<Digest>> = OnceLock::new();
+    *OWN.get_or_init(|| read_own_digest().ok())
+}
+
+fn read_own_digest() -> io::Result<Digest> {
     use sha2::{Digest as _, Sha256};
     let mut hasher = Sha256::new();
     io::copy(&mut fs::File::open("/proc/self/exe")?, &mut hasher)?;

@@ -24,6 +24,8 @@ mod facts;
 mod host;
 mod memory;
 mod metrics;
+mod outbox;
+mod stale;
 mod status;
 mod units;
 mod updates;
@@ -33,10 +35,11 @@ mod watched;
 pub use agent::{AgentError, AgentOptions, Identity, Measure, Parts, RandomSource, Told, World, run, run_on};
 pub use claims::{ClaimError, claims};
 pub use fact_labels::fact_labels;
-pub use facts::{LISTED_MAX, gather, machine_id};
+pub use facts::{LISTED_MAX, gather, machine_id, own_digest};
 pub use host::{Folder, Gate, Host, HostError, HostPath, HostPathError, Ids, NameError, OpenGate, Thing};
-pub use memory::{Keeper, MemoryStore, MemoryStoreError, News, OUTBOX_ITEMS_MAX, Standing};
+pub use memory::{Keeper, MemoryStore, MemoryStoreError, News, Standing};
 pub use metrics::{ActLabels, AgentMetrics, CheckLabels, KindLabels, OutcomeLabels, UnitLabels};
+pub use outbox::{HeldBack, ItemKind, OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX, Pushed};
 pub use status::UNITS_LISTED_MAX;
 pub use units::{
     Claim, Claimed, CommandDesired, CommandUnit, Conflict, Craft, DirectoryDesired, FileDesired, LinkDesired, Memory, Place,

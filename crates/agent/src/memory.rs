@@ -5,31 +5,33 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Executor as _, Row as _};
 use stead_trust::{EntryRow, MachineMemory, MemoryError, MemoryRow, RootRow, StatementRow};
-use stead_wire::{Outbox, OutboxError, OutboxItem};
+use stead_wire::Outbox;
 
 use crate::metrics::AgentMetrics;
+use crate::outbox::{HeldBack, Pushed};
 
 /// The version of the tables. An older file is brought up to date, a newer one refused.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// Pages of the write-ahead log before it is brought into the file: a quarter of a megabyte, since state directories can be small.
 const WAL_PAGES_MAX: u32 = 64;
-/// Events that wait for the coordinator at most: weeks of a quiet machine. Past it the oldest goes, and the next says how many went.
-pub const OUTBOX_ITEMS_MAX: i64 = 10_000;
 
 const SCHEMA: &str = "
     CREATE TABLE memory (id INTEGER PRIMARY KEY CHECK (id = 1), row TEXT NOT NULL) STRICT;
     CREATE TABLE roots (version INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT;
     CREATE TABLE statements (digest TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT;
     CREATE TABLE entries (key TEXT PRIMARY KEY, statement TEXT NOT NULL, row TEXT NOT NULL) STRICT;
-    CREATE TABLE outbox (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;
+    CREATE TABLE outbox (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL, kind TEXT NOT NULL DEFAULT 'event') STRICT;
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 ";
+
+/// From the first version of the tables to the second: items of the outbox are of several kinds.
+const FROM_FIRST: &str = "ALTER TABLE outbox ADD COLUMN kind TEXT NOT NULL DEFAULT 'event';";
 
 /// Why the memory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +105,30 @@ pub trait Keeper: Outbox + Clone {
     /// Keeps a named value, as JSON.
     fn set_setting_text(&self, name: &str, value: String) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
 
-    /// Puts an event into the outbox, durably. Of more than [`OUTBOX_ITEMS_MAX`] the oldest go.
-    fn push_event(&self, body: &[u8]) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
+    /// Puts an event into the outbox, durably; `reason` is what it counts as where there is no room.
+    fn push_event(
+        &self,
+        body: &[u8],
+        reason: &str,
+        time: Timestamp,
+    ) -> impl Future<Output = Result<Pushed, MemoryStoreError>> + Send;
+
+    /// Puts a sample of vitals into the outbox, durably, where there is room; one that keeps none has room for none.
+    fn push_vitals(&self, body: &[u8]) -> impl Future<Output = Result<Pushed, MemoryStoreError>> + Send {
+        let _not_kept = body;
+        std::future::ready(Ok(Pushed::Full))
+    }
+
+    /// The events that found no room, until they have been told of.
+    fn held_back(&self) -> impl Future<Output = Result<Option<HeldBack>, MemoryStoreError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// Puts in the one event that tells of those that found no room, where there is room now. Says whether it did.
+    fn tell_held_back(&self, body: &[u8]) -> impl Future<Output = Result<bool, MemoryStoreError>> + Send {
+        let _nothing_to_tell = body;
+        std::future::ready(Ok(true))
+    }
 
     /// Gives space back to the disk, as far as it can.
     fn make_room(&self) -> impl Future<Output = Result<(), MemoryStoreError>> + Send;
@@ -140,8 +164,25 @@ impl Keeper for MemoryStore {
         Self::set_setting_text(self, name, value)
     }
 
-    fn push_event(&self, body: &[u8]) -> impl Future<Output = Result<(), MemoryStoreError>> + Send {
-        Self::push_event(self, body)
+    fn push_event(
+        &self,
+        body: &[u8],
+        reason: &str,
+        time: Timestamp,
+    ) -> impl Future<Output = Result<Pushed, MemoryStoreError>> + Send {
+        Self::push_event(self, body, reason, time)
+    }
+
+    fn push_vitals(&self, body: &[u8]) -> impl Future<Output = Result<Pushed, MemoryStoreError>> + Send {
+        Self::push_vitals(self, body)
+    }
+
+    fn held_back(&self) -> impl Future<Output = Result<Option<HeldBack>, MemoryStoreError>> + Send {
+        Self::held_back(self)
+    }
+
+    fn tell_held_back(&self, body: &[u8]) -> impl Future<Output = Result<bool, MemoryStoreError>> + Send {
+        Self::tell_held_back(self, body)
     }
 
     fn make_room(&self) -> impl Future<Output = Result<(), MemoryStoreError>> + Send {
@@ -198,10 +239,8 @@ impl MemoryStore {
     ///
     /// [`MemoryStoreError`] where the outbox cannot be counted.
     pub async fn counted(mut self, metrics: Arc<AgentMetrics>) -> Result<Self, MemoryStoreError> {
-        let query = sqlx::query("SELECT count(*) FROM outbox");
-        let waiting = query.fetch_one(&self.pool).await.map_err(self.failed("counting the outbox"))?;
-        metrics.outbox_items.set(waiting.get::<i64, _>(0));
         self.metrics = metrics;
+        self.count_outbox().await?;
         Ok(self)
     }
 
@@ -214,6 +253,11 @@ impl MemoryStore {
                 let start = jiff::Timestamp::now().as_millisecond();
                 let outbox = format!("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', {start});");
                 let script = format!("BEGIN IMMEDIATE; {SCHEMA} {outbox} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+                self.pool.execute(sqlx::AssertSqlSafe(script)).await.map_err(|source| locked(&self.path, source))?;
+                Ok(())
+            }
+            1 => {
+                let script = format!("BEGIN IMMEDIATE; {FROM_FIRST} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
                 self.pool.execute(sqlx::AssertSqlSafe(script)).await.map_err(|source| locked(&self.path, source))?;
                 Ok(())
             }
@@ -315,28 +359,6 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Puts an event into the outbox, durably.
-    ///
-    /// # Errors
-    ///
-    /// [`MemoryStoreError`] where it cannot be written.
-    pub async fn push_event(&self, body: &[u8]) -> Result<(), MemoryStoreError> {
-        let failed = self.failed("writing an event");
-        let pushed = sqlx::query("INSERT INTO outbox (body) VALUES (?)").bind(body).execute(&self.pool).await;
-        self.metrics.written(pushed.is_ok());
-        pushed.map_err(failed)?;
-        self.metrics.outbox_items.inc();
-        let query =
-            sqlx::query("DELETE FROM outbox WHERE sequence <= (SELECT max(sequence) FROM outbox) - ?").bind(OUTBOX_ITEMS_MAX);
-        let gone = query.execute(&self.pool).await.map_err(self.failed("bounding the outbox"))?.rows_affected();
-        if gone > 0 {
-            self.metrics.outbox_lost.inc_by(gone);
-            self.metrics.outbox_items.dec_by(i64::try_from(gone).unwrap_or(i64::MAX));
-            tracing::warn!(gone, "the outbox is full; its oldest events are gone");
-        }
-        Ok(())
-    }
-
     /// Gives the space of the write-ahead log back to the disk.
     ///
     /// # Errors
@@ -352,7 +374,15 @@ impl MemoryStore {
         self.pool.close().await;
     }
 
-    fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> MemoryStoreError + '_ {
+    pub(crate) const fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    pub(crate) fn metrics(&self) -> &AgentMetrics {
+        &self.metrics
+    }
+
+    pub(crate) fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> MemoryStoreError + '_ {
         move |source| MemoryStoreError::Database { path: self.path.clone(), doing, source }
     }
 }
@@ -390,52 +420,22 @@ pub struct News {
     pub standing: Option<Standing>,
 }
 
-impl Outbox for MemoryStore {
-    async fn pending(&self, after: u64, limit: usize) -> Result<Vec<OutboxItem>, OutboxError> {
-        let query = sqlx::query("SELECT sequence, body FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?");
-        let query = query.bind(i64::try_from(after).unwrap_or(i64::MAX)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = query.fetch_all(&self.pool).await.map_err(|error| OutboxError(Box::new(error)))?;
-        let item = |row: &sqlx::sqlite::SqliteRow| OutboxItem {
-            sequence: u64::try_from(row.get::<i64, _>(0)).unwrap_or_default(),
-            body: Bytes::from(row.get::<Vec<u8>, _>(1)),
-        };
-        Ok(rows.iter().map(item).collect())
-    }
-
-    async fn taken(&self, sequence: u64) -> Result<(), OutboxError> {
-        let query = sqlx::query("DELETE FROM outbox WHERE sequence <= ?").bind(i64::try_from(sequence).unwrap_or(i64::MAX));
-        match query.execute(&self.pool).await {
-            Ok(removed) => {
-                self.metrics.outbox_items.dec_by(i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX));
-            }
-            // They stay, and are sent once more after a restart: no reason to end a session that works.
-            Err(error) => {
-                tracing::warn!(%error, sequence, "events that the coordinator has could not be removed from the outbox");
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_outbox_keeps_order_and_sequences_over_restarts() {
+    async fn a_memory_of_the_first_version_is_brought_up_to_date() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("memory.db");
         let store = MemoryStore::open(&path).await.unwrap();
-        for body in [b"a", b"b", b"c"] {
-            store.push_event(body).await.unwrap();
-        }
-        let last = store.pending(0, 10).await.unwrap()[2].sequence;
-        store.taken(last).await.unwrap();
+        let earlier = "ALTER TABLE outbox DROP COLUMN kind; INSERT INTO outbox (body) VALUES (x'61'); PRAGMA user_version = 1";
+        store.pool.execute(earlier).await.unwrap();
         store.close().await;
         let store = MemoryStore::open(&path).await.unwrap();
-        store.push_event(b"d").await.unwrap();
-        let items = store.pending(0, 10).await.unwrap();
-        assert_eq!(items, [OutboxItem { sequence: last + 1, body: Bytes::from_static(b"d") }], "a number is never used twice");
+        store.push_vitals(b"b").await.unwrap();
+        let fill = store.count_outbox().await.unwrap();
+        assert_eq!((fill.items, fill.vitals), (2, 1), "what waited is an event, and waits still");
     }
 
     #[tokio::test]

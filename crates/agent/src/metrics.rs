@@ -65,16 +65,22 @@ pub struct AgentMetrics {
     pub accepted: Counter,
     /// Changes, objects and versions of the trust root refused, by the check that failed.
     pub refused: Family<CheckLabels, Counter>,
+    /// Words of owners that they are there, which were not an owner's.
+    pub freshness_refused: Counter,
     /// Acknowledgements signed.
     pub acknowledgements: Counter,
     /// Answers given to a coordinator whose record knew less than this machine.
     pub give_back_answers: Counter,
     /// Older states that came from a record that knows less than this machine, and were passed over.
     pub older_passed_over: Counter,
-    /// Events that the coordinator has not taken yet.
+    /// Events and samples of vitals that the coordinator has not taken yet.
     pub outbox_items: Gauge,
-    /// Events lost because the outbox was full.
-    pub outbox_lost: Counter,
+    /// Their bytes.
+    pub outbox_bytes: Gauge,
+    /// Samples of vitals that went because the outbox was full, the oldest first.
+    pub outbox_vitals_gone: Counter,
+    /// Events that found no room in the outbox, where only events were left; they are told of in one when there is room again.
+    pub outbox_held_back: Counter,
     /// Writes to the machine's memory on disk, by outcome: ok, failed.
     pub memory_writes: Family<OutcomeLabels, Counter>,
     /// Seconds from a sign of life to the coordinator's answer.

@@ -10,6 +10,7 @@ use stead_unit::{Goal, Report, UnitId, UnitReport, UnitState as State};
 use stead_wire::FRAME_BYTES_MAX_UP;
 
 use crate::claims::parse_by;
+use crate::stale::Freshness;
 
 /// The most units that a status lists; those in trouble come first.
 pub const UNITS_LISTED_MAX: usize = 500;
@@ -116,6 +117,8 @@ pub(crate) struct Concerns {
     pub(crate) refusals: BTreeMap<String, String>,
     /// Why the machine's memory cannot be written.
     pub(crate) memory: Option<String>,
+    /// What found no room in the outbox, in words.
+    pub(crate) outbox: Option<String>,
     /// Whether what an earlier process saved could not be read.
     pub(crate) unswept: bool,
     /// Why the wishes as a whole cannot be carried out.
@@ -152,6 +155,27 @@ pub(crate) fn conditions(present: &mut Vec<Condition>, report: &Report, concerns
         if refused.is_empty() { (ConditionStatus::False, "AllVerified") } else { (ConditionStatus::True, "NotVerified") };
     let message: String = refused.join("; ").chars().take(MESSAGE_CHARACTERS_MAX).collect();
     set_condition(present, "Refused", status, reason, &message, now);
+    // Nobody is told that a trouble is over that there never was.
+    let was_full = present.iter().any(|condition| condition.kind == "OutboxFull");
+    if let Some(message) = &concerns.outbox {
+        set_condition(present, "OutboxFull", ConditionStatus::True, "EventsHeldBack", message, now);
+    } else if was_full {
+        set_condition(present, "OutboxFull", ConditionStatus::False, "Room", "", now);
+    }
+}
+
+/// Whether the machine has heard of its owners in time.
+pub(crate) fn freshness(present: &mut Vec<Condition>, freshness: &Freshness, now: Timestamp) {
+    let asked = present.iter().any(|condition| condition.kind == "Stale");
+    let (status, reason, message) = match freshness {
+        // Nobody is told of what nobody asks for.
+        Freshness::NotAsked if !asked => return,
+        Freshness::NotAsked => (ConditionStatus::False, "NotAsked", String::new()),
+        Freshness::Fresh { at } => (ConditionStatus::False, "Fresh", format!("its owners were heard of at {at:.0}")),
+        Freshness::Stale { message } => (ConditionStatus::True, "Overdue", message.clone()),
+        Freshness::RootKeptBack { message } => (ConditionStatus::True, "RootKeptBack", message.clone()),
+    };
+    set_condition(present, "Stale", status, reason, &message, now);
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const VERBS_OF_STATUS: &[&str] = &["get", "patch", "update"];
 const ALL: &str = "*";
 /// Paths that are no object's.
 const PATHS: &[&str] =
-    &["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/metrics", "/openapi/*", "/readyz", "/version"];
+    &["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/metrics", "/metrics/*", "/openapi/*", "/readyz", "/version"];
 /// Paths of what Kubernetes has no word for.
 const OWN_PATHS: &[&str] = &["/stead/v1/*"];
 
@@ -295,6 +295,7 @@ mod tests {
             ("/stead/v1/ticket", "post", true),
             ("/healthz", "delete", false),
             ("/metrics", "get", true),
+            ("/metrics/machines", "get", true),
             ("/logs", "get", false),
             ("/api/v1/namespaces", "get", false),
         ] {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::Value;
 use stead_admission::{Admission, Caller};
+use stead_model::{ObjectKey, Selector};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -48,8 +49,17 @@ pub trait Fleet: Send + Sync {
     /// How the coordinator is doing, for `stead status`.
     fn status(&self) -> Value;
 
+    /// How each machine that a selector fits is doing, for `stead top`.
+    fn pulse(&self, selector: &Selector) -> Value;
+
+    /// What to tell whoever writes these names: that machines may hold newer states of them than a restored record. Asked with each write.
+    fn warning(&self, names: &[ObjectKey]) -> Option<String>;
+
     /// Its metrics, in the OpenMetrics text format.
     fn metrics(&self) -> String;
+
+    /// The metrics of each machine, in the same format.
+    fn machine_metrics(&self) -> String;
 }
 
 /// The API. Cheap to clone; all clones are the same.

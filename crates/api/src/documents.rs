@@ -34,11 +34,14 @@ pub(crate) fn serve(call: &Call, route: &Route) -> ApiResult<Answer> {
         }
         Route::OpenApiV3 => found(Some(openapi::v3_index())),
         Route::OpenApiV3Document(path) => openapi_v3(call, path),
-        Route::Metrics => {
-            Ok(response::typed(StatusCode::OK, HeaderValue::from_static(METRICS_MEDIA_TYPE), call.api.fleet().metrics()))
-        }
+        Route::Metrics => Ok(metrics(call.api.fleet().metrics())),
+        Route::MachineMetrics => Ok(metrics(call.api.fleet().machine_metrics())),
         Route::Stead(_) | Route::Objects(_) => Err(ApiError::no_such_path()),
     }
+}
+
+fn metrics(text: String) -> Answer {
+    response::typed(StatusCode::OK, HeaderValue::from_static(METRICS_MEDIA_TYPE), text)
 }
 
 fn discovered(call: &Call, core: bool) -> Answer {

@@ -63,6 +63,7 @@ mod table;
 mod tls;
 mod token;
 mod turns;
+pub mod warning;
 
 pub use api::{Api, Fleet};
 pub use counters::CountersSnapshot;

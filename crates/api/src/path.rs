@@ -20,6 +20,8 @@ pub(crate) enum Route {
     OpenApiV3,
     OpenApiV3Document(String),
     Metrics,
+    /// The metrics of each machine.
+    MachineMetrics,
     /// `/stead/v1/…`: what Kubernetes has no word for.
     Stead(String),
     Objects(ObjectsRoute),
@@ -44,6 +46,7 @@ impl Route {
             ["healthz" | "livez" | "readyz", ..] => Ok(Self::Health),
             ["version"] => Ok(Self::Version),
             ["metrics"] => Ok(Self::Metrics),
+            ["metrics", "machines"] => Ok(Self::MachineMetrics),
             ["api"] => Ok(Self::CoreVersions),
             ["apis"] => Ok(Self::Groups),
             ["api", version] => Ok(Self::Resources { group: String::new(), version: (*version).to_owned() }),
@@ -62,7 +65,7 @@ impl Route {
     /// Whether everybody may ask: what a client needs before it can log in.
     pub(crate) fn is_anonymous(&self) -> bool {
         match self {
-            Self::Objects(_) | Self::Metrics => false,
+            Self::Objects(_) | Self::Metrics | Self::MachineMetrics => false,
             Self::Stead(path) => matches!(path.as_str(), "login" | "fleet"),
             _ => true,
         }
@@ -133,7 +136,7 @@ mod tests {
         {
             assert!(Route::parse(path).unwrap().is_anonymous(), "{path}");
         }
-        for path in ["/api/v1/namespaces", "/stead/v1/ticket", "/metrics", "/apis/stead.dev/v1/machines/a"] {
+        for path in ["/api/v1/namespaces", "/stead/v1/ticket", "/metrics", "/metrics/machines", "/apis/stead.dev/v1/machines/a"] {
             assert!(!Route::parse(path).unwrap().is_anonymous(), "{path}");
         }
     }

@@ -102,8 +102,7 @@ pub(crate) fn refusal(error: &ApiError) -> Answer {
 /// Adds warnings, which clients print.
 pub(crate) fn warn(mut response: Answer, warnings: &[String]) -> Answer {
     for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Some(value) = crate::warning::spell(warning) {
             response.headers_mut().append(WARNING, value);
         }
     }

@@ -1,6 +1,7 @@
 //! Objects: which handler a method and a path mean.
 
 mod apply;
+mod awaited;
 mod changes;
 mod create;
 mod documents;

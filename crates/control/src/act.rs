@@ -1,11 +1,13 @@
 //! The coordinator at work: it keeps the fleet's picture coherent, asks the plans, and does what they say.
 
+mod freshness;
 mod gate;
 mod giveback;
 mod lead;
 mod news;
 mod occurrences;
 mod presence;
+mod pulse;
 mod sessions;
 mod states;
 mod statuses;
@@ -17,10 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 use stead_admission::Admission;
 use stead_model::{Enrollment, GroupKind, Machine, MachinePlan, Object, ObjectKey, Profile, Revision};
-use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchScope};
+use stead_store::{EventKind, Op, Snapshot, Transaction, WatchError, WatchGroup, WatchScope};
 use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, HubEvent, PeerAddress, PeerKey, Verdict, relay_token, relay_token_mark};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 pub use gate::{ENROLLMENTS_PENDING_MAX, Gate};
 pub use giveback::{GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, NOT_GIVEN_BACK_MAX};
@@ -28,8 +30,8 @@ pub use giveback::{GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, NOT_GIVEN_BACK_M
 use crate::delivery::{machine_kind, profile_kind};
 use crate::fleet::Fleet;
 use crate::metrics::{ControlMetrics, GiveBackMetrics};
-use crate::presence::{Presence, Seen, is_known_mark};
-use giveback::{GiveBacks, Statements};
+use crate::presence::{Presence, Seen, Voice, is_known_mark};
+use giveback::{Awaited, LET_IN_AT_ONCE_MAX, Queue, Statements};
 use news::News;
 use sessions::Sessions;
 use states::BundleCache;
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) untold: Mutex<BTreeSet<PeerKey>>,
     /// Held while a machine enrols, so that one key cannot enrol twice at once.
     pub(crate) enrolling: tokio::sync::Mutex<()>,
+    /// Held while a machine is let in by its own papers.
+    pub(crate) letting_in: Semaphore,
     /// What the relay token of this coordinator's tickets is known by.
     pub(crate) token_mark: String,
     /// This coordinator's key, as leases and machines' statuses name it.
@@ -62,7 +66,9 @@ pub(crate) struct Shared {
     pub(crate) coordinators: RwLock<Vec<Seen>>,
     pub(crate) metrics: Arc<ControlMetrics>,
     /// Machines that are to be asked for what they hold.
-    pub(crate) give_backs: Mutex<GiveBacks>,
+    pub(crate) give_backs: Mutex<Queue>,
+    /// Machines that have not given back yet what they hold.
+    pub(crate) awaited: Mutex<Awaited>,
     pub(crate) give_backs_there: Notify,
     pub(crate) statements: Mutex<Statements>,
     pub(crate) give_back_metrics: Arc<GiveBackMetrics>,
@@ -112,6 +118,10 @@ impl Shared {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn awaited(&self) -> MutexGuard<'_, Awaited> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn with_fleet<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
         look(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -123,6 +133,20 @@ impl Shared {
     pub(crate) fn touch_profiles(&self, names: impl IntoIterator<Item = String>) {
         self.profiles_touched.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
     }
+}
+
+/// Revisions of which machines are told together at most, so that a machine never waits long for the first of them.
+const ROUND_GROUPS_MAX: usize = 256;
+
+/// What revisions that are told of together changed.
+#[derive(Debug, Default)]
+struct Round {
+    /// Machines that have to hear of it.
+    concerned: BTreeSet<String>,
+    /// Statuses that answer enrollments.
+    answered: Vec<Op>,
+    /// Machines whose own object is another.
+    machines: BTreeSet<String>,
 }
 
 /// The coordinator's decisions, at work. Cheap to clone.
@@ -150,12 +174,14 @@ impl Control {
             statuses: Mutex::default(),
             untold: Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
+            letting_in: Semaphore::new(LET_IN_AT_ONCE_MAX),
             token_mark: relay_token_mark(&relay_token(pass)),
             me,
             leads: watch::Sender::new(None),
             coordinators: RwLock::default(),
             metrics: Arc::new(ControlMetrics::new()),
             give_backs: Mutex::default(),
+            awaited: Mutex::default(),
             give_backs_there: Notify::new(),
             statements: Mutex::default(),
             give_back_metrics: Arc::new(GiveBackMetrics::new()),
@@ -201,6 +227,9 @@ impl Control {
                 put(&mut fleet, &object);
             }
         }
+        let names: Vec<String> = fleet.machines().map(|(name, _)| name.to_owned()).collect();
+        let awaited = Awaited::of(&snapshot, &mut self.shared.statuses(), names.iter().map(String::as_str));
+        *self.shared.awaited() = awaited;
         // A fresh picture: what was deleted while nobody looked must not stay in it.
         self.shared.change_fleet(|present| *present = fleet);
         let profiles: Vec<String> = snapshot.sequences(&profile_kind()).into_iter().map(|(key, _)| key.name).collect();
@@ -224,6 +253,7 @@ impl Control {
             () = upkeep::review_proposals(shared) => {}
             () = upkeep::tidy_up(shared) => {}
             () = giveback::run(shared, &wire) => {}
+            () = freshness::run(shared, &wire) => {}
             () = lead::run(shared, alone) => {}
             () = presence::run(shared, &wire, &presence, alone) => {}
         }
@@ -242,8 +272,18 @@ impl Control {
     /// The coordinators as they last said, and whether each is there now.
     pub fn coordinators(&self) -> Vec<(Presence, bool)> {
         let now = self.shared.now();
+        self.voices()
+            .into_iter()
+            .map(|(seen, _)| (seen.is_present(now), seen.presence))
+            .map(|(there, who)| (who, there))
+            .collect()
+    }
+
+    /// The same, each with how it keeps saying that it is there.
+    pub fn voices(&self) -> Vec<(Seen, Voice)> {
+        let now = self.shared.now();
         let coordinators = self.shared.coordinators.read().unwrap_or_else(PoisonError::into_inner);
-        coordinators.iter().map(|seen| (seen.presence.clone(), seen.is_present(now))).collect()
+        coordinators.iter().map(|seen| (seen.clone(), seen.voice(now))).collect()
     }
 
     /// Where machines find the coordinators, `own` among them.
@@ -292,25 +332,46 @@ impl Control {
                         break;
                     }
                 };
-                let (mut concerned, mut answered, mut machines) = (BTreeSet::new(), Vec::new(), Vec::new());
-                for event in &group.events {
-                    let kind = event.object.kind();
-                    if *kind == machine_kind() || *kind == profile_kind() {
-                        let told = self.concerned(&event.object.key(), wire);
-                        if *kind == machine_kind() && told.is_empty() {
-                            self.heard_elsewhere(event.object.name());
-                        }
-                        machines.extend((*kind == machine_kind() && !told.is_empty()).then(|| event.object.name().to_owned()));
-                        concerned.extend(told);
-                    } else if *kind == enrollment_kind() && event.kind != EventKind::Deleted {
-                        answered.extend(event.object.to_object().ok().and_then(|object| self.answer(&object, wire)));
-                    }
+                let mut round = Round::default();
+                self.take_in(&group, wire, &mut round);
+                // What is there already goes along: a machine is told once of many Changes that come one after the other, such as those
+                // that machines give back, and not once of each.
+                for _ in 1..ROUND_GROUPS_MAX {
+                    let Ok(Some(group)) = watcher.try_next() else { break };
+                    self.take_in(&group, wire, &mut round);
                 }
-                self.note(answered).await;
-                states::send_to(&self.shared, wire, concerned).await;
-                machines.iter().for_each(|name| self.check_session(name, wire));
+                self.note(round.answered).await;
+                states::send_to(&self.shared, wire, round.concerned).await;
+                round.machines.iter().for_each(|name| self.check_session(name, wire));
             }
         }
+    }
+
+    /// What one revision changed of the picture, and who has to hear of it.
+    fn take_in(&self, group: &WatchGroup, wire: &CoordinatorHandle, round: &mut Round) {
+        for event in &group.events {
+            let kind = event.object.kind();
+            if *kind == machine_kind() || *kind == profile_kind() {
+                let told = self.concerned(&event.object.key(), wire);
+                if *kind == machine_kind() {
+                    self.look(event.object.name(), event.kind);
+                    if told.is_empty() {
+                        self.heard_elsewhere(event.object.name());
+                    } else {
+                        round.machines.insert(event.object.name().to_owned());
+                    }
+                }
+                round.concerned.extend(told);
+            } else if *kind == enrollment_kind() && event.kind != EventKind::Deleted {
+                round.answered.extend(event.object.to_object().ok().and_then(|object| self.answer(&object, wire)));
+            }
+        }
+    }
+
+    /// Whether the record waits for a machine may be otherwise by now.
+    fn look(&self, name: &str, kind: EventKind) {
+        let snapshot = self.shared.admission.store().snapshot();
+        self.shared.awaited().look(&snapshot, &mut self.shared.statuses(), name, kind);
     }
 
     /// A machine's status moved. What was written here has been counted already; what another coordinator wrote, the leader counts.
@@ -432,16 +493,19 @@ impl Control {
         crate::tally(statuses.iter().map(std::option::Option::as_deref))
     }
 
+    /// How each machine is doing that a selector fits, by name. `wanted` is the binary that machines are meant to run.
+    pub fn pulse(&self, selector: &stead_model::Selector, wanted: &crate::pulse::Binary) -> Vec<crate::pulse::MachinePulse> {
+        pulse::read(&self.shared, selector, wanted)
+    }
+
     /// Machines that have not given back to the record, as it is now, what they hold.
     pub fn machines_not_yet(&self) -> u64 {
-        let store = self.shared.admission.store();
-        let (snapshot, record) = (store.snapshot(), store.incarnation());
-        let names: Vec<String> = self.shared.with_fleet(|fleet| fleet.machines().map(|(name, _)| name.to_owned()).collect());
-        let mut read = self.shared.statuses();
-        let mut has = |name: &String| {
-            read.of(&snapshot, name).is_some_and(|status| status.given_back.as_ref().is_some_and(|given| given.record == *record))
-        };
-        names.len().saturating_sub(names.iter().filter(|name| has(name)).count()) as u64
+        self.shared.awaited().len()
+    }
+
+    /// What to tell whoever writes these names while the record waits for what machines hold; nothing where they cannot hold any of them.
+    pub fn warning(&self, names: &[ObjectKey]) -> Option<String> {
+        self.shared.awaited().warning(names)
     }
 
     /// Enrollments that wait for an owner's answer.

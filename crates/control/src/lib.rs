@@ -25,7 +25,9 @@ pub mod liveness;
 mod metrics;
 pub mod presence;
 pub mod profile_status;
+pub mod pulse;
 mod tally;
+pub mod vitals_history;
 
 pub use act::{
     Control, ENROLLMENTS_PENDING_MAX, GIVE_BACK_LINES_MAX, GIVE_BACKS_AT_ONCE_MAX, Gate, NOT_GIVEN_BACK_MAX, PLAN_SECONDS_MAX,

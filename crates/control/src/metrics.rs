@@ -16,7 +16,7 @@ pub struct OutcomeLabels {
 /// What became known of a machine's voice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct MarkLabels {
-    /// `Silent` or `Ready`.
+    /// `Silent`, `Slow` or `Ready`.
     pub mark: &'static str,
 }
 
@@ -99,7 +99,7 @@ pub struct ControlMetrics {
     pub acknowledgements_forged: Counter,
     /// Plans asked of machines, by outcome: answered, unavailable, failed.
     pub plans: Family<OutcomeLabels, Counter>,
-    /// Machines marked as silent, and as ready again.
+    /// Machines marked as silent, as slow, and as ready again.
     pub liveness_marks: Family<MarkLabels, Counter>,
 }
 
@@ -113,7 +113,7 @@ impl ControlMetrics {
         for outcome in ["answered", "unavailable", "failed"] {
             metrics.plans.get_or_create(&OutcomeLabels { outcome });
         }
-        for mark in ["Silent", "Ready"] {
+        for mark in ["Silent", "Slow", "Ready"] {
             metrics.liveness_marks.get_or_create(&MarkLabels { mark });
         }
         metrics

@@ -20,6 +20,31 @@ pub const REMEMBERED_SECONDS: i64 = 86_400;
 /// Characters of a key in a lease's name: enough to tell coordinators apart, and to read.
 const NAME_CHARACTERS: usize = 16;
 
+/// After how many seconds without a word a coordinator counts as slow, and not yet as gone: it has missed one.
+const LATE_SECONDS: i64 = 10;
+
+/// How a coordinator keeps saying that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// In time.
+    InTime,
+    /// It has missed to say so, and is not given up yet: it is slow, or its record is.
+    Late,
+    /// It has not said so for longer than it may.
+    Silent,
+}
+
+impl Voice {
+    /// As `stead status` has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::InTime => "InTime",
+            Self::Late => "Late",
+            Self::Silent => "Silent",
+        }
+    }
+}
+
 /// What a coordinator says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +82,15 @@ impl Seen {
         }
         let renewed = lease.spec.renew_time.as_deref()?.parse().ok()?;
         Some(Self { presence, renewed })
+    }
+
+    /// What its lease says of it now.
+    pub fn voice(&self, now: Timestamp) -> Voice {
+        match now.as_second().saturating_sub(self.renewed.as_second()) {
+            age if age > PRESENT_SECONDS => Voice::Silent,
+            age if age > LATE_SECONDS => Voice::Late,
+            _ => Voice::InTime,
+        }
     }
 
     /// Whether it counts as there.
@@ -134,6 +168,11 @@ mod tests {
         assert_eq!(seen.presence, presence(7));
         let renewed = seen.renewed.as_second();
         assert!(seen.is_present(at(renewed + PRESENT_SECONDS)) && !seen.is_present(at(renewed + PRESENT_SECONDS + 1)));
+        for (seconds, voice) in
+            [(0, Voice::InTime), (10, Voice::InTime), (11, Voice::Late), (15, Voice::Late), (16, Voice::Silent)]
+        {
+            assert_eq!(seen.voice(at(renewed + seconds)), voice, "{seconds} s");
+        }
         let mut other = lease.clone();
         other.metadata.name = lease_name(&PeerKey([8; 32]));
         assert_eq!(Seen::read(&other), None);

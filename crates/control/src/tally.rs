@@ -9,6 +9,14 @@ pub struct Tally {
     pub machines: u64,
     /// Of these, heard from within their limit.
     pub ready: u64,
+    /// Of these, the ones that speak later than they should.
+    pub slow: u64,
+    /// Of these, not heard of within their limit.
+    pub silent: u64,
+    /// Of these, that have not heard of their owners for longer than those said.
+    pub stale: u64,
+    /// Of these, whose events find no room to wait for the coordinator.
+    pub outbox_full: u64,
     /// Of these, as they were told.
     pub converged: u64,
     /// Of these, with a unit whose last try failed.
@@ -33,8 +41,13 @@ pub fn tally<'a>(machines: impl IntoIterator<Item = Option<&'a MachineStatus>>) 
             status.conditions.iter().any(|condition| condition.kind == kind && condition.status == ConditionStatus::True)
         };
         let failing = status.units.iter().any(|unit| unit.state == UnitState::Failed);
+        let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
         for (count, counts) in [
             (&mut tally.ready, holds("Ready")),
+            (&mut tally.slow, ready.is_some_and(|ready| ready.reason == "Slow")),
+            (&mut tally.silent, ready.is_some_and(|ready| ready.status == ConditionStatus::Unknown)),
+            (&mut tally.stale, holds("Stale")),
+            (&mut tally.outbox_full, holds("OutboxFull")),
             (&mut tally.converged, holds("Converged")),
             (&mut tally.failing, failing),
             (&mut tally.in_conflict, holds("Conflict")),
@@ -71,12 +84,24 @@ mod tests {
     #[test]
     fn each_machine_counts_where_it_belongs() {
         use ConditionStatus::{False, True, Unknown};
-        let well = status(&[("Ready", True), ("Converged", True)], UnitState::Converged);
+        let well = status(&[("Ready", True), ("Converged", True), ("Stale", True)], UnitState::Converged);
         let ill = status(&[("Ready", True), ("Converged", False), ("DuplicateKey", True)], UnitState::Failed);
         let silent =
             status(&[("Ready", Unknown), ("Converged", True), ("Conflict", True), ("Refused", True)], UnitState::Conflict);
-        let expected =
-            Tally { machines: 4, ready: 2, converged: 2, failing: 1, in_conflict: 1, duplicate_keys: 1, refusing: 1, units: 3 };
+        let expected = Tally {
+            machines: 4,
+            ready: 2,
+            slow: 0,
+            silent: 1,
+            stale: 1,
+            outbox_full: 0,
+            converged: 2,
+            failing: 1,
+            in_conflict: 1,
+            duplicate_keys: 1,
+            refusing: 1,
+            units: 3,
+        };
         assert_eq!(tally([Some(&well), Some(&ill), Some(&silent), None]), expected);
     }
 }

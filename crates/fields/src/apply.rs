@@ -196,10 +196,15 @@ pub fn after_signed(
     let nothing = json!({});
     let stored = live.map_or(&[][..], |live| live.entries);
     let mut managers = Managers::read(stored).unwrap_or_default();
-    let old = part.managed(live.map_or(&nothing, |live| live.object));
-    let comparison = Comparison::between(shape, &old, &part.managed(new));
     let mut own = managers.take(&writer.identity(Operation::Apply), writer.api_version);
     own.set = fields_of(shape, &part.managed(signed));
+    if live.is_none() && !own.set.is_empty() {
+        // Nobody has anything yet that could be taken away.
+        own.stamp(writer);
+        return Managers(vec![own]).write();
+    }
+    let old = part.managed(live.map_or(&nothing, |live| live.object));
+    let comparison = Comparison::between(shape, &old, &part.managed(new));
     managers.lose(&comparison.written());
     managers.lose(&comparison.removed);
     own.stamp(writer);

@@ -3,6 +3,8 @@
 //! Numbers are integers between -(2^53-1) and 2^53-1: what is signed here needs no others, and every JSON reader agrees on
 //! those. Everything else is as RFC 8785 has it: members sorted by UTF-16 code units, the shortest escapes, no white space.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,7 +49,7 @@ pub enum CanonicalError {
 /// [`CanonicalError::Number`] for a number that is not an integer up to 2^53-1, [`CanonicalError::Depth`] past [`DEPTH_MAX`].
 pub fn to_vec(value: &Value) -> Result<Vec<u8>, CanonicalError> {
     let mut out = Vec::with_capacity(256);
-    write(value, &mut Path::default(), &mut out)?;
+    write(value, &Place::Document, 0, &mut out)?;
     Ok(out)
 }
 
@@ -76,24 +78,35 @@ pub fn parse(bytes: &[u8]) -> Result<Value, CanonicalError> {
     Err(CanonicalError::NotCanonical { offset })
 }
 
-#[derive(Default)]
-struct Path(Vec<String>);
+/// Where a value stands: what it is in, and which member or item of that it is. Told in words only where something is wrong.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Document,
+    Member(&'a Self, &'a str),
+    Item(&'a Self, usize),
+}
 
-impl Path {
+impl Place<'_> {
     fn text(&self) -> String {
-        if self.0.is_empty() { "(the document)".to_owned() } else { self.0.join(".") }
+        match self {
+            Self::Document => "(the document)".to_owned(),
+            Self::Member(Self::Document, name) => (*name).to_owned(),
+            Self::Item(Self::Document, index) => index.to_string(),
+            Self::Member(above, name) => format!("{}.{name}", above.text()),
+            Self::Item(above, index) => format!("{}.{index}", above.text()),
+        }
     }
 }
 
-fn write(value: &Value, path: &mut Path, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
-    if path.0.len() > DEPTH_MAX {
-        return Err(CanonicalError::Depth { path: path.text() });
+fn write(value: &Value, place: &Place<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    if depth > DEPTH_MAX {
+        return Err(CanonicalError::Depth { path: place.text() });
     }
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => write_number(number, path, out)?,
+        Value::Number(number) => write_number(number, place, out)?,
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             out.push(b'[');
@@ -101,16 +114,13 @@ fn write(value: &Value, path: &mut Path, out: &mut Vec<u8>) -> Result<(), Canoni
                 if index > 0 {
                     out.push(b',');
                 }
-                path.0.push(index.to_string());
-                write(item, path, out)?;
-                path.0.pop();
+                write(item, &Place::Item(place, index), depth + 1, out)?;
             }
             out.push(b']');
         }
         Value::Object(members) => {
             let mut sorted: Vec<_> = members.iter().collect();
-            // UTF-16 order, as RFC 8785 section 3.2.3 asks; it differs from UTF-8 order above the basic plane.
-            sorted.sort_by(|(left, _), (right, _)| left.encode_utf16().cmp(right.encode_utf16()));
+            sorted.sort_by(|(left, _), (right, _)| order(left, right));
             out.push(b'{');
             for (index, (name, member)) in sorted.into_iter().enumerate() {
                 if index > 0 {
@@ -118,9 +128,7 @@ fn write(value: &Value, path: &mut Path, out: &mut Vec<u8>) -> Result<(), Canoni
                 }
                 write_string(name, out);
                 out.push(b':');
-                path.0.push(name.clone());
-                write(member, path, out)?;
-                path.0.pop();
+                write(member, &Place::Member(place, name), depth + 1, out)?;
             }
             out.push(b'}');
         }
@@ -128,32 +136,43 @@ fn write(value: &Value, path: &mut Path, out: &mut Vec<u8>) -> Result<(), Canoni
     Ok(())
 }
 
-fn write_number(number: &serde_json::Number, path: &Path, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+/// UTF-16 order, as RFC 8785 section 3.2.3 asks; it differs from UTF-8 order above the basic plane.
+fn order(left: &str, right: &str) -> Ordering {
+    if left.is_ascii() && right.is_ascii() { left.cmp(right) } else { left.encode_utf16().cmp(right.encode_utf16()) }
+}
+
+fn write_number(number: &serde_json::Number, place: &Place<'_>, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
     match magnitude {
         Some(magnitude) if magnitude <= INTEGER_MAX => {
             out.extend_from_slice(number.to_string().as_bytes());
             Ok(())
         }
-        _ => Err(CanonicalError::Number { path: path.text(), value: number.to_string() }),
+        _ => Err(CanonicalError::Number { path: place.text(), value: number.to_string() }),
     }
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for character in text.chars() {
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\u{9}' => out.extend_from_slice(b"\\t"),
-            '\u{a}' => out.extend_from_slice(b"\\n"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\u{d}' => out.extend_from_slice(b"\\r"),
-            control if control < ' ' => out.extend_from_slice(format!("\\u{:04x}", u32::from(control)).as_bytes()),
-            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+    let mut rest = text.as_bytes();
+    // What is escaped is ASCII, so that whatever lies between may be taken as it is.
+    while let Some(at) = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        let (plain, escaped) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((first, after)) = escaped.split_first() else { break };
+        match first {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x8 => out.extend_from_slice(b"\\b"),
+            0x9 => out.extend_from_slice(b"\\t"),
+            0xa => out.extend_from_slice(b"\\n"),
+            0xc => out.extend_from_slice(b"\\f"),
+            0xd => out.extend_from_slice(b"\\r"),
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
+        rest = after;
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

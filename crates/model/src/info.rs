@@ -13,7 +13,7 @@ use crate::kinds;
 use crate::name::{validate_label_key, validate_label_value, validate_name};
 use crate::schema::{Cause, CauseReason, check_schema};
 use crate::table::Column;
-use crate::{GroupKind, Object, ObjectMeta};
+use crate::{GroupKind, Object, ObjectError, ObjectMeta};
 
 /// A kind of object. Its documentation, schema, columns and checks all come from the one type that implements this.
 pub trait Kind: Serialize + DeserializeOwned + JsonSchema {
@@ -76,7 +76,8 @@ pub struct KindInfo {
     pub selectable: &'static [SelectableField],
     /// JSON schema of a whole object, with every reference in place and `null` left out (a null counts as absent).
     pub schema: Value,
-    validate: fn(&Object) -> Vec<Cause>,
+    /// Checks what a schema cannot say, of an object and the same as JSON.
+    validate: fn(&Object, Value) -> Vec<Cause>,
 }
 
 /// Why a manifest is refused, with every cause found.
@@ -121,9 +122,12 @@ impl KindInfo {
             columns: K::COLUMNS,
             selectable: K::SELECTABLE,
             schema: schema_of::<K>(),
-            validate: |object| match object.to_typed::<K>() {
+            validate: |object, value| match serde_json::from_value::<K>(value) {
                 Ok(typed) => typed.validate(),
-                Err(error) => vec![Cause::new("(object)", CauseReason::Invalid, error.to_string())],
+                Err(source) => {
+                    let error = ObjectError::Shape { key: object.key(), source };
+                    vec![Cause::new("(object)", CauseReason::Invalid, error.to_string())]
+                }
             },
         }
     }
@@ -169,11 +173,12 @@ impl KindInfo {
         for cause in &unknown {
             remove_path(&mut value, &cause.path);
         }
-        let object: Object = serde_json::from_value(value)
-            .map_err(|error| self.error(&name, vec![Cause::new("(object)", CauseReason::Invalid, error.to_string())]))?;
+        let misshapen =
+            |error: serde_json::Error| self.error(&name, vec![Cause::new("(object)", CauseReason::Invalid, error.to_string())]);
+        let object: Object = serde_json::from_value(value).map_err(misshapen)?;
         let mut causes = self.check_identity(&object);
         if causes.is_empty() {
-            causes = (self.validate)(&object);
+            causes = (self.validate)(&object, serde_json::to_value(&object).map_err(misshapen)?);
         }
         // Whoever mends the file wants to know all that is wrong with it.
         if causes.is_empty() {
@@ -181,6 +186,27 @@ impl KindInfo {
         } else {
             Err(self.error(&name, causes.into_iter().chain(unknown).collect()))
         }
+    }
+
+    /// Says of an object that was read elsewhere whether [`KindInfo::parse`] would have read it.
+    ///
+    /// # Errors
+    ///
+    /// As [`KindInfo::parse`].
+    pub fn check(&self, object: &Object) -> Result<(), ParseError> {
+        let name = &object.metadata.name;
+        let misshapen =
+            |error: serde_json::Error| self.error(name, vec![Cause::new("(object)", CauseReason::Invalid, error.to_string())]);
+        let value = serde_json::to_value(object).map_err(misshapen)?;
+        // Reading leaves nulls out, and puts what is wrong in order.
+        if has_nulls(&value) || !check_schema(&self.schema, &value).is_empty() {
+            return self.parse(value).map(drop);
+        }
+        let mut causes = self.check_identity(object);
+        if causes.is_empty() {
+            causes = (self.validate)(object, value);
+        }
+        if causes.is_empty() { Ok(()) } else { Err(self.error(name, causes)) }
     }
 
     fn check_identity(&self, object: &Object) -> Vec<Cause> {
@@ -364,6 +390,15 @@ fn remove_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(remove_nulls),
         _ => {}
+    }
+}
+
+fn has_nulls(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.values().any(has_nulls),
+        Value::Array(items) => items.iter().any(has_nulls),
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnrolmentEvidence, Facts, Object, ObjectKey};
+use crate::{EnrolmentEvidence, Facts, Object, ObjectKey, Vitals};
 
 /// Something that happened on a machine, as its outbox keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,19 @@ pub struct MachineEvent {
     /// The object it is about beside the machine itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectKey>,
+}
+
+/// An item of a machine's outbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OutboxBody {
+    /// How the machine was while nobody could hear it.
+    Vitals {
+        /// What was measured.
+        vitals: Vitals,
+    },
+    /// Something that happened.
+    Event(MachineEvent),
 }
 
 /// What a machine that asks to join says of itself.

@@ -5,9 +5,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test whose peer cannot be run has failed")]
 
 mod cluster;
+mod debian;
+mod debian_server;
 mod postgres;
 mod proxy;
 
 pub use cluster::TempCluster;
+pub use debian::DebianCluster;
+pub use debian_server::DebianServer;
 pub use postgres::{ServerPlace, Shutdown, TempPostgres};
 pub use proxy::{Passage, PostgresProxy};

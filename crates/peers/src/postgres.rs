@@ -164,6 +164,19 @@ impl TempPostgres {
     ///
     /// Where there are none.
     pub fn pause_senders(&self) {
+        self.signal_senders(Signal::STOP);
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Panics
+    ///
+    /// Where there are none.
+    pub fn resume_senders(&self) {
+        self.signal_senders(Signal::CONT);
+    }
+
+    fn signal_senders(&self, signal: Signal) {
         let sends = |child: &Pid| {
             let line = fs::read_to_string(format!("/proc/{}/cmdline", child.as_raw_nonzero())).unwrap_or_default();
             line.contains("walsender")
@@ -171,7 +184,7 @@ impl TempPostgres {
         let senders: Vec<Pid> = self.children().into_iter().filter(sends).collect();
         assert!(!senders.is_empty(), "nobody streams from this server");
         for sender in senders {
-            kill_process(sender, Signal::STOP).unwrap();
+            kill_process(sender, signal).unwrap();
         }
     }
 
@@ -303,6 +316,44 @@ impl ServerPlace {
     /// The folder of the server's data, which is not there yet.
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Stops what runs there, in good order.
+    ///
+    /// # Panics
+    ///
+    /// Where nothing runs.
+    pub fn stop(&self) {
+        self.pg_ctl(&["stop", "-m", "fast"]);
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not start.
+    pub fn start_again(&self) {
+        self.pg_ctl(&["start"]);
+    }
+
+    fn pg_ctl(&self, words: &[&str]) {
+        let mut command = as_server(&self.binaries.join("pg_ctl"));
+        command.args(words).arg("-w").arg("-D").arg(self.data_folder()).arg("-l").arg(self.folder.path().join("server.log"));
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "pg_ctl {words:?}: {status}");
+    }
+
+    /// Asks the server on the socket there, as the superuser of the database that it was copied from.
+    ///
+    /// # Panics
+    ///
+    /// Where it refuses.
+    pub fn sql(&self, sql: &str) -> String {
+        let mut command = Command::new(self.binaries.join("psql"));
+        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--username", NAME, "--dbname", NAME]);
+        let output = command.arg("--host").arg(self.folder.path()).args(["--command", sql]).output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 

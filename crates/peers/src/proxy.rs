@@ -20,6 +20,8 @@ pub enum Passage {
     LosesAnswer,
     /// The same, and nobody gets through any more.
     LosesAnswerAndAll,
+    /// The next commit and its answer pass; then nobody gets through any more.
+    LosesAllAfterCommit,
     /// Nothing; what is sent waits until something passes again.
     Stalls,
     /// Nobody gets through, and connections that are there end.
@@ -115,9 +117,13 @@ async fn pass(mut client: UnixStream, target: PathBuf, passage: watch::Sender<Pa
                 if server.write_all(sent).await.is_err() {
                     return;
                 }
-                if commits && matches!(now, Passage::LosesAnswer | Passage::LosesAnswerAndAll) {
+                if commits && matches!(now, Passage::LosesAnswer | Passage::LosesAnswerAndAll | Passage::LosesAllAfterCommit) {
                     // The server has answered when it has committed.
-                    let _ = server.read(&mut answered).await;
+                    let count = server.read(&mut answered).await.unwrap_or_default();
+                    if now == Passage::LosesAllAfterCommit {
+                        // Whoever is gone does not read it.
+                        let _ = client.write_all(answered.get(..count).unwrap_or(&answered)).await;
+                    }
                     let after = if now == Passage::LosesAnswer { Passage::Sound } else { Passage::Cut };
                     passage.send_replace(after);
                     return;

@@ -111,6 +111,7 @@ impl MachineParty {
             }),
             updates: watch::channel(None).1,
             vitals_period: Duration::from_secs(VITALS_SECONDS),
+            vitals_kept_period: Duration::from_secs(VITALS_SECONDS),
             observe_period: Duration::from_secs(OBSERVE_SECONDS),
             told: watch::channel(Told::default()).0,
             metrics: Arc::new(AgentMetrics::new()),

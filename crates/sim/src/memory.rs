@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use stead_agent::{Keeper, MemoryStoreError, News, OUTBOX_ITEMS_MAX};
+use stead_agent::{Keeper, MemoryStoreError, News, OUTBOX_ITEMS_MAX, Pushed};
 use stead_model::{Digest, ObjectKey};
 use stead_store::{Disk, DiskLog, LogFailure};
 use stead_trust::{EntryRow, MachineMemory, MemoryRow, RootRow, StatementRow};
@@ -182,15 +182,18 @@ impl Keeper for ModelMemory {
         .await
     }
 
-    async fn push_event(&self, body: &[u8]) -> Result<(), MemoryStoreError> {
+    async fn push_event(&self, body: &[u8], _reason: &str, _time: jiff::Timestamp) -> Result<Pushed, MemoryStoreError> {
+        let mut pushed = Pushed::Full;
         self.change(|tables| {
-            tables.last_event = tables.last_event.saturating_add(1);
-            tables.outbox.insert(tables.last_event, Bytes::copy_from_slice(body));
-            let oldest = tables.last_event.saturating_sub(OUTBOX_ITEMS_MAX.unsigned_abs());
-            tables.outbox = tables.outbox.split(&oldest).1;
+            if (tables.outbox.len() as u64) < OUTBOX_ITEMS_MAX {
+                tables.last_event = tables.last_event.saturating_add(1);
+                tables.outbox.insert(tables.last_event, Bytes::copy_from_slice(body));
+                pushed = Pushed::Kept;
+            }
             Ok(())
         })
-        .await
+        .await?;
+        Ok(pushed)
     }
 
     async fn make_room(&self) -> Result<(), MemoryStoreError> {

@@ -41,6 +41,9 @@ pub(crate) struct AgentArgs {
     /// How often load, memory and the rest are measured, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) vitals_seconds: u64,
+    /// How often a sample of them is kept while no coordinator is reached, to be told of later, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) vitals_kept_seconds: u64,
     /// How often what is as it should be is looked at again, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) observe_seconds: u64,
@@ -73,6 +76,7 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
         bind: args.bind,
         relay_only: args.relay_only,
         vitals_period: Duration::from_secs(args.vitals_seconds),
+        vitals_kept_period: Duration::from_secs(args.vitals_kept_seconds),
         observe_period: Duration::from_secs(args.observe_seconds),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         told,
@@ -83,7 +87,7 @@ pub(crate) async fn run(context: &Context, args: AgentArgs) -> Outcome {
     }
     tokio::select! {
         ended = run_agent(options, stop) => ended.map_err(|error| Failure::of(FailureKind::Config, error))?,
-        () = metrics::server::run_optional(server, metrics.port(), Arc::new(move || metrics.text())) => {}
+        () = metrics::server::run_optional(server, metrics.port(), Arc::new(move |path| (path == "/metrics").then(|| metrics.text()))) => {}
     }
     Ok(ExitCode::Success)
 }

@@ -11,12 +11,13 @@ mod progress;
 mod rebuild;
 mod take;
 
-pub(crate) use self::files::{Scratch, human_bytes};
+pub(crate) use self::files::Scratch;
 pub(crate) use self::folder::{Found, Listed, choose, list};
 pub(crate) use self::manifest::{KEYS, Manifest};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::rebuild::{Rebuilt, rebuild};
 pub(crate) use self::take::{prune, take};
+pub(crate) use stead_model::human_bytes;
 
 use std::path::{Path, PathBuf};
 

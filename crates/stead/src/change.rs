@@ -17,8 +17,8 @@ use crate::cli::Signing;
 use crate::client::{Client, ClientError};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
-use crate::history;
 use crate::signer::{self, BoxSigner};
+use crate::{history, outbox};
 
 /// How many objects are read at once before a change is made.
 const READS_AT_ONCE: usize = 16;
@@ -90,7 +90,13 @@ pub(crate) async fn sign_and_send_with(
     let work = async {
         let submission = signed(client, settings, signers, draft, signing).await?;
         let sent = send(client, &submission, &draft.preconditions, signing.dry_run);
-        sent.instrument(tracing::info_span!("submit")).await
+        match sent.instrument(tracing::info_span!("submit")).await {
+            // It may have arrived though the answer did not: sent again, it is taken for what it is.
+            Err(away) if away.is_away() && signing.may_wait() => {
+                Err(outbox::keep(settings, submission, &draft.preconditions, &away).await?)
+            }
+            sent => sent,
+        }
     };
     // The first span of the Change's trace. Its id is known when the statement is made.
     work.instrument(tracing::info_span!("change", change = Empty, root = true)).await
@@ -109,7 +115,28 @@ pub(crate) async fn signed(
     if !missing.is_empty() {
         sequences.extend(history::sequences(client, &missing).await?);
     }
+    forewarn(client, draft).await?;
     submission(fleet(settings)?, Timestamp::now(), draft, &sequences, signing, signers)
+}
+
+/// Says, before anything is signed, what the coordinator warns of. What it warned of until now may be about names that were looked at and
+/// need no change.
+async fn forewarn(client: &Client, draft: &Draft) -> Result<(), Failure> {
+    if client.forget_warnings() {
+        history::sequences(client, &draft.keys().collect::<Vec<_>>()).await?;
+        client.say_warnings();
+    }
+    Ok(())
+}
+
+/// Signs a draft on top of the sequences that it brings, without asking anybody.
+pub(crate) fn signed_alone(
+    settings: &Settings,
+    signers: &[BoxSigner],
+    draft: &Draft,
+    signing: &Signing,
+) -> Result<Submission, Failure> {
+    submission(fleet(settings)?, Timestamp::now(), draft, &draft.sequences, signing, signers)
 }
 
 fn submission(
@@ -160,21 +187,23 @@ pub(crate) async fn send(
     preconditions: &[Precondition],
     dry_run: bool,
 ) -> Result<Sent, Failure> {
-    let answer = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
+    let (answer, warnings) = post(client, submission, preconditions, dry_run).await.map_err(refused)?;
+    client.hear(warnings);
+    client.say_warnings();
     let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     tracing::info!(change = name.to_ascii_uppercase(), dry_run, "the change was admitted");
     Ok(Sent { id: name.to_owned(), answer })
 }
 
-/// Sends a signed change, and leaves a refusal as it came.
+/// Sends a signed change, and leaves a refusal as it came; with what the coordinator warns of.
 pub(crate) async fn post(
     client: &Client,
     submission: &Submission,
     preconditions: &[Precondition],
     dry_run: bool,
-) -> Result<Value, ClientError> {
+) -> Result<(Value, Vec<String>), ClientError> {
     let query = if dry_run { "?dryRun=All" } else { "" };
-    client.post(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
+    client.post_warned(&format!("/apis/stead.dev/v1/changes{query}"), &Submitted { submission, preconditions }).await
 }
 
 /// Refuses a change that no transaction takes, before anybody is asked to sign it.

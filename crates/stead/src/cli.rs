@@ -4,11 +4,13 @@ mod backup;
 mod change;
 mod history;
 mod objects;
+mod outbox;
 mod pgbackrest;
 mod proposal;
 mod restore;
 mod standby;
 mod store;
+mod top;
 mod trust;
 
 use std::path::PathBuf;
@@ -24,11 +26,13 @@ pub(crate) use self::change::{
 pub(crate) use self::change::{Signing, TicketCommand, TicketCreateArgs};
 pub(crate) use self::history::{LogArgs, ShowArgs, UndoArgs};
 pub(crate) use self::objects::{DescribeArgs, GetArgs, Scope, WaitArgs, WatchArgs};
+pub(crate) use self::outbox::{OutboxCommand, OutboxDropArgs, OutboxFetchArgs, OutboxSendArgs, OutboxShowArgs, OutboxSignArgs};
 pub(crate) use self::pgbackrest::{BackupCheckArgs, BackupSetupArgs, BackupType, StanzaFlags, WayFlags};
 pub(crate) use self::proposal::{ProposeArgs, SignArgs, SubmitArgs, WithdrawArgs};
 pub(crate) use self::restore::{RestoreArgs, RestoreCommand, RestoreOptions};
 pub(crate) use self::standby::{StandbyCommand, StandbyPromoteArgs, StandbySetupArgs};
 pub(crate) use self::store::{StoreCommand, StoreMigrateArgs};
+pub(crate) use self::top::{Column as TopColumn, TopArgs};
 pub(crate) use self::trust::{TrustCommand, TrustInitArgs, TrustRotateArgs, TrustShowArgs, TrustSignArgs, TrustSubmitArgs};
 use crate::agent::AgentArgs;
 use crate::config::SettingFlags;
@@ -96,6 +100,15 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Show how the coordinator is doing: machines, ports, and whom it turned away and why
     Status,
+    /// Show live how each machine is doing: state, arrears, load, memory, disk, clock, agent
+    #[command(
+        long_about = "Show live how each machine is doing, trouble first: how it stands and for how long, when it was last heard, how many \
+                            objects it has yet to acknowledge, load of each processor, memory and disk in use, temperature, how far its \
+                            clock is off, updates pending, and which agent it runs. Press h for the keys. Where the output is no terminal \
+                            it prints the machines once.\n\nExamples:\n  stead top\n  stead top -l role=web --sort load\n  stead top \
+                            --once --filter silent\n  stead top -o json\n\nThe same numbers are there for Prometheus at /metrics/machines."
+    )]
+    Top(TopArgs),
     /// Show one object with all that is known of it: conditions, units, events
     Describe(DescribeArgs),
     /// Follow objects as they change, until Ctrl-C
@@ -143,6 +156,17 @@ pub(crate) enum Command {
     Withdraw(WithdrawArgs),
     /// Sign the deletion of objects, and send it
     Delete(DeleteArgs),
+    /// Changes that were signed while no coordinator answered, and wait here
+    #[command(
+        subcommand,
+        long_about = "Changes that were signed while no coordinator answered. They wait on this disk, in order, and are sent by the next command \
+                            that reaches a coordinator; each arrives once, however often it is tried. One that others overtook meanwhile waits \
+                            for you: look at both sides, and sign it again on top of theirs. None is ever dropped by \
+                            itself.\n\nExamples:\n  stead outbox list\n  stead outbox show 01k9zq3v    with a three-way difference where others came \
+                            between\n  stead outbox send --wait      until a coordinator answers\n  stead outbox sign 01k9zq3v\n  stead outbox \
+                            fetch profiles       so that they can be changed while nobody answers"
+    )]
+    Outbox(OutboxCommand),
     /// List changes, newest first: who changed what, when, and why
     #[command(
         long_about = "List changes, newest first: who changed what, when, and why.\n\nExamples:\n  stead log -n 20\n  stead log profile \
@@ -153,7 +177,8 @@ pub(crate) enum Command {
     #[command(
         long_about = "Show a change: who made it and why, what it changed of each object, whose signatures it has, and which machines \
                             have it. Everything that is signed is checked here, the machines' acknowledgements too; the coordinator's \
-                            word counts for nothing.\n\nExamples:\n  stead show latest\n  stead show rev:120\n  stead show 01k9zq3v"
+                            word counts for nothing. A machine that is said to have it, and whose word does not hold, is \
+                            `claimed`.\n\nExamples:\n  stead show latest\n  stead show rev:120\n  stead show 01k9zq3v"
     )]
     Show(ShowArgs),
     /// Take a change back, with a new change that does the opposite

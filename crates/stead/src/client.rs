@@ -3,6 +3,7 @@
 mod error;
 mod list;
 mod path;
+mod warnings;
 mod watch;
 
 use std::path::PathBuf;
@@ -18,10 +19,11 @@ use stead_trust::Signer;
 
 pub(crate) use self::error::{ClientError, StatusError};
 pub(crate) use self::path::{collection, object as object_path, query};
+use self::warnings::Warnings;
 pub(crate) use self::watch::{Watch, WatchEvent};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
-use crate::{login, token};
+use crate::{login, outbox, token};
 
 /// The largest answer in bytes: a page of a list, or the bundle of a large change.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -39,6 +41,7 @@ pub(crate) struct Client {
     current: AtomicUsize,
     timeout: Duration,
     token: Option<String>,
+    warnings: Warnings,
     /// The file of a token that came from the cache, to be removed if the coordinator refuses it.
     token_file: Option<PathBuf>,
 }
@@ -66,11 +69,26 @@ impl Client {
         }
         let http = builder.build().map_err(|error| Failure::of(FailureKind::Internal, ClientError::Build(error)))?;
         let timeout = Duration::from_secs(settings.request_timeout_seconds());
-        Ok(Self { http, servers, current: AtomicUsize::new(0), timeout, token: None, token_file: None })
+        Ok(Self {
+            http,
+            servers,
+            current: AtomicUsize::new(0),
+            timeout,
+            token: None,
+            warnings: Warnings::default(),
+            token_file: None,
+        })
     }
 
-    /// A client that is logged in: with the token in the cache while it is good, else with a signature.
+    /// A client that is logged in. What waits in the outbox is sent first: what was written first arrives first.
     pub(crate) async fn connect(settings: &Settings) -> Result<Self, Failure> {
+        let client = Self::connect_alone(settings).await?;
+        outbox::send::before(&client, settings).await?;
+        Ok(client)
+    }
+
+    /// A client that is logged in, with the token in the cache while it is good, else with a signature; the outbox is left alone.
+    pub(crate) async fn connect_alone(settings: &Settings) -> Result<Self, Failure> {
         let mut client = Self::anonymous(settings)?;
         let token = if let Some(token) = token::cached(settings)? {
             client.token_file = Some(token::path(settings)?);
@@ -103,6 +121,36 @@ impl Client {
     /// Sends a body to a path.
     pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// The same, with what the coordinator warns of, for whoever passes it on.
+    pub(crate) async fn post_warned<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<(T, Vec<String>), ClientError> {
+        let response = self.send(Method::POST, path, Some(body), Some(self.timeout)).await?;
+        let warnings = warnings::of(response.headers());
+        let bytes = self.read(response, path).await?;
+        let answer = serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })?;
+        Ok((answer, warnings))
+    }
+
+    /// Says, on standard error, what coordinators have warned of until now and was not said.
+    pub(crate) fn say_warnings(&self) {
+        for warning in self.warnings.take() {
+            eprintln!("Warning: {warning}");
+        }
+    }
+
+    /// Forgets what coordinators have warned of and was not said. Says whether there was anything.
+    pub(crate) fn forget_warnings(&self) -> bool {
+        self.warnings.forget()
+    }
+
+    /// Keeps what a coordinator warned of, to be said later.
+    pub(crate) fn hear(&self, warnings: Vec<String>) {
+        self.warnings.hear(warnings);
     }
 
     /// Sends a body to a path of one coordinator, and of no other.
@@ -142,6 +190,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<T, ClientError> {
         let response = self.send(method, path, body, Some(self.timeout)).await?;
+        self.hear(warnings::of(response.headers()));
         let bytes = self.read(response, path).await?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { path: path.to_owned(), source })
     }

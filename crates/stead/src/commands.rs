@@ -17,6 +17,8 @@ pub(crate) mod label;
 mod log;
 mod login;
 mod man;
+mod outbox;
+mod physical;
 mod plan;
 mod plugin;
 mod propose;
@@ -29,6 +31,8 @@ mod status;
 mod store;
 mod submit;
 mod ticket;
+mod top;
+mod trust_fresh;
 mod trust_init;
 mod trust_rotate;
 mod trust_show;
@@ -126,6 +130,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Credential => credential::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Top(args) => top::run(context, args).await,
         Command::Describe(args) => describe::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::Wait(args) => wait::run(context, args).await,
@@ -140,6 +145,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Withdraw(args) => withdraw::run(context, args).await,
         Command::Proxy(args) => crate::proxy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
+        Command::Outbox(command) => outbox::run(context, command).await,
         Command::Approve(args) => approve::run(context, args).await,
         Command::Deny(args) => deny::run(context, args).await,
         Command::Ticket(TicketCommand::Create(args)) => ticket::run(context, args).await,
@@ -147,6 +153,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Trust(TrustCommand::Init(args)) => trust_init::run(context, args),
         Command::Trust(TrustCommand::Show(args)) => trust_show::run(context, args).await,
         Command::Trust(TrustCommand::Rotate(args)) => trust_rotate::run(context, args).await,
+        Command::Trust(TrustCommand::Fresh) => trust_fresh::run(context).await,
         Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(context, args),
         Command::Trust(TrustCommand::Submit(args)) => trust_submit::run(context, args).await,
         Command::Standby(command) => standby::run(context, command).await,

@@ -205,6 +205,11 @@ impl Settings {
         location::expand(self.text("cache_dir").unwrap_or_default())
     }
 
+    /// The folder for changes that wait for a coordinator.
+    pub(crate) fn outbox_dir(&self) -> PathBuf {
+        location::expand(self.text("outbox_dir").unwrap_or_default())
+    }
+
     /// The folder for what may not be lost: a coordinator's record, an agent's memory.
     pub(crate) fn state_dir(&self) -> PathBuf {
         location::expand(self.text("state_dir").unwrap_or_default())

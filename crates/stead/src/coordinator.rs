@@ -99,7 +99,7 @@ pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
     secrets::make_private_dir(&state_dir)
         .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display())))?;
     let place = Place::of(&context.settings)?;
-    let Some(store) = place.open(|line| context.say(line), &stop).await? else {
+    let Some(store) = place.open(&state_dir, |line| context.say(line), &stop).await? else {
         return Ok(ExitCode::Success);
     };
     let served = serve(context, &args, &state_dir, key, store.clone(), place.is_shared(), &stop).await;
@@ -158,7 +158,7 @@ async fn serve(
         () = inbox.serve_inbox() => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
-        () = run_optional(metrics, desk.metrics_port(), Arc::new(move || stead_api::Fleet::metrics(desk.as_ref()))) => {}
+        () = run_optional(metrics, desk.metrics_port(), Arc::new(move |path| desk.metrics_at(path))) => {}
     }
     tracing::info!("stopping");
     // Nobody waits for a database that is away.

@@ -12,10 +12,11 @@ pub(crate) enum ExitCode {
     Timeout,
     Changed,
     Unreachable,
+    Waiting,
 }
 
 /// Every exit code, in the order of its number.
-pub(crate) const EXIT_CODES: [ExitCode; 9] = [
+pub(crate) const EXIT_CODES: [ExitCode; 10] = [
     ExitCode::Success,
     ExitCode::Internal,
     ExitCode::Usage,
@@ -25,6 +26,7 @@ pub(crate) const EXIT_CODES: [ExitCode; 9] = [
     ExitCode::Timeout,
     ExitCode::Changed,
     ExitCode::Unreachable,
+    ExitCode::Waiting,
 ];
 
 impl ExitCode {
@@ -40,6 +42,7 @@ impl ExitCode {
             Self::Timeout => 6,
             Self::Changed => 7,
             Self::Unreachable => 8,
+            Self::Waiting => 9,
         }
     }
 
@@ -57,6 +60,9 @@ impl ExitCode {
             Self::Timeout => "`wait` gave up before what it waited for came true.",
             Self::Changed => "`diff` and `--dry-run` only: something would change.",
             Self::Unreachable => "The coordinator does not answer, or its certificate is not the expected one.",
+            Self::Waiting => {
+                "No coordinator answers: the change is signed, and waits in the outbox (`stead outbox list`) until one does."
+            }
         }
     }
 }

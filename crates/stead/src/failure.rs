@@ -23,6 +23,8 @@ pub(crate) enum FailureKind {
     Timeout,
     /// The coordinator does not answer.
     Unreachable,
+    /// The coordinator does not answer, and what was signed waits in the outbox.
+    Waiting,
     /// Our own fault, or the system's.
     Internal,
 }
@@ -66,6 +68,16 @@ impl Failure {
         self
     }
 
+    /// The sentence alone.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The error that this came of, where it is of that type.
+    pub(crate) fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        self.source.as_deref().and_then(|source| (source as &dyn Error).downcast_ref())
+    }
+
     /// The sentence, with its hints, in one line.
     pub(crate) fn sentence(&self) -> String {
         std::iter::once(&self.message).chain(&self.hints).cloned().collect::<Vec<_>>().join(" ")
@@ -83,13 +95,15 @@ impl Failure {
             FailureKind::NeedsSigning => ExitCode::NeedsSigning,
             FailureKind::Timeout => ExitCode::Timeout,
             FailureKind::Unreachable => ExitCode::Unreachable,
+            FailureKind::Waiting => ExitCode::Waiting,
             FailureKind::Internal => ExitCode::Internal,
         }
     }
 
     /// The text for standard error: the sentence, each cause that says something new, the hints.
     pub(crate) fn render(&self, terminal: Terminal) -> String {
-        let mut text = format!("{} {}\n", terminal.on_stderr(Style::Bad, "error:"), self.message);
+        let (style, word) = if self.kind == FailureKind::Waiting { (Style::Strong, "waiting:") } else { (Style::Bad, "error:") };
+        let mut text = format!("{} {}\n", terminal.on_stderr(style, word), self.message);
         let mut said = self.message.clone();
         let mut cause = self.source.as_deref().and_then(|source| (source as &dyn Error).source());
         while let Some(error) = cause {

@@ -102,6 +102,16 @@ pub(crate) async fn signed(
     keyring: &Keyring,
     steps: &BTreeSet<Step>,
 ) -> Result<BTreeMap<Step, Signed>, Failure> {
+    bundles(client, keyring, steps, |_, _, _| Ok(())).await
+}
+
+/// The same; each bundle that holds is also given to `keep`, with its step and its change's id.
+pub(crate) async fn bundles(
+    client: &Client,
+    keyring: &Keyring,
+    steps: &BTreeSet<Step>,
+    mut keep: impl FnMut(&Step, &str, &Bundle) -> Result<(), Failure>,
+) -> Result<BTreeMap<Step, Signed>, Failure> {
     let mut found = BTreeMap::new();
     let mut open: Vec<&Step> = steps.iter().filter(|(_, sequence)| *sequence > 0).collect();
     while !open.is_empty() {
@@ -113,28 +123,29 @@ pub(crate) async fn signed(
         }
         open.drain(..answers.len());
         for (step, answer) in asked.into_iter().zip(answers) {
-            if let Some(answer) = answer {
-                found.insert(step.clone(), believe(step, answer, keyring)?);
+            if let Some(Answer { change, bundle }) = answer {
+                let signed = believed(step, change, &bundle, keyring)?;
+                keep(step, &signed.change, &bundle)?;
+                found.insert(step.clone(), signed);
             }
         }
     }
     Ok(found)
 }
 
-fn believe(step: &Step, answer: Answer, keyring: &Keyring) -> Result<Signed, Failure> {
+/// What a bundle says of an object, where it holds and is that object's at that sequence.
+pub(crate) fn believed(step: &Step, change: String, bundle: &Bundle, keyring: &Keyring) -> Result<Signed, Failure> {
     let (key, sequence) = step;
     let wrong = |what: &str| {
         Failure::refused(format!("what the coordinator gives as {key} at sequence {sequence} is not what was signed: {what}"))
             .hint("Somebody altered the record, or the coordinator is in wrong hands. Nothing was done.")
     };
-    let mut evidence = check(&answer.bundle, keyring)?;
+    let mut evidence = check(bundle, keyring)?;
     if let Some(problem) = evidence.problems.first() {
         return Err(wrong(problem));
     }
     match (evidence.entries.pop(), evidence.entries.pop()) {
-        (Some((leaf, object)), None) if leaf.key() == *key && leaf.sequence == *sequence => {
-            Ok(Signed { change: answer.change, object })
-        }
+        (Some((leaf, object)), None) if leaf.key() == *key && leaf.sequence == *sequence => Ok(Signed { change, object }),
         _ => Err(wrong("it is another object's")),
     }
 }
@@ -234,12 +245,13 @@ mod tests {
     #[test]
     fn another_objects_entry_is_not_believed() {
         let keyring = keyring(1);
-        let answer = || Answer { change: "01".to_owned(), bundle: bundle(*keyring.chain().fleet()) };
+        let bundle = bundle(*keyring.chain().fleet());
+        let believe = |step: &Step| believed(step, "01".to_owned(), &bundle, &keyring);
         let kind = crate::kind_word::info("profile").unwrap().group_kind();
         let step = |name: &str, sequence: u64| (ObjectKey::new(kind.clone(), "", name), sequence);
-        assert!(believe(&step("web", 1), answer(), &keyring).unwrap().object.is_some());
+        assert!(believe(&step("web", 1)).unwrap().object.is_some());
         for (name, sequence) in [("db", 1), ("web", 2)] {
-            assert!(believe(&step(name, sequence), answer(), &keyring).is_err(), "{name} {sequence}");
+            assert!(believe(&step(name, sequence)).is_err(), "{name} {sequence}");
         }
     }
 }

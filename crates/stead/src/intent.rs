@@ -105,11 +105,7 @@ impl Intent {
     /// The change that does it. A manifest with a `resourceVersion` is meant for that state of its object only.
     pub(crate) fn draft(&self) -> Draft {
         let deletion = |object: &Object| Deletion { api_version: object.api_version.clone(), key: object.key() };
-        let read_at = self.changed().filter(|object| !object.metadata.resource_version.is_empty());
-        let preconditions = read_at.map(|object| Precondition {
-            resource_version: Some(object.metadata.resource_version.clone()),
-            ..Precondition::of(&object.api_version, &object.key())
-        });
+        let preconditions = self.changed().filter_map(read_at);
         Draft {
             puts: self.changed().cloned().collect(),
             deletes: self.pruned.iter().map(deletion).collect(),
@@ -132,6 +128,13 @@ impl Intent {
         }
         Ok(text)
     }
+}
+
+/// What a manifest with a `resourceVersion` depends on.
+pub(crate) fn read_at(object: &Object) -> Option<Precondition> {
+    let version = &object.metadata.resource_version;
+    (!version.is_empty())
+        .then(|| Precondition { resource_version: Some(version.clone()), ..Precondition::of(&object.api_version, &object.key()) })
 }
 
 /// Puts an object into a set.

@@ -3,7 +3,9 @@
 //! Numbers that grow with every request live where they are counted. Everything else is read off when somebody asks.
 
 pub(crate) mod agent;
+mod backup;
 pub(crate) mod coordinator;
+pub(crate) mod machines;
 pub(crate) mod server;
 
 use std::fmt;

@@ -25,6 +25,7 @@ use crate::terminal::{Style, Terminal};
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A change that may still need signatures, checked: its statement commits to its entries, and its signatures fit.
+#[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) submission: Submission,
     pub(crate) statement: ChangeStatement,
@@ -163,6 +164,13 @@ impl Ground {
             })
             .collect();
         Ok(Self { signed: history::signed(client, keyring, &steps).await?, sequences })
+    }
+
+    /// What was last seen, where nobody can be asked: each object at the sequence that a change was signed on top of.
+    pub(crate) fn as_seen(objects: BTreeMap<Step, Option<Object>>) -> Self {
+        let sequences = objects.keys().cloned().collect();
+        let signed = objects.into_iter().map(|(step, object)| (step, Signed { change: String::new(), object })).collect();
+        Self { sequences, signed }
     }
 
     /// The object when the change was written.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 use stead_store::{
-    Engine, EngineError, OpenError, Options, PostgresEngine, PostgresServers, SqliteEngine, Store, each_server, split_authority,
+    BackupNews, BackupWay, Engine, EngineError, OpenError, Options, PostgresEngine, PostgresServers, SqliteEngine, Store,
+    each_server, split_authority,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -19,6 +20,8 @@ const PAUSE_SECONDS: u64 = 1;
 const PAUSE_SECONDS_MAX: u64 = 10;
 /// The name of the record in the state directory.
 const FILE_NAME: &str = "record.db";
+/// The name of the file in the state directory that says which history of a record in PostgreSQL was followed.
+const FOLLOWED_NAME: &str = "record.followed";
 
 /// Where a record is.
 pub(crate) enum Place {
@@ -100,14 +103,31 @@ impl Place {
         PostgresServers::parse(url, password).map_err(|error| Failure::of(FailureKind::Config, error))
     }
 
-    async fn connect(&self) -> Result<Arc<dyn Engine>, OpenError> {
+    async fn connect(&self, state_dir: &Path) -> Result<Arc<dyn Engine>, OpenError> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteEngine::open(path).await?),
             Self::Postgres { url, password } => {
                 let password = password.as_ref().map(|password| password.as_str());
-                Arc::new(PostgresEngine::open_with_password(url, password).await?)
+                Arc::new(PostgresEngine::open_following(url, password, &state_dir.join(FOLLOWED_NAME)).await?)
             }
         })
+    }
+
+    /// Notes beside the record what has become known of its backups: its coordinators show it in their metrics. Nothing is noted of
+    /// a record in a file that is not here.
+    pub(crate) async fn note_backup(&self, way: BackupWay, news: BackupNews) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Ok(()),
+            Self::Sqlite(path) => stead_store::note_backup(path, way, news)
+                .map_err(|error| Failure::new(FailureKind::Config, format!("beside {}: {error}", path.display()))),
+            Self::Postgres { url, password } => {
+                let password = password.as_ref().map(|password| password.as_str());
+                let engine = PostgresEngine::open_reading(url, password).await.map_err(opening)?;
+                let noted = engine.note_backup(way, news).await;
+                engine.close().await;
+                noted.map_err(|error| Failure::of(FailureKind::Config, error))
+            }
+        }
     }
 
     /// Opens it for a command that works on it while no coordinator does.
@@ -122,15 +142,20 @@ impl Place {
         opened.map_err(opening)
     }
 
-    async fn try_open(&self) -> Result<Store, RecordError> {
-        Ok(Store::open_on(self.connect().await?, Options::default()).await?)
+    async fn try_open(&self, state_dir: &Path) -> Result<Store, RecordError> {
+        Ok(Store::open_on(self.connect(state_dir).await?, Options::default()).await?)
     }
 
-    /// Opens it for a coordinator, and waits for a database that is away; `None` where it was stopped meanwhile.
-    pub(crate) async fn open(&self, say: impl Fn(&str), stop: &CancellationToken) -> Result<Option<Store>, Failure> {
+    /// Opens it for the coordinator of a state directory, and waits for a database that is away; `None` where it was stopped meanwhile.
+    pub(crate) async fn open(
+        &self,
+        state_dir: &Path,
+        say: impl Fn(&str),
+        stop: &CancellationToken,
+    ) -> Result<Option<Store>, Failure> {
         let (mut pause, mut said) = (PAUSE_SECONDS, false);
         loop {
-            match self.try_open().await {
+            match self.try_open(state_dir).await {
                 Ok(store) => return Ok(Some(store)),
                 Err(error) if error.is_away() => {
                     tracing::warn!(%error, again_in_seconds = pause, "the record's database is away");

@@ -33,6 +33,7 @@ pub(crate) async fn send_root(client: &Client, signed: &SignedRoot, version: u64
     typed.metadata.name = format!("v{version}");
     let object = Object::from_typed(&typed).map_err(|error| Failure::of(FailureKind::Internal, error))?;
     let _shown_by_trust_show: Value = client.post(&collection(info("trustroot")?, ""), &object).await?;
+    client.say_warnings();
     Ok(())
 }
 
@@ -93,7 +94,7 @@ async fn signed_only_by(client: &Client, fingerprints: &[String]) -> Result<Vec<
 }
 
 /// `Profile/web` or `Lease/default/a`, as a Change lists its objects.
-fn key_of(text: &str) -> Option<ObjectKey> {
+pub(crate) fn key_of(text: &str) -> Option<ObjectKey> {
     let mut parts = text.split('/');
     let kind = info(parts.next()?).ok()?.group_kind();
     match (parts.next()?, parts.next(), parts.next()) {

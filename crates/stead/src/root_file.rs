@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use stead_model::canonical;
 use stead_model::{Digest, Object, TrustRoot};
-use stead_trust::{PublicKey, Root, RootChain, Signature, SignatureNamespace, SignedRoot, UserPresence, verify_with};
+use stead_trust::{
+    PublicKey, Root, RootChain, Signature, SignatureNamespace, SignedFreshness, SignedRoot, UserPresence, verify_with,
+};
 
 use crate::client::Client;
 use crate::failure::{Failure, FailureKind};
@@ -16,6 +18,8 @@ use crate::private_file;
 #[derive(Debug, Deserialize)]
 pub(crate) struct FleetDocument {
     roots: Vec<SignedRoot>,
+    #[serde(default)]
+    freshness: Option<SignedFreshness>,
 }
 
 impl FleetDocument {
@@ -26,6 +30,15 @@ impl FleetDocument {
     /// The chain, which must start at a fleet's id.
     pub(crate) fn verify(&self, fleet: &Digest) -> Result<RootChain, Failure> {
         RootChain::verify(fleet, &self.roots).map_err(|error| Failure::of(FailureKind::Refused, error))
+    }
+
+    /// When owners last said that they are there, in a line; checked here, as all of it.
+    pub(crate) fn freshness_line(&self, chain: &RootChain) -> String {
+        let Some(signed) = &self.freshness else { return String::new() };
+        match signed.verify(chain.fleet(), chain.newest()) {
+            Ok(fresh) => format!("They last said so at {}, by {}.\n", fresh.time, fresh.author.fingerprint()),
+            Err(error) => format!("What the coordinator gives for their last word is none of theirs: {error}\n"),
+        }
     }
 
     /// The chain of the configured fleet, or of whichever this is.

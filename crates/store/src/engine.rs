@@ -7,7 +7,8 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 
-use crate::postgres::Replication;
+use crate::backup_note::BackupNotes;
+use crate::postgres::{Archive, Replication};
 use crate::rows::{
     Asked, Batch, Change, ChangeReference, Entry, HistoryRow, Mark, Meta, RootDocument, Sequence, Settled, Steps, StepsWanted,
 };
@@ -70,6 +71,16 @@ pub trait Engine: Send + Sync + 'static {
     /// How the record is copied to standbys, as far as is known; none where the engine has no such thing.
     fn replication(&self) -> Option<Replication> {
         None
+    }
+
+    /// How the server's log gets into its archive, as far as is known; none where the engine has no such thing.
+    fn archive(&self) -> Option<Archive> {
+        None
+    }
+
+    /// What is remembered of backups.
+    fn backups(&self) -> BackupNotes {
+        BackupNotes::new()
     }
 
     /// Begins to fill an empty record with another's rows.

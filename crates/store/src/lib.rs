@@ -40,6 +40,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup_note;
+mod clock;
 mod columns;
 mod copy;
 mod digest;
@@ -64,6 +66,8 @@ mod view;
 mod watch;
 mod writer;
 
+pub use backup_note::{BackupNews, BackupNote, BackupNotes, BackupWay, note_backup};
+pub use clock::system_time;
 pub use copy::{CopyError, CopyProgress, copy, copy_reading};
 pub use digest::{RecordDigest, TableDigest, digest, digest_reading};
 pub use engine::{CommitFailure, Engine, EngineError, Import, Moved, Reading, Turn};
@@ -71,8 +75,8 @@ pub use history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, HISTORY_PAGES_
 pub use memory::{Disk, DiskLog, LogFailure, MemoryEngine, MemoryRecord, SoundDisk, WriteEnd, Written};
 pub use open_error::OpenError;
 pub use postgres::{
-    PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication, ReplicationSlot,
-    ServerReport, ServerState, Standing, each_server, split_authority,
+    Archive, HeldRecord, PlaceError, PostgresEngine, PostgresPlace, PostgresServer, PostgresServers, Replica, Replication,
+    ReplicationSlot, ServerReport, ServerState, Standing, each_server, split_authority,
 };
 pub use retained::{
     RETAINED_REPLACED_BYTES_MAX, RETAINED_SECONDS_MAX, RETAINED_SNAPSHOTS_MAX, REWOUND_SNAPSHOTS_MAX, SnapshotExpired,
@@ -94,4 +98,4 @@ pub use transaction::{
 pub use uid::{random_source, uuid};
 pub use view::{Cursor, FieldFilter, List, Page, Snapshot};
 pub use watch::{WatchError, WatchEvent, WatchFields, WatchGroup, WatchScope, Watcher};
-pub use writer::{BATCH_OPERATIONS_MAX, BATCH_TRANSACTIONS_MAX, QUEUE_TRANSACTIONS_MAX, UidSource};
+pub use writer::{BATCH_OPERATIONS_MAX, BATCH_TRANSACTIONS_MAX, QUEUE_TRANSACTIONS_MAX, TimeSource, UidSource};

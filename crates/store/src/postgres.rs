@@ -5,11 +5,14 @@
 //! with one notification a batch, out of the same transaction.
 
 mod anew;
+mod archive;
+mod backups;
 mod connection;
 mod forward;
 mod hosts;
 mod import;
 mod inbox;
+mod line;
 mod migration;
 mod moment;
 mod news;
@@ -17,8 +20,10 @@ mod place;
 mod read;
 mod server;
 mod standby;
+mod watched;
 mod write;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,9 +34,11 @@ use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
+use crate::backup_note::BackupNotes;
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
 use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
+pub use archive::Archive;
 use connection::{SESSION_NAME, Server, Session};
 pub use hosts::{each_server, split_authority};
 use import::PgImport;
@@ -39,8 +46,8 @@ use news::News;
 pub use place::{PlaceError, PostgresPlace, Standing};
 use read::PgReading;
 pub use server::PostgresServer;
-use standby::Watched;
-pub use standby::{PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState};
+pub use standby::{HeldRecord, PostgresServers, Replica, Replication, ReplicationSlot, ServerReport, ServerState};
+use watched::Watched;
 use write::PgTurn;
 
 /// What the sessions of a command are called that works on a record while no coordinator does.
@@ -81,6 +88,19 @@ impl PostgresEngine {
         Self::open_server(Server::parse(url, password, SESSION_NAME)?, migration::STEPS).await
     }
 
+    /// The same for a coordinator that keeps in a file which history of the record it has followed: an older primary is refused, also
+    /// by one that starts while nothing else answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresEngine::open`], and [`OpenError::File`] where the file cannot be read or written.
+    pub async fn open_following(url: &str, password: Option<&str>, file: &Path) -> Result<Self, OpenError> {
+        let server = Server::parse(url, password, SESSION_NAME)?.remembering(file)?;
+        migration::run(&server, migration::STEPS).await?;
+        server.keep_line().await.map_err(|error| migration::refused(&server, error))?;
+        Ok(Self::on(server))
+    }
+
     /// The same for something that is no coordinator, and is not taken for one by [`Engine::others`].
     ///
     /// # Errors
@@ -111,7 +131,7 @@ impl PostgresEngine {
         let news = Arc::new(News::default());
         let listening = tokio::spawn(news::listen(Arc::clone(&server), Arc::clone(&news))).abort_handle();
         let watched = Arc::<Watched>::default();
-        let watch = standby::watch(Arc::clone(&server), Arc::clone(&news), Arc::clone(&watched));
+        let watch = watched::watch(Arc::clone(&server), Arc::clone(&news), Arc::clone(&watched));
         let watching = tokio::spawn(watch).abort_handle();
         let (session, closed) = (Mutex::new(None), AtomicBool::new(false));
         Self { server, session, news, listening, watching, watched, closed }
@@ -199,7 +219,15 @@ impl Engine for PostgresEngine {
     }
 
     fn replication(&self) -> Option<Replication> {
-        self.watched.get()
+        self.watched.replication()
+    }
+
+    fn archive(&self) -> Option<Archive> {
+        self.watched.archive()
+    }
+
+    fn backups(&self) -> BackupNotes {
+        self.watched.backups()
     }
 
     fn import(&self) -> BoxFuture<'_, Result<Box<dyn Import + '_>, EngineError>> {

@@ -25,6 +25,7 @@ use sqlx::{ConnectOptions, Connection};
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::Mutex;
 
+use crate::backup_note::{self, BackupNotes};
 use crate::engine::{Engine, EngineError, Import, Moved, Reading, Turn};
 use crate::open_error::OpenError;
 use crate::rows::{Asked, Change, ChangeReference, Entry, Meta, Settled, Steps, StepsWanted};
@@ -123,6 +124,10 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 }
 
 impl Engine for SqliteEngine {
+    fn backups(&self) -> BackupNotes {
+        backup_note::read(self.options.get_filename())
+    }
+
     fn reading(&self) -> BoxFuture<'_, Result<Box<dyn Reading + '_>, EngineError>> {
         async { Ok(Box::new(SqliteReading::begin(&self.readers).await?) as Box<dyn Reading>) }.boxed()
     }

@@ -7,17 +7,18 @@ use jiff::Timestamp;
 use stead_model::{ObjectKey, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::backup_note::BackupNotes;
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::evaluate;
 use crate::history::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_STEPS_MAX, History, PageLimits};
 use crate::load::{RingLimits, load};
-use crate::postgres::Replication;
+use crate::postgres::{Archive, Replication};
 use crate::retained::{Retained, SnapshotExpired};
 use crate::rows::{Asked, Change, ChangeReference, Entry, Settled};
 use crate::transaction::{CommitError, Committed, Transaction};
 use crate::view::Snapshot;
 use crate::watch::{Published, WatchError, WatchScope, Watcher};
-use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, UidSource, Writer};
+use crate::writer::{QUEUE_TRANSACTIONS_MAX, Request, TimeSource, UidSource, Writer};
 
 /// Events that watchers can still be told of: what a busy fleet does in some minutes.
 pub const RING_EVENTS_MAX: usize = 65_536;
@@ -39,10 +40,12 @@ pub struct Options {
     pub history_page_bytes_max: usize,
     /// Where uids come from.
     pub new_uid: UidSource,
+    /// Where the time comes from. The store asks for it only when the record begins anew; transactions bring their own.
+    pub now: TimeSource,
 }
 
 impl Options {
-    /// The usual limits, with a source of uids.
+    /// The usual limits and the system's clock, with a source of uids.
     pub fn new(new_uid: UidSource) -> Self {
         Self {
             ring_events_max: RING_EVENTS_MAX,
@@ -50,6 +53,7 @@ impl Options {
             history_page_steps_max: HISTORY_PAGE_STEPS_MAX,
             history_page_bytes_max: HISTORY_PAGE_BYTES_MAX,
             new_uid,
+            now: crate::clock::system_time(),
         }
     }
 }
@@ -128,6 +132,7 @@ impl Store {
             engine: Arc::clone(&engine),
             published: sender,
             new_uid: options.new_uid,
+            now: options.now,
             limits,
             in_doubt: None,
             blind: false,
@@ -329,6 +334,16 @@ impl Store {
     /// How the record is copied to standbys, as was last seen; none where the engine has no such thing.
     pub fn replication(&self) -> Option<Replication> {
         self.inner.engine.replication()
+    }
+
+    /// How the server's log gets into its archive, as was last seen; none where the engine has no such thing.
+    pub fn archive(&self) -> Option<Archive> {
+        self.inner.engine.archive()
+    }
+
+    /// What is remembered of the record's backups.
+    pub fn backups(&self) -> BackupNotes {
+        self.inner.engine.backups()
     }
 
     /// Notes what became of a request, unless that is noted already.

@@ -32,6 +32,8 @@ const LOADS_MAX: usize = 3;
 
 /// Makes uids.
 pub type UidSource = Arc<dyn Fn() -> String + Send + Sync>;
+/// Tells the time.
+pub type TimeSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 type Reply = oneshot::Sender<Result<Committed, CommitError>>;
 /// A transaction that waits, and whom to tell.
@@ -60,6 +62,7 @@ pub(crate) struct Writer {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) published: watch::Sender<Arc<Published>>,
     pub(crate) new_uid: UidSource,
+    pub(crate) now: TimeSource,
     pub(crate) limits: RingLimits,
     /// A batch of which the engine could not say whether it is in the record.
     pub(crate) in_doubt: Option<Mark>,
@@ -264,7 +267,7 @@ impl Writer {
     /// The record has lost batches that were told of: it becomes another one, so that nobody takes what follows for them. Of several
     /// coordinators that notice, one does it.
     async fn begin_anew(&mut self, engine: &dyn Engine, view: &View) -> Result<(), EngineError> {
-        let meta = engine.begin_anew(&view.incarnation, Timestamp::now()).await?;
+        let meta = engine.begin_anew(&view.incarnation, (self.now)()).await?;
         tracing::error!(
             was_at = %view.revision,
             anew_at = %meta.last,

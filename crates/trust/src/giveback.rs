@@ -24,6 +24,9 @@ pub const GIVE_BACK_ASK_BYTES_MAX: usize = 64 * 1024;
 pub const GIVE_BACK_NAMES_MAX: usize = 64;
 /// Bytes of bundles or root versions that one question brings, unless the first alone is longer.
 pub const GIVEN_BACK_BYTES: usize = 1024 * 1024;
+/// The most bundles or root versions that one question brings: an honest root version has more than 256 bytes. Ten million empty ones
+/// would fit into as many bytes, and take a hundred times the memory.
+pub const GIVEN_BACK_DOCUMENTS_MAX: usize = GIVEN_BACK_BYTES / 256;
 /// The most bytes that one question may bring: those, and one bundle more.
 pub const GIVEN_BACK_BYTES_MAX: usize = GIVEN_BACK_BYTES + BUNDLE_BYTES_MAX;
 
@@ -108,6 +111,12 @@ pub enum GiveBackError {
         /// How many.
         bytes: usize,
     },
+    /// More documents than one question may bring.
+    #[error("{count} documents; at most {GIVEN_BACK_DOCUMENTS_MAX} are read")]
+    Documents {
+        /// How many.
+        count: u64,
+    },
     /// More names than one question may have.
     #[error("{count} names; at most {GIVE_BACK_NAMES_MAX} are answered")]
     Names {
@@ -191,6 +200,11 @@ pub fn given_back(whole: &[u8]) -> Result<Vec<Vec<u8>>, GiveBackError> {
     if whole.len() > GIVEN_BACK_BYTES_MAX {
         return Err(GiveBackError::Length { bytes: whole.len(), max: GIVEN_BACK_BYTES_MAX });
     }
+    // A list begins with its length.
+    let (count, _) = postcard::take_from_bytes::<u64>(whole)?;
+    if count > GIVEN_BACK_DOCUMENTS_MAX as u64 {
+        return Err(GiveBackError::Documents { count });
+    }
     unpack(whole)
 }
 
@@ -214,7 +228,7 @@ fn held(memory: &MachineMemory, after: Option<&ObjectKey>) -> GiveBackAnswer {
 /// As many documents as one question brings: the first, and what fits beside it.
 fn whole(documents: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let (mut taken, mut bytes) = (Vec::new(), 0_usize);
-    for document in documents {
+    for document in documents.take(GIVEN_BACK_DOCUMENTS_MAX) {
         bytes = bytes.saturating_add(document.len());
         if bytes > GIVEN_BACK_BYTES && !taken.is_empty() {
             break;

@@ -37,6 +37,7 @@ mod bytes_text;
 mod document;
 mod enrolment;
 mod export;
+mod fresh;
 mod giveback;
 mod key;
 mod leaf;
@@ -63,10 +64,11 @@ pub use enrolment::{
     SignedDelegation, matches_pattern, verify_enrolment,
 };
 pub use export::{Export, ExportedSignature, export};
+pub use fresh::{FRESHNESS_BYTES_MAX, FRESHNESS_LATER, FRESHNESS_PREFIX, Freshness, FreshnessError, SignedFreshness};
 pub use giveback::{
     CREDENTIAL_BUNDLE_BYTES_MAX, CREDENTIAL_ROOTS_BYTES_MAX, Credential, GIVE_BACK_ANSWER_BYTES_MAX, GIVE_BACK_ASK_BYTES_MAX,
-    GIVE_BACK_NAMES_MAX, GIVE_BACK_PART_BYTES, GIVE_BACK_PREFIX, GIVEN_BACK_BYTES, GIVEN_BACK_BYTES_MAX, GiveBackAnswer,
-    GiveBackAsk, GiveBackError, HeldLine, given_back,
+    GIVE_BACK_NAMES_MAX, GIVE_BACK_PART_BYTES, GIVE_BACK_PREFIX, GIVEN_BACK_BYTES, GIVEN_BACK_BYTES_MAX,
+    GIVEN_BACK_DOCUMENTS_MAX, GiveBackAnswer, GiveBackAsk, GiveBackError, HeldLine, given_back,
 };
 pub use key::{MachineKey, MachineKeyError, PUBLIC_KEY_BYTES_MAX, PublicKey, PublicKeyError, RSA_BITS_MAX, RSA_BITS_MIN};
 pub use leaf::{LEAF_BYTES_MAX, Leaf, OBJECT_BYTES_MAX, ObjectMismatch, Op, Salt};

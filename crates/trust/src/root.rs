@@ -101,7 +101,8 @@ pub struct Online {
 pub struct ExpiryPolicy {
     /// How far, in seconds, a Change's `admitBefore` may be behind its time.
     pub admit_within_seconds: u64,
-    /// Every how many days owners say that they are still there; none where they don't. (Read and kept; nothing looks at it yet.)
+    /// Every how many days owners say that they are still there; none where they don't. A machine that hears nothing for longer says that
+    /// it is stale, and goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness_days: Option<u32>,
 }

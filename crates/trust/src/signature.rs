@@ -38,6 +38,8 @@ pub enum SignatureNamespace {
     Plan,
     /// A coordinator's word that somebody has logged in.
     Token,
+    /// An owner's word that the owners are still there.
+    Fresh,
 }
 
 impl SignatureNamespace {
@@ -52,6 +54,7 @@ impl SignatureNamespace {
             Self::Ack => "ack@stead.dev",
             Self::Plan => "plan@stead.dev",
             Self::Token => "token@stead.dev",
+            Self::Fresh => "fresh@stead.dev",
         }
     }
 }

@@ -79,6 +79,9 @@ pub enum KeyFileError {
 pub struct SigningKey {
     public: PublicKey,
     private: PrivateKey,
+    /// The same key, where it is ed25519, with its public half worked out: `ssh_key` works that out anew for each signature, which takes
+    /// as long as the signature.
+    ed25519: Option<ed25519_dalek::SigningKey>,
 }
 
 impl SigningKey {
@@ -86,7 +89,8 @@ impl SigningKey {
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519Keypair::from_seed(seed);
         let public = MachineKey::from_bytes(pair.public.0).to_public_key();
-        Self { public, private: PrivateKey::from(pair) }
+        let ed25519 = Some(ed25519_dalek::SigningKey::from_bytes(seed));
+        Self { public, private: PrivateKey::from(pair), ed25519 }
     }
 
     /// Reads the text of an OpenSSH private key file, such as `id_ed25519` or `ssh_host_ed25519_key`.
@@ -108,7 +112,8 @@ impl SigningKey {
         if public.is_security_key() {
             return Err(KeyFileError::Authenticator { key: public.fingerprint() });
         }
-        Ok(Self { public, private })
+        let ed25519 = private.key_data().ed25519().map(ed25519_dalek::SigningKey::try_from).transpose().map_err(format)?;
+        Ok(Self { public, private, ed25519 })
     }
 
     /// The text of an OpenSSH private key file, not encrypted.
@@ -143,14 +148,23 @@ impl Signer for SigningKey {
 
     fn sign(&self, namespace: SignatureNamespace, document: &[u8]) -> Result<Signature, SignError> {
         let failed = |message: String| SignError::Key { key: self.public.fingerprint(), message };
-        let raw = if let KeypairData::Rsa(pair) = self.private.key_data() {
-            sign_rsa(pair, &signed_data(namespace, document)).map_err(|error| failed(error.to_string()))?
-        } else {
-            let signature = self.private.sign(namespace.as_str(), HashAlg::Sha512, document);
-            signature.map_err(|error| failed(error.to_string()))?.signature().clone()
+        let raw = match (&self.ed25519, self.private.key_data()) {
+            (Some(key), _) => sign_ed25519(key, &signed_data(namespace, document)).map_err(|error| failed(error.to_string()))?,
+            (None, KeypairData::Rsa(pair)) => {
+                sign_rsa(pair, &signed_data(namespace, document)).map_err(|error| failed(error.to_string()))?
+            }
+            (None, _) => {
+                let signature = self.private.sign(namespace.as_str(), HashAlg::Sha512, document);
+                signature.map_err(|error| failed(error.to_string()))?.signature().clone()
+            }
         };
         Ok(Signature::from_raw(&self.public, namespace, &raw)?)
     }
+}
+
+/// Ed25519 (RFC 8032, RFC 8709).
+fn sign_ed25519(key: &ed25519_dalek::SigningKey, data: &[u8]) -> Result<ssh_key::Signature, ssh_key::Error> {
+    ssh_key::Signature::new(Algorithm::Ed25519, key.sign(data).to_vec())
 }
 
 /// RSASSA-PKCS1-v1_5 with SHA-512 (RFC 8332). `ssh_key` 0.6 hands one prime twice to `rsa`, which refuses it; so it is done here.

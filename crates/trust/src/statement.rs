@@ -143,6 +143,17 @@ impl ChangeStatement {
     pub fn from_document(document: &[u8]) -> Result<Self, DocumentError> {
         document::read(document)
     }
+
+    /// The id that the bytes of a statement name, with nothing else of them looked at: to call a Change something in logs and traces
+    /// before it was checked.
+    pub fn id_in(document: &[u8]) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            id: String,
+        }
+        let named: Named = serde_json::from_slice(document).ok()?;
+        is_ulid(&named.id).then_some(named.id)
+    }
 }
 
 /// A statement and the signatures over it.

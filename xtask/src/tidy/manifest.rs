@@ -4,13 +4,14 @@ use super::Finding;
 use super::tree::{File, Tree};
 
 /// The house, by floor: a crate uses only those on lower floors. The ground floor is for tests alone.
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("stead-peers", 0),
     ("stead-model", 1),
     ("stead-trust", 2),
     ("stead-store", 2),
     ("stead-fields", 2),
     ("stead-admission", 3),
+    ("stead-pgbackrest", 3),
     ("stead-wire", 3),
     ("stead-unit", 3),
     ("stead-api", 4),

@@ -22,7 +22,7 @@ pub(super) const SQLITE3: Package = Package { name: "sqlite3", probe: "command -
 /// The server whose programs tests run in folders of their own, beside whatever cluster the package makes; and `psql`.
 pub(super) const POSTGRESQL: Package = Package {
     name: "postgresql",
-    probe: "ls /usr/lib/postgresql/*/bin/initdb && id -u postgres && command -v psql && command -v setpriv",
+    probe: "ls /usr/lib/postgresql/*/bin/initdb && id -u postgres && command -v psql && command -v setpriv && command -v pg_createcluster",
 };
 /// What a Kubernetes API otherwise stands on, for measurements beside it.
 pub(super) const ETCD_SERVER: Package = Package { name: "etcd-server", probe: "command -v etcd" };

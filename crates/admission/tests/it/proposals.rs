@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use stead_admission::{Admission, Environment, PROPOSAL_BYTES_MAX, PROPOSALS_WAITING_MAX, ProposalError, WriteError};
 use stead_model::{Object, Proposal, ProposalPhase, ProposalStatus};
-use stead_store::{Options, SqliteEngine, Store};
+use stead_peers::{Passage, PostgresProxy, TempPostgres};
+use stead_store::{Options, PostgresEngine, SqliteEngine, Store};
 use stead_trust::{
     Authorship, Clock, Root, Salt, SignatureNamespace, SignedRoot, Signer as _, SigningKey, StatementBuilder, Submission,
 };
@@ -30,7 +31,7 @@ struct Pairs {
     admission: Admission,
     root: Root,
     clock: Arc<Moved>,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 fn key(seed: u8) -> SigningKey {
@@ -39,18 +40,22 @@ fn key(seed: u8) -> SigningKey {
 
 impl Pairs {
     async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = SqliteEngine::open(&folder.path().join("record.db")).await.unwrap();
+        Self { _folder: Some(folder), ..Self::on(Store::open(engine, Options::default()).await.unwrap()).await }
+    }
+
+    async fn on(store: Store) -> Self {
         let owners = [1, 2, 3].map(|seed| key(seed).public_key().clone()).to_vec();
         let mut root = Root::default_for(owners, vec![key(9).public_key().clone()], now());
         root.roles[0].threshold = 2;
         let signed = SignedRoot::sign(&root, &[&key(1)]).unwrap();
-        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Moved::default()));
-        let engine = SqliteEngine::open(&folder.path().join("record.db")).await.unwrap();
-        let store = Store::open(engine, Options::default()).await.unwrap();
+        let clock = Arc::new(Moved::default());
         let random = Arc::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap());
         let environment = Environment { clock: clock.clone(), random };
         Admission::found(&store, &signed, &environment).await.unwrap();
         let admission = Admission::open(store, signed.digest(), Arc::new(key(9)), environment).unwrap();
-        Self { admission, root, clock, _folder: folder }
+        Self { admission, root, clock, _folder: None }
     }
 
     /// A change of one object that key 1 wrote, for the next hour.
@@ -99,7 +104,13 @@ async fn the_last_signature_that_is_missing_admits_it_at_once() {
     let submission = fleet.submission(&profile("one"), 1, &[1]);
     let (name, status) = fleet.propose(&submission).await.unwrap();
     assert_eq!((status.phase, status.signed.as_str()), (ProposalPhase::Waiting, "owners 1 of 2"));
-    assert!(matches!(fleet.propose(&submission).await, Err(WriteError::Proposal(ProposalError::Exists { .. }))));
+    assert_eq!(fleet.propose(&submission).await.unwrap(), (name.clone(), status), "the same once more is nothing more");
+    let id = submission.statement.document.clone();
+    let other = String::from_utf8(id).unwrap().replace("\"why\"", "\"because\"").into_bytes();
+    let mut other =
+        Submission { statement: stead_trust::SignedStatement { document: other, signatures: Vec::new() }, ..submission.clone() };
+    other.statement.add_signature(&key(1)).unwrap();
+    assert!(matches!(fleet.propose(&other).await, Err(WriteError::Proposal(ProposalError::Exists { .. }))));
     // Once more by the same key is nothing more.
     assert_eq!(fleet.sign(&name, &submission, 1).await.unwrap().signed, "owners 1 of 2");
     let stranger = fleet.sign(&name, &submission, 8).await;
@@ -193,4 +204,88 @@ async fn nobody_writes_a_proposal_by_another_door() {
         assert!(matches!(refused, Err(WriteError::ReadOnly { .. })), "{refused:?}");
     }
     assert!(fleet.propose(&fleet.submission(&profile("one"), 1, &[2])).await.is_err(), "its author did not sign it");
+}
+
+/// A fleet whose way to the database fails when it is told to.
+async fn on_a_shaky_way(server: &TempPostgres) -> (Pairs, PostgresProxy) {
+    let proxy = PostgresProxy::new(server.socket_folder());
+    let engine = PostgresEngine::open(&proxy.url(&server.url())).await.unwrap();
+    (Pairs::on(Store::open(engine, Options::default()).await.unwrap()).await, proxy)
+}
+
+/// What was written is said, although the database is gone before it could be admitted; the same request once more does no harm.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_that_was_taken_is_never_said_to_be_refused() {
+    let server = TempPostgres::start();
+    let (fleet, proxy) = on_a_shaky_way(&server).await;
+    let submission = fleet.submission(&profile("one"), 1, &[1, 3]);
+    proxy.set(Passage::LosesAllAfterCommit);
+    let (name, status) = fleet.propose(&submission).await.unwrap();
+    assert_eq!((status.phase, status.signed.as_str()), (ProposalPhase::Waiting, "owners 2 of 2"));
+    assert_eq!(fleet.content(), None);
+    proxy.set(Passage::Sound);
+    for _ in 0..2 {
+        let (again, status) = fleet.propose(&submission).await.unwrap();
+        assert_eq!((again, status.phase), (name.clone(), ProposalPhase::Admitted));
+    }
+
+    // The same of a signature; the review does the rest.
+    let submission = fleet.submission(&profile("two"), 2, &[1]);
+    let (name, _) = fleet.propose(&submission).await.unwrap();
+    proxy.set(Passage::LosesAllAfterCommit);
+    let status = fleet.sign(&name, &submission, 2).await.unwrap();
+    assert_eq!((status.phase, status.signed.as_str()), (ProposalPhase::Waiting, "owners 2 of 2"));
+    proxy.set(Passage::Sound);
+    fleet.admission.review_proposals().await.unwrap();
+    assert_eq!(fleet.sign(&name, &submission, 2).await.unwrap().phase, ProposalPhase::Admitted);
+    assert_eq!(fleet.content(), Some(json!("two")));
+    // Where nothing was written, that is what is said.
+    proxy.set(Passage::Cut);
+    let refused = fleet.propose(&fleet.submission(&profile("three"), 3, &[1])).await;
+    assert!(matches!(refused, Err(WriteError::Commit(stead_store::CommitError::Engine(_)))), "{refused:?}");
+}
+
+/// What nobody can know is said to be unknown, with the way to find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_nobody_knows_is_said_to_be_unknown() {
+    fn unknown<T: std::fmt::Debug>(answer: Result<T, WriteError>, wanted: &str) {
+        match answer {
+            Err(WriteError::Proposal(ref error @ ProposalError::Unknown { ref name, what, .. })) => {
+                assert_eq!(what, wanted);
+                assert!(error.to_string().contains(&format!("`stead show {name}` tells")), "{error}");
+            }
+            other => panic!("{wanted}: {other:?}"),
+        }
+    }
+    let server = TempPostgres::start();
+    let (fleet, proxy) = on_a_shaky_way(&server).await;
+    let submission = fleet.submission(&profile("one"), 1, &[1]);
+    proxy.set(Passage::LosesAnswerAndAll);
+    unknown(fleet.propose(&submission).await, "taken");
+    proxy.set(Passage::Sound);
+    let (name, _) = fleet.propose(&submission).await.unwrap();
+
+    proxy.set(Passage::LosesAnswerAndAll);
+    unknown(fleet.sign(&name, &submission, 2).await, "signed");
+    proxy.set(Passage::Sound);
+    // It is signed; of the admission that follows the answer is lost, too.
+    fleet.admission.store().catch_up().await.unwrap();
+    proxy.set(Passage::LosesAnswerAndAll);
+    unknown(fleet.sign(&name, &submission, 2).await, "admitted");
+    proxy.set(Passage::Sound);
+    assert_eq!(fleet.sign(&name, &submission, 2).await.unwrap().phase, ProposalPhase::Admitted);
+    assert_eq!(fleet.content(), Some(json!("one")));
+
+    let taken_back = fleet.submission(&profile("two"), 2, &[1]);
+    let (name, _) = fleet.propose(&taken_back).await.unwrap();
+    proxy.set(Passage::LosesAnswerAndAll);
+    unknown(fleet.admission.withdraw_proposal(&caller(), &name).await, "withdrawn");
+    proxy.set(Passage::Sound);
+    for _ in 0..2 {
+        let withdrawn = read(fleet.admission.withdraw_proposal(&caller(), &name).await.unwrap()).1;
+        assert_eq!(withdrawn.phase, ProposalPhase::Withdrawn);
+    }
+    let other = stead_admission::Caller { name: "somebody else".to_owned(), key: None };
+    let late = fleet.admission.withdraw_proposal(&other, &name).await;
+    assert!(matches!(late, Err(WriteError::Proposal(ProposalError::Decided { .. }))), "{late:?}");
 }

@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 
+use jiff::Timestamp;
+use stead_model::MachineEvent;
 use stead_wire::{AgentConnection, AgentEvent, State, Transport};
 use tokio::sync::mpsc;
 
 use super::{Agent, AgentError, News, intake};
 use crate::memory::{Keeper, MemoryStoreError};
+use crate::outbox::{HeldBack, Pushed};
 
 /// How long until the disk is tried again, in seconds: soon enough for whoever made room and waits.
 pub(super) const RETRY_SECONDS: u64 = 2;
-/// Events that wait in memory for the disk at most; past it the oldest goes.
+/// Events that wait in memory for the disk at most; more are only counted, and told of in one.
 const EVENTS_WAITING_MAX: usize = 256;
 
 /// What waits for the disk.
@@ -20,12 +23,25 @@ pub(super) struct Arrears {
     state: Option<State>,
     /// Whether more came after it, which the coordinator has to send again.
     missed: bool,
-    events: VecDeque<Vec<u8>>,
+    events: VecDeque<Owed>,
+    /// Events that found no room even in memory.
+    held_back: Option<HeldBack>,
+}
+
+/// An event that the disk has not taken yet.
+#[derive(Debug)]
+struct Owed {
+    body: Vec<u8>,
+    reason: String,
+    time: Timestamp,
 }
 
 impl<K: Keeper, T: Transport> Agent<K, T> {
     pub(super) fn is_in_arrears(&self) -> bool {
-        self.concerns.memory.is_some() || !self.arrears.events.is_empty() || self.concerns.unswept
+        self.concerns.memory.is_some()
+            || self.concerns.outbox.is_some()
+            || !self.arrears.events.is_empty()
+            || self.concerns.unswept
     }
 
     /// Whether a state has to wait its turn behind one that could not be written; what is not kept is asked for again.
@@ -50,25 +66,75 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
     }
 
     /// Puts an event into the outbox, or into memory where the disk does not take it.
-    pub(super) async fn keep_event(&mut self, body: Vec<u8>) {
-        self.arrears.events.push_back(body);
-        if self.arrears.events.len() > EVENTS_WAITING_MAX {
-            self.arrears.events.pop_front();
-            tracing::error!("too many events wait for the disk; the oldest is gone");
+    pub(super) async fn keep_event(&mut self, event: &MachineEvent) {
+        let Ok(body) = serde_json::to_vec(event) else { return };
+        if self.arrears.events.len() < EVENTS_WAITING_MAX {
+            self.arrears.events.push_back(Owed { body, reason: event.reason.clone(), time: event.time });
+        } else {
+            let held = self.arrears.held_back.take();
+            self.arrears.held_back = Some(HeldBack::count(held, &event.reason, event.time));
+            tracing::error!("too many events wait for the disk; this one is only counted");
         }
         self.keep_events().await;
     }
 
     async fn keep_events(&mut self) {
-        while let Some(body) = self.arrears.events.front() {
-            if let Err(error) = self.store.push_event(body).await {
-                tracing::error!(%error, "an event could not be kept; it is tried again");
-                return;
+        loop {
+            while let Some(Owed { body, reason, time }) = self.arrears.events.front() {
+                match self.store.push_event(body, reason, *time).await {
+                    Ok(Pushed::Kept) => {}
+                    Ok(Pushed::Full) => self.outbox_full().await,
+                    Err(error) => {
+                        tracing::error!(%error, "an event could not be kept; it is tried again");
+                        return;
+                    }
+                }
+                self.arrears.events.pop_front();
             }
-            self.arrears.events.pop_front();
+            let Some(held) = self.arrears.held_back.take() else { break };
+            let event = held_back_event(&held, self.world.now());
+            let Ok(body) = serde_json::to_vec(&event) else { break };
+            self.arrears.events.push_back(Owed { body, reason: event.reason, time: event.time });
         }
         // A connection that has stopped is noticed by the loop.
         let _ = self.connection.outbox_changed().await;
+    }
+
+    /// Only events are left in the outbox, and it is full: the machine says so.
+    async fn outbox_full(&mut self) {
+        match self.store.held_back().await {
+            Ok(held) => self.concerns.outbox = held.map(|held| held.sentence()),
+            Err(error) => tracing::warn!(%error, "what found no room in the outbox cannot be read"),
+        }
+    }
+
+    /// Looks at the start whether the outbox was full when the last process ended.
+    pub(super) async fn look_for_held_back(&mut self) -> Result<(), AgentError> {
+        self.concerns.outbox = self.store.held_back().await?.map(|held| held.sentence());
+        Ok(())
+    }
+
+    /// Tells of the events that found no room in the outbox, where there is room again.
+    async fn tell_held_back(&mut self) -> Result<(), AgentError> {
+        let told = async {
+            let Some(held) = self.store.held_back().await? else { return Ok(true) };
+            let Ok(body) = serde_json::to_vec(&held_back_event(&held, self.world.now())) else { return Ok(true) };
+            self.store.tell_held_back(&body).await
+        };
+        let told: Result<bool, MemoryStoreError> = told.await;
+        match told {
+            Ok(true) => {
+                self.concerns.outbox = None;
+                // A connection that has stopped is noticed by the loop.
+                let _ = self.connection.outbox_changed().await;
+                self.tell_status().await
+            }
+            Ok(false) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "what found no room in the outbox could not be told of; it is tried again");
+                Ok(())
+            }
+        }
     }
 
     /// Tries again what the disk did not take. Says whether the coordinator has to be asked for more.
@@ -94,6 +160,9 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
             self.report_changed().await?;
         }
         self.keep_events().await;
+        if self.concerns.outbox.is_some() {
+            self.tell_held_back().await?;
+        }
         if self.concerns.unswept {
             self.rewish().await?;
         }
@@ -110,4 +179,9 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         self.connection = connection;
         events
     }
+}
+
+/// One event for many that were only counted.
+fn held_back_event(held: &HeldBack, now: Timestamp) -> MachineEvent {
+    MachineEvent { time: now, warning: true, reason: "EventsHeldBack".to_owned(), message: held.sentence(), object: None }
 }

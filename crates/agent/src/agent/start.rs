@@ -36,6 +36,8 @@ pub struct AgentOptions {
     pub relay_only: bool,
     /// How often vitals are measured.
     pub vitals_period: Duration,
+    /// How often a sample of them is kept in the outbox while no coordinator is reached.
+    pub vitals_kept_period: Duration,
     /// How often what has converged is looked at again.
     pub observe_period: Duration,
     /// The version of this program.
@@ -90,6 +92,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         }),
         updates: count_updates(options.root, stop.clone()),
         vitals_period: options.vitals_period,
+        vitals_kept_period: options.vitals_kept_period,
         observe_period: options.observe_period,
         told: options.told,
         metrics: options.metrics,

@@ -136,7 +136,11 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
     async fn hand_status(&mut self, urgent: bool) -> Result<(), AgentError> {
         let report = self.converger.report().borrow().clone();
         self.status.units = status::units(&report);
-        status::conditions(&mut self.status.conditions, &report, &self.concerns, whole_second(self.world.now()));
+        let now = whole_second(self.world.now());
+        status::conditions(&mut self.status.conditions, &report, &self.concerns, now);
+        if let Some(freshness) = self.judge_freshness() {
+            status::freshness(&mut self.status.conditions, &freshness, now);
+        }
         self.status.facts = Some(self.facts.clone());
         self.status.vitals.clone_from(&self.vitals);
         self.status.revision = Some(self.standing.revision);

@@ -84,6 +84,9 @@ impl<K: Keeper, T: Transport> Agent<K, T> {
         if let Some(answer) = self.give_back(body) {
             return self.answer(id, answer).await;
         }
+        if let Some(answer) = self.hear_of_owners(body).await {
+            return self.answer(id, answer).await;
+        }
         let plan = match self.planned(body).await {
             Ok(plan) => plan,
             Err(error) => MachinePlan { error: Some(error), units: Vec::new() },

@@ -49,9 +49,11 @@ pub(super) async fn serve(call: &Call, route: &ObjectsRoute, part: Part) -> ApiR
         match commit(call, &key, part, resource, applied, current.as_ref()).await {
             Ok(outcome) => {
                 let code = if current.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-                let revision = current.map(|current| current.revision().to_string()).unwrap_or_default();
+                let revision = current.as_ref().map(|current| current.revision().to_string()).unwrap_or_default();
                 let shown = call.query.dry_run()?.then_some(revision.as_str());
-                return super::written(&super::renderer(call, route)?, &outcome, code, shown);
+                let answer = super::written(&super::renderer(call, route)?, &outcome, code, shown)?;
+                let warned = |answer| super::awaited::warned_of(call, answer, current.as_deref(), &outcome);
+                return Ok(if part == Part::Status { answer } else { warned(answer) });
             }
             // Somebody else wrote it, made it or removed it meanwhile: what they did is looked at anew.
             Err(Failed::Write(WriteError::Commit(

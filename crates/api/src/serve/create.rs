@@ -53,7 +53,7 @@ pub(super) async fn serve(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer
             Ok((outcome, warnings)) => {
                 let hidden = dry_run.then_some("");
                 let answer = super::written(&renderer, &outcome, StatusCode::CREATED, hidden)?;
-                return Ok(response::warn(answer, &warnings));
+                return Ok(super::awaited::warned_of(call, response::warn(answer, &warnings), None, &outcome));
             }
         }
     }

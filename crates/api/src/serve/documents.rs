@@ -95,18 +95,19 @@ async fn submit(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     let (submission, dry_run) = (Submission { statement, entries }, call.query.dry_run()?);
     let submitted = call.api.admission().submit_if(call.caller()?, &submission, &preconditions, dry_run).await;
     let submitted = submitted.map_err(|error| super::refused::refused(route.resource, "", &error))?;
-    match submitted.change {
-        Some(change) => shown(call, route, &change, StatusCode::CREATED),
+    let answer = match submitted.change {
+        Some(change) => shown(call, route, &change, StatusCode::CREATED)?,
         // A dry run makes no Change; that there is no refusal is the answer.
         None => {
             let outcomes: Vec<Value> =
                 submitted.outcomes.iter().map(|outcome| outcome.stored().key().to_string().into()).collect();
-            Ok(response::json(
+            response::json(
                 StatusCode::OK,
                 &serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {"objects": outcomes}}),
-            ))
+            )
         }
-    }
+    };
+    Ok(super::awaited::warned(call, answer, &super::awaited::names(&submission)))
 }
 
 /// Takes a version of the trust root.
@@ -123,7 +124,8 @@ async fn submit_root(call: &Call, route: &ObjectsRoute) -> ApiResult<Answer> {
     }
     let object = call.api.admission().submit_root(document.as_bytes().to_vec(), signatures).await;
     let object = object.map_err(|error| super::refused::refused(route.resource, "", &error))?;
-    shown(call, route, &object, StatusCode::CREATED)
+    let answer = shown(call, route, &object, StatusCode::CREATED)?;
+    Ok(super::awaited::warned(call, answer, &[super::awaited::root()]))
 }
 
 /// Everything that it takes to check a Change without us.

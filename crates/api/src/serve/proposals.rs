@@ -19,7 +19,8 @@ pub(super) async fn propose(call: &Call) -> ApiResult<Answer> {
     let submission: Submission = serde_json::from_slice(&call.body)
         .map_err(|error| ApiError::bad_request(format!("the body of the request is no signed change: {error}")))?;
     let proposed = call.api.admission().propose(call.caller()?, &submission, call.query.dry_run()?).await;
-    answer("", StatusCode::CREATED, proposed)
+    let names = super::awaited::proposed(&proposed);
+    Ok(super::awaited::warned(call, answer("", StatusCode::CREATED, proposed)?, &names))
 }
 
 /// Adds signatures to one, or takes it back: `NAME/sign`, `NAME/withdraw`.
@@ -46,7 +47,8 @@ async fn sign(call: &Call, name: &str) -> ApiResult<Answer> {
         return Err(ApiError::bad_request(format!("{count} signatures; expected 1 to {SIGNATURES_MAX}")));
     }
     let signed = call.api.admission().sign_proposal(call.caller()?, name, &signing.signatures).await;
-    answer(name, StatusCode::OK, signed)
+    let names = super::awaited::proposed(&signed);
+    Ok(super::awaited::warned(call, answer(name, StatusCode::OK, signed)?, &names))
 }
 
 fn answer(name: &str, code: StatusCode, proposal: Result<Object, WriteError>) -> ApiResult<Answer> {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use stead_admission::{ProposalError, WriteError};
+use stead_admission::{FreshnessRefused, ProposalError, WriteError};
 use stead_model::{Cause, CauseReason, ObjectKey};
 use stead_store::CommitError;
 use stead_trust::{AdmissionError, Unauthorised};
@@ -44,6 +44,10 @@ pub(super) fn refused(resource: Resource, name: &str, error: &WriteError) -> Api
         }
         WriteError::Proposal(error) => proposal(resource, name, error),
         WriteError::Refused(error) => ApiError::forbidden(resource, name, &error.to_string()),
+        WriteError::Freshness(error) if matches!(**error, FreshnessRefused::Older { .. }) => {
+            ApiError::conflict(resource, name, &error.to_string())
+        }
+        WriteError::Freshness(error) => ApiError::forbidden(resource, name, &error.to_string()),
         WriteError::RootRefused(error) => ApiError::forbidden(resource, name, &error.to_string()),
         WriteError::Precondition { key, source } => {
             let causes = vec![json!({"reason": "PreconditionFailed", "message": source.to_string(), "field": ""})];
@@ -70,6 +74,7 @@ fn proposal(resource: Resource, name: &str, error: &ProposalError) -> ApiError {
         ProposalError::Signature { .. } | ProposalError::Stranger { .. } => {
             ApiError::forbidden(resource, name, &error.to_string())
         }
+        ProposalError::Unknown { .. } => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", error.to_string()),
         ProposalError::Record { .. } => ApiError::internal(error.to_string()),
     }
 }

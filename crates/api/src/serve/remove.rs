@@ -98,7 +98,10 @@ pub(super) async fn object(call: &Call, route: &ObjectsRoute) -> ApiResult<Answe
     let outcomes = write(call, &key, vec![Write::Delete { key: key.clone(), expect }], options.dry_run).await;
     let outcomes = outcomes.map_err(|error| super::refused::refused(resource, &key.name, &error))?;
     match outcomes.first() {
-        Some(Outcome::Deleted(stored)) => Ok(response::json(StatusCode::OK, &deleted(resource, stored))),
+        Some(outcome @ Outcome::Deleted(stored)) => {
+            let answer = response::json(StatusCode::OK, &deleted(resource, stored));
+            Ok(super::awaited::warned_of(call, answer, None, outcome))
+        }
         Some(outcome) => {
             let revision = stored.revision().to_string();
             let shown = options.dry_run.then_some(revision.as_str());
@@ -137,7 +140,8 @@ pub(super) async fn collection(call: &Call, route: &ObjectsRoute) -> ApiResult<A
     let gone = delete_all(call, resource, delete_options.dry_run, Arc::new(find)).await?;
     let meta = ListMeta { revision: call.api.admission().store().revision(), ..ListMeta::default() };
     let bytes = renderer.list(gone.iter().map(|outcome| outcome.stored().as_ref()), &meta)?;
-    Ok(response::json_bytes(StatusCode::OK, bytes))
+    let names: Vec<ObjectKey> = gone.iter().map(|outcome| outcome.stored().key()).collect();
+    Ok(super::awaited::warned(call, response::json_bytes(StatusCode::OK, bytes), &names))
 }
 
 /// A search for what is to be deleted.

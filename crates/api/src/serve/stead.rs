@@ -4,11 +4,13 @@
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stead_admission::FRESHNESS_LEASE;
 use stead_model::{GroupKind, ObjectKey};
-use stead_trust::SignedLogin;
+use stead_trust::{SignedFreshness, SignedLogin};
 
 use crate::api::Call;
 use crate::body;
+use crate::resource::Resource;
 use crate::response::{self, Answer};
 use crate::status::{ApiError, ApiResult};
 
@@ -22,24 +24,30 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
         (&Method::POST, "login") => login(&call),
         (&Method::GET, "fleet") => Ok(fleet(&call)),
         (&Method::GET, "status") => Ok(response::json(StatusCode::OK, &call.api.fleet().status())),
+        (&Method::GET, "pulse") => {
+            Ok(response::json(StatusCode::OK, &call.api.fleet().pulse(&call.query.list_options()?.labels)))
+        }
         (&Method::POST, "sequences") => sequences(&call),
         (&Method::POST, "ticket") => {
             let answer = call.api.fleet().ticket(body::json(&call.body)?).await;
             answered(answer)
         }
         (&Method::POST, "plan") => {
-            let answer = call.api.fleet().plan(body::json(&call.body)?).await;
-            answered(answer)
+            let request = body::json(&call.body)?;
+            let names = planned(&request);
+            let answer = call.api.fleet().plan(request).await;
+            Ok(super::awaited::warned(&call, answered(answer)?, &names))
         }
         (&Method::POST, "entries") => super::history::entries(&call).await,
         (&Method::GET, path) if path.starts_with("changes/") => {
             super::history::change(&call, path.trim_start_matches("changes/")).await
         }
+        (&Method::POST, "freshness") => freshness(&call).await,
         (&Method::POST, "proposals") => super::proposals::propose(&call).await,
         (&Method::POST, path) if path.starts_with("proposals/") => {
             super::proposals::act(&call, path.trim_start_matches("proposals/")).await
         }
-        (_, "entries" | "proposals" | "login" | "fleet" | "status" | "sequences" | "ticket" | "plan") => {
+        (_, "entries" | "freshness" | "proposals" | "login" | "fleet" | "status" | "pulse" | "sequences" | "ticket" | "plan") => {
             Err(ApiError::method_not_allowed())
         }
         _ => Err(ApiError::no_such_path()),
@@ -48,6 +56,14 @@ pub(crate) async fn serve(call: Call, path: &str) -> ApiResult<Answer> {
 
 fn answered(answer: Result<Value, String>) -> ApiResult<Answer> {
     answer.map(|value| response::json(StatusCode::OK, &value)).map_err(ApiError::bad_request)
+}
+
+/// The names that whoever asks for plans is about to write.
+fn planned(request: &Value) -> Vec<ObjectKey> {
+    let list = |name: &str| request.get(name).and_then(Value::as_array).into_iter().flatten();
+    let put = list("put").filter_map(|object| object.pointer("/metadata/name"));
+    let profile = |name: &str| ObjectKey::new(GroupKind::new(stead_model::GROUP, "Profile"), "", name);
+    put.chain(list("delete")).filter_map(Value::as_str).map(profile).collect()
 }
 
 /// What a client signs to log in.
@@ -97,8 +113,26 @@ fn login(call: &Call) -> ApiResult<Answer> {
 fn fleet(call: &Call) -> Answer {
     let admission = call.api.admission();
     let chain = admission.chain();
-    let value = json!({"fleet": admission.fleet(), "coordinator": admission.online_key(), "roots": chain.signed()});
+    let value = json!({
+        "fleet": admission.fleet(), "coordinator": admission.online_key(), "roots": chain.signed(),
+        "freshness": admission.freshness().map(|(signed, _)| signed),
+    });
     response::json(StatusCode::OK, &value)
+}
+
+/// Takes an owner's word that the owners are there.
+async fn freshness(call: &Call) -> ApiResult<Answer> {
+    let signed: SignedFreshness = serde_json::from_slice(&call.body)
+        .map_err(|error| ApiError::bad_request(format!("the body of the request is no freshness statement: {error}")))?;
+    let resource = Resource::by_path("coordination.k8s.io", "v1", "leases");
+    let resource = resource.ok_or_else(|| ApiError::internal("there is no kind Lease"))?;
+    let taken = call.api.admission().submit_freshness(&signed).await;
+    let fresh = taken.map_err(|error| super::refused::refused(resource, FRESHNESS_LEASE, &error))?;
+    tracing::info!(author = %fresh.author.fingerprint(), time = %fresh.time, "the owners are there");
+    Ok(response::json(
+        StatusCode::CREATED,
+        &json!({"author": fresh.author, "time": fresh.time, "rootVersion": fresh.root_version}),
+    ))
 }
 
 /// How far the signed changes of some names have come.
@@ -118,11 +152,14 @@ fn sequences(call: &Call) -> ApiResult<Answer> {
         return Err(ApiError::too_large(format!("{} names are asked for; {SEQUENCES_MAX} is the limit", names.len())));
     }
     let snapshot = call.api.admission().store().snapshot();
+    let key =
+        |name: &Name| ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
+    let keys: Vec<ObjectKey> = names.iter().map(key).collect();
     let answers: Vec<Value> = names
         .into_iter()
-        .map(|name| {
-            let key = ObjectKey::new(GroupKind::from_api_version(&name.api_version, &name.kind), &name.namespace, &name.name);
-            let sequence = snapshot.sequence(&key);
+        .zip(&keys)
+        .map(|(name, key)| {
+            let sequence = snapshot.sequence(key);
             json!({
                 "apiVersion": name.api_version, "kind": name.kind, "namespace": name.namespace, "name": name.name,
                 "sequence": sequence.map_or(0, |sequence| sequence.sequence),
@@ -130,5 +167,6 @@ fn sequences(call: &Call) -> ApiResult<Answer> {
             })
         })
         .collect();
-    Ok(response::json(StatusCode::OK, &Value::Array(answers)))
+    // Whoever asks this is about to sign, perhaps.
+    Ok(super::awaited::warned(call, response::json(StatusCode::OK, &Value::Array(answers)), &keys))
 }

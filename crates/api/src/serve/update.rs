@@ -70,7 +70,7 @@ async fn replace(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<Ans
         settle(call, resource, &manager, part, &current, &mut object)?;
         let expect = Expect::Revision(given.unwrap_or_else(|| current.revision()));
         match write(call, &key, object, expect, part, "update").await {
-            Ok(outcome) => return answer(call, route, &current, &outcome, &warnings),
+            Ok(outcome) => return answer(call, route, part, &current, &outcome, &warnings),
             Err(WriteError::Commit(CommitError::Conflict { .. })) if given.is_none() && attempt < ATTEMPTS_MAX => {}
             Err(error) => return Err(super::refused::refused(resource, &key.name, &error)),
         }
@@ -120,7 +120,7 @@ async fn patch_part(call: &Call, route: &ObjectsRoute, part: Part) -> ApiResult<
         settle(call, resource, &manager, part, &current, &mut parsed.object)?;
         let expect = Expect::Revision(current.revision());
         match write(call, &key, parsed.object, expect, part, "patch").await {
-            Ok(outcome) => return answer(call, route, &current, &outcome, &parsed.warnings),
+            Ok(outcome) => return answer(call, route, part, &current, &outcome, &parsed.warnings),
             Err(WriteError::Commit(CommitError::Conflict { .. })) if !names_revision && attempt < ATTEMPTS_MAX => {}
             Err(error) => return Err(super::refused::refused(resource, &key.name, &error)),
         }
@@ -174,9 +174,17 @@ pub(super) async fn write(
     outcomes.into_iter().next().ok_or_else(missing)
 }
 
-fn answer(call: &Call, route: &ObjectsRoute, current: &Stored, outcome: &Outcome, warnings: &[String]) -> ApiResult<Answer> {
+fn answer(
+    call: &Call,
+    route: &ObjectsRoute,
+    part: Part,
+    current: &Stored,
+    outcome: &Outcome,
+    warnings: &[String],
+) -> ApiResult<Answer> {
     let revision = current.revision().to_string();
     let shown = call.query.dry_run()?.then_some(revision.as_str());
     let answer = super::written(&super::renderer(call, route)?, outcome, StatusCode::OK, shown)?;
-    Ok(response::warn(answer, warnings))
+    let answer = response::warn(answer, warnings);
+    Ok(if part == Part::Status { answer } else { super::awaited::warned_of(call, answer, Some(current), outcome) })
 }

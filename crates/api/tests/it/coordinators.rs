@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stead_model::Revision;
-use stead_peers::TempPostgres;
+use stead_peers::{Passage, PostgresProxy, TempPostgres};
 use stead_store::{Options, Retention};
 
-use crate::fixture::{Fixture, Wish};
+use crate::fixture::{Fixture, Reply, Wish, profile};
 use crate::watches::Watch;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -95,4 +95,99 @@ async fn a_watch_goes_on_at_a_coordinator_that_has_forgotten() {
     let mut gone = Watch::start(&second, &format!("resourceVersion={start}"), "application/json").await;
     let (kind, status) = gone.next().await.unwrap();
     assert_eq!((kind.as_str(), status["code"].as_u64()), ("ERROR", Some(410)));
+}
+
+/// Two coordinators, the second of which hears of nothing while its way to the database stalls.
+async fn one_that_lags() -> (TempPostgres, PostgresProxy, Fixture, Arc<Fixture>) {
+    let server = TempPostgres::start();
+    let way = PostgresProxy::new(server.socket_folder());
+    let wish = |url: String| Wish { postgres: Some(url), ..Wish::everything_online() };
+    let first = Fixture::start(wish(server.url())).await;
+    let second = Fixture::start(wish(way.url(&server.url()))).await;
+    (server, way, first, Arc::new(second))
+}
+
+/// Sends a request to a coordinator that lags, and gives the answer that comes once it hears again.
+async fn while_it_lags(
+    way: &PostgresProxy,
+    second: &Arc<Fixture>,
+    send: impl AsyncFnOnce(&Fixture) -> Reply + Send + 'static,
+) -> Reply {
+    let before = second.api.counters().requests;
+    let asked = Arc::clone(second);
+    let runtime = tokio::runtime::Handle::current();
+    let asking = tokio::task::spawn_blocking(move || runtime.block_on(send(&asked)));
+    while second.api.counters().requests == before {
+        tokio::task::yield_now().await;
+    }
+    way.set(Passage::Sound);
+    asking.await.unwrap()
+}
+
+fn spec(object: &Value, spec: Value) -> Value {
+    let mut object = object.clone();
+    object["spec"] = spec;
+    object
+}
+
+/// Who manages what is settled on the version that an update names, although another coordinator made it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_a_version_that_is_not_heard_of_yet_manages_what_it_changes_and_no_more() {
+    const WEB: &str = "/apis/stead.dev/v1/profiles/web";
+    let (_server, way, first, second) = one_that_lags().await;
+    let file = |content: &str| json!([{"path": "/motd", "content": content}]);
+    let send = async |fixture: &Fixture, method: &str, path: &str, object: &Value| {
+        fixture.send(method, path, &[("content-type", "application/json")], object.to_string()).await
+    };
+    let mut made = profile("web");
+    made["spec"] = json!({"selector": {}, "files": file("one")});
+    let made = send(&first, "POST", "/apis/stead.dev/v1/profiles?fieldManager=maker", &made).await.expect(201);
+    heard(&second, &first).await;
+    way.set(Passage::Stalls);
+    let changed = spec(&made, json!({"selector": {}, "files": file("two")}));
+    let changed = send(&first, "PUT", &format!("{WEB}?fieldManager=first"), &changed).await.expect(200);
+    let mine = spec(&changed, json!({"selector": {}, "files": file("two"), "links": [{"path": "/l", "target": "x"}]}));
+    let answer = while_it_lags(&way, &second, async move |fixture| {
+        fixture
+            .send("PUT", &format!("{WEB}?fieldManager=second"), &[("content-type", "application/json")], mine.to_string())
+            .await
+    });
+    let updated = answer.await.expect(200);
+    let fields = |manager: &str| {
+        let entries = updated["metadata"]["managedFields"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["manager"] == manager);
+        entry.unwrap_or_else(|| panic!("{manager}: {updated:#}"))["fieldsV1"].to_string()
+    };
+    assert!(fields("first").contains("f:content"), "{updated:#}");
+    assert!(fields("second").contains("f:links") && !fields("second").contains("f:files"), "{updated:#}");
+}
+
+/// Who wrote at one coordinator and reads at another names the revision of the write, and waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_at_one_coordinator_is_read_at_another_by_its_revision() {
+    let (_server, way, first, second) = one_that_lags().await;
+    let paths: [&str; 3] = [
+        &format!("{LEASES}?resourceVersionMatch=NotOlderThan&resourceVersion="),
+        &format!("{LEASES}?resourceVersion="),
+        &format!("{LEASES}/mine?resourceVersion="),
+    ];
+    for (path, transitions) in paths.into_iter().zip(1..) {
+        way.set(Passage::Stalls);
+        first.write_lease("mine", transitions).await;
+        let revision = first.admission.store().revision().0;
+        // What this coordinator has is shown to who asks for nothing in particular; it is not what was written.
+        let any = second.get(LEASES).await.expect(200);
+        assert!(!any.to_string().contains(&format!("\"leaseTransitions\":{transitions}")), "{any}");
+        let path = format!("{path}{revision}");
+        let found = while_it_lags(&way, &second, async move |fixture| fixture.get(&path).await).await.expect(200);
+        let object = found.get("items").map_or(&found, |items| &items[0]);
+        assert_eq!(object["spec"]["leaseTransitions"], transitions, "{found}");
+        assert!(found["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() >= revision);
+    }
+    // One that is never heard of is not made up.
+    way.set(Passage::Stalls);
+    first.write_lease("mine", 9).await;
+    let path = format!("{LEASES}?resourceVersion={}", first.admission.store().revision().0);
+    let late = second.get(&path).await.expect(504);
+    assert_eq!(late["details"]["causes"][0]["reason"], "ResourceVersionTooLarge", "{late}");
 }

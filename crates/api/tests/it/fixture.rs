@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stead_admission::{Admission, Caller, Environment, Write};
 use stead_api::{Api, Fleet, Limits, Server, ServingKeys};
-use stead_model::{Digest, GroupKind, Object};
+use stead_model::{Digest, GroupKind, Object, ObjectKey, Selector};
 use stead_store::{Expect, OPERATIONS_PER_TRANSACTION_MAX, Op, Options, PostgresEngine, SqliteEngine, Store, Transaction};
 use stead_trust::{Clock, Root, SignedRoot, Signer, SigningKey};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,10 @@ impl Clock for SystemClock {
     }
 }
 
-struct NoMachines;
+/// `awaits` plays a record that was restored and waits for machines.
+struct NoMachines {
+    awaits: bool,
+}
 
 impl Fleet for NoMachines {
     fn ticket(&self, request: Value) -> BoxFuture<'_, Result<Value, String>> {
@@ -50,7 +53,20 @@ impl Fleet for NoMachines {
         Value::Null
     }
 
+    fn pulse(&self, _selector: &Selector) -> Value {
+        json!([])
+    }
+
+    fn warning(&self, names: &[ObjectKey]) -> Option<String> {
+        let held = names.iter().find(|key| self.awaits && matches!(key.kind.kind(), "Profile" | "TrustRoot"))?;
+        Some(format!("a machine may hold \"{held}\""))
+    }
+
     fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn machine_metrics(&self) -> String {
         String::new()
     }
 }
@@ -65,6 +81,8 @@ pub(crate) struct Wish {
     pub(crate) others: Vec<SigningKey>,
     /// A record in PostgreSQL, which another coordinator may have founded.
     pub(crate) postgres: Option<String>,
+    /// A record that waits for what machines hold.
+    pub(crate) awaits: bool,
 }
 
 impl Wish {
@@ -110,7 +128,7 @@ impl Fixture {
             .unwrap();
         let keys = ServingKeys::open(&directory.path().join("keys"), &[]).unwrap();
         let shutdown = CancellationToken::new();
-        let api = Api::new(admission.clone(), Arc::new(NoMachines), wish.limits, shutdown.clone());
+        let api = Api::new(admission.clone(), Arc::new(NoMachines { awaits: wish.awaits }), wish.limits, shutdown.clone());
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(keys.tls()), api.clone()).await.unwrap();
         let plain = Server::bind("127.0.0.1:0".parse().unwrap(), None, api.clone()).await.unwrap();
         let (address, plain_address) = (server.local_address(), plain.local_address());

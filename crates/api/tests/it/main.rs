@@ -10,6 +10,7 @@
 mod ansible;
 mod apply;
 mod apply_clients;
+mod awaited;
 mod changes;
 mod coordinators;
 mod fairness;

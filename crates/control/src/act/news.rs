@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, GivenBack, Machine, MachineEvent, MachineStatus, Object, ObjectKey, set_condition};
+use stead_model::{
+    ConditionStatus, GivenBack, Machine, MachineEvent, MachineStatus, Object, ObjectKey, OutboxBody, set_condition,
+};
 use stead_store::{CommitError, Expect, Op, Snapshot, Transaction};
 use stead_wire::{CoordinatorHandle, PeerKey};
 
@@ -13,7 +15,7 @@ use super::{Shared, enrollment_kind, giveback, occurrences, states};
 use crate::delivery::machine_kind;
 use crate::events::Occurrence;
 use crate::liveness::Mark;
-use crate::{acknowledgement, profile_status};
+use crate::{acknowledgement, profile_status, vitals_history};
 
 /// Machines whose news go into one transaction: bounds what one failing row holds up, and what memory it takes.
 const MACHINES_PER_BATCH_MAX: usize = 256;
@@ -25,6 +27,9 @@ const RETRY_SECONDS: u64 = 1;
 const OCCURRENCES_MAX: usize = 1_000;
 /// How long, in seconds, the condition `DuplicateKey` stays after the last sign of it.
 pub(crate) const DUPLICATE_KEEP_SECONDS: i64 = 600;
+
+/// The reason of `Ready` where a machine speaks later than it should.
+pub(crate) const SLOW: &str = "Slow";
 
 /// Events of one machine that wait to be written, at most.
 const EVENTS_WAITING_MAX: usize = 1_024;
@@ -47,8 +52,10 @@ struct MachineNews {
     duplicate_over: bool,
     given_back: Option<GivenBack>,
     heard: bool,
+    /// Its memory was made anew, and with it its outbox: what was taken before was another one's.
+    begins_anew: bool,
     peer: Option<PeerKey>,
-    events: BTreeMap<u64, Option<MachineEvent>>,
+    events: BTreeMap<u64, Option<OutboxBody>>,
 }
 
 impl MachineNews {
@@ -59,8 +66,12 @@ impl MachineNews {
             mark: newer.mark.or(self.mark),
             duplicate: newer.duplicate.or(self.duplicate),
             duplicate_over: newer.duplicate_over || self.duplicate_over,
-            given_back: newer.given_back.or(self.given_back),
+            given_back: match newer.given_back {
+                Some(newer) => Some(giveback::followed_by(self.given_back, newer)),
+                None => self.given_back,
+            },
             heard: newer.heard || self.heard,
+            begins_anew: newer.begins_anew || self.begins_anew,
             peer: newer.peer.or(self.peer),
             events: self.events,
         }
@@ -83,6 +94,10 @@ impl News {
         self.machines.entry(name.to_owned()).or_default().heard = true;
     }
 
+    pub(crate) fn begins_anew(&mut self, name: &str) {
+        self.machines.entry(name.to_owned()).or_default().begins_anew = true;
+    }
+
     pub(crate) fn mark(&mut self, name: &str, mark: Mark) {
         self.machines.entry(name.to_owned()).or_default().mark = Some(mark);
     }
@@ -92,14 +107,15 @@ impl News {
     }
 
     pub(crate) fn given_back(&mut self, name: &str, given: GivenBack) {
-        self.machines.entry(name.to_owned()).or_default().given_back = Some(given);
+        let news = self.machines.entry(name.to_owned()).or_default();
+        news.given_back = Some(giveback::followed_by(news.given_back.take(), given));
     }
 
     pub(crate) fn duplicate_over(&mut self, name: &str) {
         self.machines.entry(name.to_owned()).or_default().duplicate_over = true;
     }
 
-    pub(crate) fn events(&mut self, name: &str, peer: PeerKey, items: Vec<(u64, Option<MachineEvent>)>) {
+    pub(crate) fn events(&mut self, name: &str, peer: PeerKey, items: Vec<(u64, Option<OutboxBody>)>) {
         let news = self.machines.entry(name.to_owned()).or_default();
         news.peer = Some(peer);
         // What finds no room is not taken, so the machine keeps it and sends it again.
@@ -156,8 +172,10 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
             continue;
         }
         let Err(error) = commit(shared, wire, &machines, &occurrences, None).await else { continue };
-        shared.metrics.write_failures.inc();
-        tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
+        if !matches!(error, CommitError::Conflict { .. }) {
+            shared.metrics.write_failures.inc();
+            tracing::error!(%error, machines = machines.len(), "what machines said could not be written");
+        }
         if matches!(error, CommitError::Engine(_) | CommitError::Unknown(_)) {
             // Such as a full disk: nothing is wrong with the news, and nobody says them again.
             shared.news().put_back(machines, occurrences);
@@ -167,9 +185,12 @@ pub(crate) async fn write(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
         // One bad row (a machine removed meanwhile) must not hold up the others.
         let alone = machines.iter().map(|machine| (std::slice::from_ref(machine), &[][..]));
         for (machine, occurrences) in alone.chain(std::iter::once((&[][..], &occurrences[..]))) {
-            if let Err(error) = commit(shared, wire, machine, occurrences, None).await {
-                let name = machine.first().map(|(name, _)| name.as_str());
-                tracing::error!(%error, machine = name, "left out");
+            let name = machine.first().map(|(name, _)| name.as_str());
+            match commit(shared, wire, machine, occurrences, None).await {
+                Ok(()) => {}
+                // Somebody wrote it between our look and our turn: looked at anew, with what has come since.
+                Err(CommitError::Conflict { .. }) => shared.news().put_back(machine.to_vec(), occurrences.to_vec()),
+                Err(error) => tracing::error!(%error, machine = name, "left out"),
             }
         }
     }
@@ -214,9 +235,12 @@ async fn commit(
             && let Ok(status) = serde_json::to_value(&update.after)
         {
             let key = ObjectKey::new(machine_kind(), "", name);
-            let expect = match (fence, snapshot.get(&key)) {
-                (Some(_), Some(present)) => Expect::Revision(present.revision()),
-                _ => Expect::Any,
+            // What is decided by what was there (which events are new, whether it is silent) holds only where nobody, such as another
+            // coordinator that the machine turned to, wrote it meanwhile. Else it is looked at anew.
+            let depends = fence.is_some() || !news.events.is_empty() || news.begins_anew;
+            let expect = match snapshot.get(&key).filter(|_| depends) {
+                Some(present) => Expect::Revision(present.revision()),
+                None => Expect::Any,
             };
             ops.push(Op::PutStatus { key, status, managed_fields: None, expect });
         }
@@ -289,9 +313,20 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
         after.last_seen = Timestamp::from_second(seen.as_second()).ok();
     }
     occurrences.extend(seen_by_coordinator(&mut after, news, &old, &occurrence, now));
-    let taken = old.events_taken.unwrap_or(0);
-    let new = news.events.range(taken.saturating_add(1)..).filter_map(|(_, event)| event.as_ref());
-    occurrences.extend(new.map(|event| Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) }));
+    let taken = if news.begins_anew { 0 } else { old.events_taken.unwrap_or(0) };
+    let mut vitals = Vec::new();
+    for (_, item) in news.events.range(taken.saturating_add(1)..) {
+        match item {
+            Some(OutboxBody::Event(event)) => {
+                occurrences.push(Occurrence { component: "agent".to_owned(), ..told(event, now, &occurrence) });
+            }
+            Some(OutboxBody::Vitals { vitals: sample }) => vitals.push(sample.clone()),
+            None => {}
+        }
+    }
+    if !vitals.is_empty() {
+        after.vitals_history = vitals_history::plan(&after.vitals_history, vitals);
+    }
     if let Some(last) = news.events.keys().next_back() {
         after.events_taken = Some(taken.max(*last));
     }
@@ -308,16 +343,29 @@ fn seen_by_coordinator(
 ) -> Vec<Occurrence> {
     let mut occurrences = Vec::new();
     match &news.mark {
-        Some(Mark::Silent { seconds, .. }) => {
-            let message = seconds.map_or("it was never heard".to_owned(), |seconds| format!("nothing was heard for {seconds} s"));
+        Some(Mark::Silent { seconds, connection, .. }) => {
+            let silent = seconds.map_or("it was never heard".to_owned(), |seconds| format!("nothing was heard for {seconds} s"));
+            let message = format!("{silent}; {connection}");
             set_condition(&mut after.conditions, "Ready", ConditionStatus::Unknown, "Silent", &message, now);
             occurrences.push(occurrence(true, "Silent", "the machine has fallen silent".to_owned(), now));
         }
-        Some(Mark::Ready { .. }) | None if news.heard || news.status.is_some() => {
-            let was = old.conditions.iter().find(|condition| condition.kind == "Ready").map(|condition| condition.status);
-            set_condition(&mut after.conditions, "Ready", ConditionStatus::True, "Heard", "", now);
-            if was == Some(ConditionStatus::Unknown) {
+        Some(Mark::Slow { late, .. }) => {
+            let message =
+                format!("it speaks, and its latest sign of life was {} s late; so since {:.0}", late.seconds, late.since);
+            set_condition(&mut after.conditions, "Ready", ConditionStatus::True, SLOW, &message, now);
+            occurrences.push(occurrence(true, "Slow", "the machine speaks later than it should".to_owned(), now));
+        }
+        mark if mark.is_some() || news.heard || news.status.is_some() => {
+            let was = old.conditions.iter().find(|condition| condition.kind == "Ready");
+            let slow = was.is_some_and(|was| was.reason == SLOW);
+            // Only a look at several of its words says that it is in time again.
+            if mark.is_some() || !slow {
+                set_condition(&mut after.conditions, "Ready", ConditionStatus::True, "Heard", "", now);
+            }
+            if was.is_some_and(|was| was.status == ConditionStatus::Unknown) {
                 occurrences.push(occurrence(false, "Back", "the machine speaks again".to_owned(), now));
+            } else if slow && mark.is_some() {
+                occurrences.push(occurrence(false, "InTime", "the machine speaks in time again".to_owned(), now));
             }
         }
         _ => {}
@@ -330,7 +378,7 @@ fn seen_by_coordinator(
     if let Some(given) = &news.given_back {
         let told = giveback::told(given, Some(old));
         occurrences.extend(told.into_iter().map(|(reason, message)| occurrence(true, &reason, message, now)));
-        after.given_back = Some(given.clone());
+        after.given_back = Some(giveback::followed_by(old.given_back.clone(), given.clone()));
     }
     occurrences
 }
@@ -365,6 +413,7 @@ fn keep_own(after: &mut MachineStatus, old: &MachineStatus) {
     after.last_seen = old.last_seen;
     after.coordinator.clone_from(&old.coordinator);
     after.events_taken = old.events_taken;
+    after.vitals_history.clone_from(&old.vitals_history);
     after.given_back.clone_from(&old.given_back);
 }
 

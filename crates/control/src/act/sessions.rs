@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stead_model::{GroupKind, MachineEvent, MachineStatus, ObjectKey};
-use stead_wire::{CoordinatorHandle, Hello, HubEvent, PeerKey};
+use stead_model::{GroupKind, MachineStatus, ObjectKey, OutboxBody};
+use stead_wire::{BEAT_SECONDS_DEFAULT, CoordinatorHandle, Hello, HubEvent, PeerKey};
 use tokio::sync::mpsc;
 
 use super::{Shared, giveback, states};
 use crate::delivery::{Held, machine_kind, profile_kind};
 use crate::events::Occurrence;
+use crate::liveness::{Lateness, Pace};
+
+/// The longest reason for which a connection ended that is kept, in characters.
+const REASON_CHARACTERS_MAX: usize = 120;
 
 /// One machine's session.
 #[derive(Clone, Debug)]
@@ -42,6 +46,13 @@ impl Session {
 pub(crate) struct Sessions {
     by_peer: BTreeMap<PeerKey, Session>,
     by_name: BTreeMap<String, PeerKey>,
+    /// The number of each open session, of all that there ever were.
+    numbers: BTreeMap<PeerKey, u64>,
+    opened: u64,
+    /// How the connected ones keep time.
+    paces: BTreeMap<String, Pace>,
+    /// When the last connection of a machine ended, and why.
+    left: BTreeMap<String, (Timestamp, String)>,
     heard: BTreeMap<String, Timestamp>,
     /// The sequence of each name that was last told of.
     told: BTreeMap<ObjectKey, u64>,
@@ -52,16 +63,47 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn open(&mut self, peer: PeerKey, session: Session, now: Timestamp) {
         self.heard(&session.name, now);
+        self.opened = self.opened.saturating_add(1);
+        self.numbers.insert(peer, self.opened);
+        self.paces.entry(session.name.clone()).or_insert_with(|| Pace::new(now)).connected(now);
         self.by_name.insert(session.name.clone(), peer);
         self.by_peer.insert(peer, session);
     }
 
-    pub(crate) fn close(&mut self, peer: &PeerKey) {
+    /// The open sessions, each with its number: one that was opened anew has another.
+    pub(crate) fn opened(&self) -> BTreeMap<PeerKey, u64> {
+        self.numbers.clone()
+    }
+
+    pub(crate) fn close(&mut self, peer: &PeerKey, reason: &str, now: Timestamp) {
+        self.numbers.remove(peer);
         // The name may be another key's by now.
         if let Some(session) = self.by_peer.remove(peer)
             && self.by_name.get(&session.name) == Some(peer)
         {
             self.by_name.remove(&session.name);
+            self.left.insert(session.name, (now, reason.chars().take(REASON_CHARACTERS_MAX).collect()));
+        }
+    }
+
+    /// A sign of life has come.
+    pub(crate) fn beat(&mut self, name: &str, now: Timestamp) {
+        if let Some(pace) = self.paces.get_mut(name) {
+            pace.beat(BEAT_SECONDS_DEFAULT, now);
+        }
+    }
+
+    /// Whether a machine speaks later than it should.
+    pub(crate) fn lateness(&self, name: &str, now: Timestamp) -> Option<Lateness> {
+        self.paces.get(name)?.lateness(BEAT_SECONDS_DEFAULT, now)
+    }
+
+    /// What is known of a machine's connection, in words.
+    pub(crate) fn connection(&self, name: &str) -> String {
+        match (self.by_name.contains_key(name), self.left.get(name)) {
+            (true, _) => "its connection is open, and nothing comes".to_owned(),
+            (false, Some((at, reason))) => format!("its connection ended at {at:.0}: {reason}"),
+            (false, None) => "it has not connected to this coordinator".to_owned(),
         }
     }
 
@@ -132,12 +174,17 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
             }
             HubEvent::Events { peer, items } => {
                 let Some(name) = heard(shared, &peer) else { continue };
-                let read =
-                    |item: &stead_wire::OutboxItem| (item.sequence, serde_json::from_slice::<MachineEvent>(&item.body).ok());
+                let read = |item: &stead_wire::OutboxItem| (item.sequence, serde_json::from_slice::<OutboxBody>(&item.body).ok());
                 let items: Vec<_> = items.iter().map(read).collect();
                 tell(shared, |news| news.events(&name, peer, items));
             }
-            HubEvent::Beat { peer, .. } | HubEvent::Acks { peer, .. } => {
+            HubEvent::Beat { peer, .. } => {
+                if let Some(name) = heard(shared, &peer) {
+                    let now = shared.now();
+                    shared.sessions().beat(&name, now);
+                }
+            }
+            HubEvent::Acks { peer, .. } => {
                 heard(shared, &peer);
             }
             HubEvent::NeedsState { peer, incarnation, revision } => {
@@ -149,11 +196,12 @@ pub(crate) async fn listen(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut e
             }
             HubEvent::DuplicateKey { peer, older, newer } => duplicate(shared, peer, &older, &newer),
             HubEvent::Left { peer, reason, .. } => {
+                let now = shared.now();
                 let mut sessions = shared.sessions();
                 if let Some(session) = sessions.get(&peer) {
                     tracing::info!(machine = session.name, reason, "a machine left");
                 }
-                sessions.close(&peer);
+                sessions.close(&peer, &reason, now);
             }
         }
     }
@@ -195,9 +243,18 @@ async fn joined(shared: &Arc<Shared>, wire: &CoordinatorHandle, peer: PeerKey, h
     };
     tracing::info!(machine = name, version = hello.agent_version, revision = hello.revision, "a machine connected");
     let now = shared.now();
-    giveback::consider(shared, peer, &name, &hello, &session.confirmed);
+    let confirmed = session.confirmed.clone();
     shared.sessions().open(peer, session, now);
-    tell(shared, |news| news.heard(&name));
+    // Now, and not before: whoever asks looks for the session first.
+    giveback::consider(shared, peer, &name, &hello, &confirmed);
+    // A machine that holds nothing, not even a trust root, counts its events from a new beginning; by a wrong clock, from an earlier one.
+    let begins_anew = hello.root_version == 0;
+    tell(shared, |news| {
+        news.heard(&name);
+        if begins_anew {
+            news.begins_anew(&name);
+        }
+    });
     states::send(shared, wire, peer).await;
 }
 

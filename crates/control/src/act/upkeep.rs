@@ -9,9 +9,10 @@ use stead_store::{List, Op, Retention, Transaction};
 use stead_wire::CoordinatorHandle;
 use tokio::time::Instant;
 
+use super::news::SLOW;
 use super::{Shared, news, states};
 use crate::delivery::profile_kind;
-use crate::liveness::{self, LIVENESS_PERIOD_SECONDS, Mark, Sign};
+use crate::liveness::{self, LIVENESS_PERIOD_SECONDS, Lateness, Sign};
 use crate::metrics::MarkLabels;
 use crate::{events, profile_status};
 
@@ -50,12 +51,25 @@ struct Seen {
     name: String,
     heard: Option<Timestamp>,
     ready: Option<ConditionStatus>,
+    marked_slow: bool,
+    late: Option<Lateness>,
+    connected: bool,
+    connection: String,
     silent_after_seconds: u32,
     duplicate_since: Option<Timestamp>,
 }
 
 fn sign(seen: &Seen) -> Sign<'_> {
-    Sign { name: &seen.name, heard: seen.heard, silent_after_seconds: seen.silent_after_seconds, ready: seen.ready }
+    Sign {
+        name: &seen.name,
+        heard: seen.heard,
+        silent_after_seconds: seen.silent_after_seconds,
+        ready: seen.ready,
+        marked_slow: seen.marked_slow,
+        late: seen.late,
+        connected: seen.connected,
+        connection: &seen.connection,
+    }
 }
 
 /// Marks machines that fall silent, and those that are back: each coordinator those that it heard last, and the leader those whose
@@ -71,21 +85,16 @@ pub(crate) async fn watch_liveness(shared: &Arc<Shared>, wire: &CoordinatorHandl
         let (seen, orphans): (Vec<Seen>, Vec<Seen>) = others.partition(|seen| seen.watched_by == WatchedBy::Us);
         if let Some((term, since)) = leading {
             let marks = liveness::plan(orphans.iter().map(sign), since, now);
-            let marks = marks.into_iter().map(|mark| {
-                let (Mark::Silent { name, .. } | Mark::Ready { name }) = &mark;
-                (name.clone(), mark)
-            });
+            let marks = marks.into_iter().map(|mark| (mark.name().to_owned(), mark));
             news::write_as_leader(shared, wire, term, super::News::of_marks(marks)).await;
         }
         let marks = liveness::plan(seen.iter().map(sign), started, now);
         let over = |since: Timestamp| now.as_second().saturating_sub(since.as_second()) > news::DUPLICATE_KEEP_SECONDS;
         let mut pending = shared.news();
         for mark in marks {
-            let (Mark::Silent { name, .. } | Mark::Ready { name }) = &mark;
+            let name = mark.name().to_owned();
             tracing::info!(machine = name, ?mark, "liveness");
-            let name = name.clone();
-            let kind = if matches!(mark, Mark::Silent { .. }) { "Silent" } else { "Ready" };
-            shared.metrics.liveness_marks.get_or_create(&MarkLabels { mark: kind }).inc();
+            shared.metrics.liveness_marks.get_or_create(&MarkLabels { mark: mark.word() }).inc();
             pending.mark(&name, mark);
         }
         for seen in seen.iter().filter(|seen| seen.duplicate_since.is_some_and(over)) {
@@ -117,6 +126,10 @@ fn seen(shared: &Shared, now: Timestamp) -> Vec<Seen> {
             watched_by,
             heard: sessions.last_heard(&name).max(status.last_seen),
             ready: condition("Ready").map(|condition| condition.status),
+            marked_slow: condition("Ready").is_some_and(|condition| condition.reason == SLOW),
+            late: sessions.lateness(&name, now),
+            connected: sessions.peer_of(&name).is_some(),
+            connection: sessions.connection(&name),
             duplicate_since: duplicate.map(|condition| sessions.last_duplicate(&name).unwrap_or(condition.last_transition_time)),
             name,
             silent_after_seconds,

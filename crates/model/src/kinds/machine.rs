@@ -69,7 +69,9 @@ impl MachineSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MachineStatus {
-    /// `Ready` (it speaks), `Converged` (it is as it was told), `Conflict`, `DuplicateKey`, `Refused` (it was sent something it may not obey).
+    /// `Ready` (it speaks), `Converged` (it is as it was told), `Conflict`, `DuplicateKey`, `Refused` (it was sent something it may not obey),
+    /// `Stale` (it has not heard of its owners for longer than they said), `OutboxFull` (what happens on it finds no room to wait for the
+    /// coordinator). The reason of `Ready` tells `Heard`, `Slow` (it speaks later than it should) and `Silent` apart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -86,6 +88,9 @@ pub struct MachineStatus {
     /// Load, memory, disk space: what always changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vitals: Option<Vitals>,
+    /// How it was while nobody could hear it, oldest first: samples that it kept, as many as tell the whole time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vitals_history: Vec<Vitals>,
     /// The state of each thing it looks after.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<UnitStatus>,
@@ -109,9 +114,12 @@ pub struct MachineStatus {
 pub struct GivenBack {
     /// The record that it was given back to, by its incarnation: a record that is restored again asks again.
     pub record: String,
-    /// When it had given back all that it holds.
+    /// When it had given back all that it holds, or was last asked for it.
     #[schemars(with = "String")]
     pub time: Timestamp,
+    /// Why it has not given back all of it yet; none where it has. What has come until then is counted and listed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     /// How many signed statements, or parts of them, it gave.
     pub statements: u64,
     /// How many objects, deletions included, the record took in from them.
@@ -124,6 +132,13 @@ pub struct GivenBack {
     pub omitted: u64,
 }
 
+impl GivenBack {
+    /// Whether all that the machine holds has been given back to a record.
+    pub fn is_whole(&self, record: &str) -> bool {
+        self.record == record && self.unfinished.is_none()
+    }
+}
+
 /// Something that a machine gave back and that owners have to look at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -134,6 +149,9 @@ pub struct NotGivenBack {
     /// The id of the Change that the machine holds.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub change: String,
+    /// The sequence of the object that the machine holds: what is signed with a higher one settles it. None where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// `Conflict` (signed anew meanwhile, with the same number), `Overtaken` (signed anew meanwhile, with a lower one), or the check that
     /// failed.
     pub reason: String,
@@ -307,6 +325,8 @@ impl Kind for Machine {
         SelectableField::condition("status.conditions.Conflict", "Conflict"),
         SelectableField::condition("status.conditions.DuplicateKey", "DuplicateKey"),
         SelectableField::condition("status.conditions.Refused", "Refused"),
+        SelectableField::condition("status.conditions.Stale", "Stale"),
+        SelectableField::condition("status.conditions.OutboxFull", "OutboxFull"),
         SelectableField::at("status.facts.hostname", "/status/facts/hostname"),
         SelectableField::at("status.facts.os", "/status/facts/os"),
         SelectableField::at("status.facts.kernel", "/status/facts/kernel"),
@@ -322,11 +342,25 @@ impl Kind for Machine {
             priority: 0,
         },
         Column {
+            name: "Voice",
+            pointer: "/status/conditions",
+            format: ColumnFormat::Reason("Ready"),
+            description: "Heard, Slow (it speaks later than it should) or Silent.",
+            priority: 0,
+        },
+        Column {
             name: "Converged",
             pointer: "/status/conditions",
             format: ColumnFormat::Condition("Converged"),
             description: "Whether the machine is as it was told.",
             priority: 0,
+        },
+        Column {
+            name: "Stale",
+            pointer: "/status/conditions",
+            format: ColumnFormat::Condition("Stale"),
+            description: "Whether it has not heard of its owners for longer than they said.",
+            priority: 1,
         },
         Column {
             name: "Units",

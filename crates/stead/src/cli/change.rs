@@ -56,9 +56,17 @@ pub(crate) struct Signing {
     /// Sign it and have it checked, but do not apply it; the exit code tells whether anything would change
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Where no coordinator answers, fail: do not let the signed change wait in the outbox
+    #[arg(long)]
+    pub(crate) no_outbox: bool,
 }
 
 impl Signing {
+    /// Whether the change may wait in the outbox where no coordinator answers.
+    pub(crate) const fn may_wait(&self) -> bool {
+        !self.dry_run && !self.no_outbox
+    }
+
     /// How a command ends that has something to change: a script can tell by a dry run whether there is.
     pub(crate) const fn outcome(&self) -> ExitCode {
         if self.dry_run { ExitCode::Changed } else { ExitCode::Success }
@@ -68,7 +76,7 @@ impl Signing {
     pub(crate) fn with_message(message: String) -> Self {
         /// Sent at once, by a program that waits for the answer.
         const ADMIT_WITHIN_SECONDS: u64 = 3_600;
-        Self { message, admit_within: Span::from_seconds(ADMIT_WITHIN_SECONDS), dry_run: false }
+        Self { message, admit_within: Span::from_seconds(ADMIT_WITHIN_SECONDS), dry_run: false, no_outbox: false }
     }
 }
 

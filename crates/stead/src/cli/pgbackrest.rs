@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use stead_pgbackrest::BackupKind;
 
 use crate::duration::Span;
 
@@ -15,7 +16,7 @@ const RETENTION_DIFF: u32 = 7;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StanzaFlags {
     /// pgBackRest's configuration, which `stead backup setup` writes
-    #[arg(long, value_name = "FILE", default_value = crate::pgbackrest::DEFAULT_FILE)]
+    #[arg(long, value_name = "FILE", default_value = stead_pgbackrest::DEFAULT_FILE)]
     pub(crate) pgbackrest_config: PathBuf,
     /// What pgBackRest calls this server's backups
     #[arg(long, value_name = "NAME", default_value = "stead")]
@@ -47,12 +48,12 @@ pub(crate) enum BackupType {
 }
 
 impl BackupType {
-    /// pgBackRest's word.
-    pub(crate) const fn word(self) -> &'static str {
+    /// The same for whoever takes it.
+    pub(crate) const fn kind(self) -> BackupKind {
         match self {
-            Self::Full => "full",
-            Self::Diff => "diff",
-            Self::Incr => "incr",
+            Self::Full => BackupKind::Full,
+            Self::Diff => BackupKind::Differential,
+            Self::Incr => BackupKind::Incremental,
         }
     }
 }

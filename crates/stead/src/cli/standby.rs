@@ -28,7 +28,8 @@ pub(crate) enum StandbyCommand {
     #[command(
         long_about = "Make a standby the primary, and let the record begin anew unless it is proven that nothing was lost: machines then take the \
                             whole state, and give back what the record does not know. Coordinators whose --store names both servers follow \
-                            by themselves.\n\nExamples:\n  stead standby promote --store postgres://stead@db1,db2/fleet\n  stead standby \
+                            by themselves. The old primary has to be off, and stay off until it is rebuilt as a standby: a server that \
+                            nobody stopped goes on taking writes from whoever does not see the new one.\n\nExamples:\n  stead standby promote --store postgres://stead@db1,db2/fleet\n  stead standby \
                             promote --store postgres://stead@db1,db2/fleet --switchover --primary-data-dir /var/lib/postgresql/15/main"
     )]
     Promote(StandbyPromoteArgs),
@@ -82,13 +83,14 @@ pub(crate) struct StandbyPromoteArgs {
     /// The standby, as `stead standby status` calls it. Default: the one that has received most
     #[arg(long, value_name = "SERVER")]
     pub(crate) standby: Option<String>,
-    /// Stop the primary first, in good order, so that nothing is lost
+    /// Stop the primary first, in good order, so that nothing is lost; nothing is stopped before the standby has caught up
     #[arg(long, requires = "primary_data_dir", conflicts_with = "force")]
     pub(crate) switchover: bool,
     /// The primary's data directory, on this machine
     #[arg(long, value_name = "DIR")]
     pub(crate) primary_data_dir: Option<PathBuf>,
-    /// Promote although the primary still takes writes: what it is given from now on is lost
+    /// Promote although the primary still takes writes. Coordinators are kept from writing to it until they have noticed; it has to be
+    /// stopped all the same
     #[arg(long)]
     pub(crate) force: bool,
     /// The standby's data directory, on this machine: it is promoted by pg_ctl, for a role that may not do it by SQL

@@ -19,6 +19,14 @@ pub(crate) enum TrustCommand {
     Show(TrustShowArgs),
     /// Make and send the next version: other keys, another threshold, other kinds for the coordinators
     Rotate(TrustRotateArgs),
+    /// Say that the owners are still there: machines that hear nothing for too long say that they are stale
+    #[command(
+        long_about = "Sign, as an owner, that the fleet's owners are still there, and which version of the trust root is theirs, and send it. Where \
+                            the trust root asks for it (`stead trust rotate --freshness-days 30`), a machine that hears of no owner for longer \
+                            says so with the condition Stale, and goes on as it was: somebody may keep things from it.\n\nExamples:\n  stead \
+                            trust fresh\n  stead get machines --field-selector status.conditions.Stale=True"
+    )]
+    Fresh,
     /// Add your signature to a version of the trust root in a file
     Sign(TrustSignArgs),
     /// Send a version of the trust root from a file, when enough owners have signed it
@@ -34,6 +42,9 @@ pub(crate) struct TrustInitArgs {
     /// A coordinator's key: its key file, its .pub file, or the key itself; may be given several times
     #[arg(long, value_name = "KEY", required = true)]
     pub(crate) online: Vec<String>,
+    /// Every how many days owners will say that they are still there (`stead trust fresh`); machines that hear nothing for longer say so
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub(crate) freshness_days: Option<u32>,
     /// A folder for root.json, which a coordinator starts with
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -70,6 +81,9 @@ pub(crate) struct TrustRotateArgs {
     /// How many owners must sign
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=128))]
     pub(crate) threshold: Option<u32>,
+    /// Every how many days owners say that they are still there (`stead trust fresh`); 0: they don't
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(..=3_650))]
+    pub(crate) freshness_days: Option<u32>,
     /// Write the signed version to a file for other owners to sign, rather than sending it
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

@@ -37,6 +37,21 @@ pub(crate) enum ClientError {
     WatchEnded { message: String },
 }
 
+impl ClientError {
+    /// Whether nobody answers. What was asked may have arrived all the same. One that answers with another certificate than the pinned
+    /// one is there, and somebody has to look at that.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. }) && !chain(self).contains("certificate")
+    }
+}
+
+impl Failure {
+    /// Whether it says that nobody answers.
+    pub(crate) fn is_away(&self) -> bool {
+        self.cause::<ClientError>().is_some_and(ClientError::is_away)
+    }
+}
+
 /// A refusal, as Kubernetes' `Status` says it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

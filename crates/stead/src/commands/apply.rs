@@ -1,5 +1,6 @@
 //! `stead apply`: signs manifests as one change and sends it.
 
+use stead_admission::Precondition;
 use stead_model::{Object, ObjectKey, registry};
 
 use super::{Context, condition};
@@ -10,18 +11,28 @@ use crate::client::Client;
 use crate::difference::ThreeWay;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
-use crate::intent::{Effect, Intent};
+use crate::intent::{self, Effect, Intent};
+use crate::offline::Wish;
 use crate::output::{Format, json, qualified_name, yaml};
+use crate::seen;
 
 pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
     let wanted = Intent::read(&args.files)?;
     let preconditions = condition::preconditions(&args.conditions, &args.files.namespace)?;
+    match online(context, &args, wanted.clone(), &preconditions).await {
+        Err(away) if away.is_away() => offline(context, &args, &wanted, preconditions, away).await,
+        outcome => outcome,
+    }
+}
+
+async fn online(context: &Context, args: &ApplyArgs, wanted: Vec<Object>, preconditions: &[Precondition]) -> Outcome {
     let client = Client::connect(&context.settings).await?;
     let intent = Intent::of(&client, &context.settings, wanted, &args.files).await?;
     let mut draft = intent.draft();
-    draft.preconditions.extend(preconditions);
+    draft.preconditions.extend_from_slice(preconditions);
     if draft.puts.is_empty() && draft.deletes.is_empty() {
         report(context, &intent, "")?;
+        keep_seen(context, &client, &intent).await;
         return Ok(ExitCode::Success);
     }
     let sent = match change::sign_and_send(&client, &context.settings, &draft, &args.signing).await {
@@ -40,7 +51,36 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Outcome {
             report(context, &intent, &note)?;
         }
     }
+    keep_seen(context, &client, &intent).await;
     Ok(args.signing.outcome())
+}
+
+/// Keeps what is signed of the manifests' objects for a time without a coordinator.
+async fn keep_seen(context: &Context, client: &Client, intent: &Intent) {
+    let keys: Vec<ObjectKey> = intent.wanted.iter().chain(&intent.pruned).map(Object::key).collect();
+    seen::learn_quietly(client, &context.settings, &keys).await;
+}
+
+/// Nobody answers: signs on top of what was last seen, and lets it wait.
+async fn offline(
+    context: &Context,
+    args: &ApplyArgs,
+    wanted: &[Object],
+    mut preconditions: Vec<Precondition>,
+    away: Failure,
+) -> Outcome {
+    if args.files.prune {
+        return Err(away.hint("What has left a set is found out from a coordinator: with --prune nothing is signed for later."));
+    }
+    preconditions.extend(wanted.iter().filter_map(intent::read_at));
+    let wish = Wish { puts: wanted, deletes: &[], preconditions };
+    let (effects, waiting) = crate::offline::sign(&context.settings, wish, &args.signing, away).await?;
+    let lines = wanted.iter().zip(effects).map(|(object, (_, word))| match word {
+        "unchanged" => format!("{} unchanged, as it was last seen\n", short_name(object)),
+        word => format!("{} will be {word} (waits)\n", short_name(object)),
+    });
+    context.print(&lines.collect::<String>())?;
+    Err(waiting)
 }
 
 fn report(context: &Context, intent: &Intent, note: &str) -> Result<(), Failure> {

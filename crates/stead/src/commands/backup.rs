@@ -4,9 +4,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use stead_store::{Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
+use stead_store::{BackupNews, BackupWay, Engine as _, PostgresEngine, PostgresPlace, Standing, copy_reading, digest};
 
-use super::Context;
+use super::{Context, physical};
 use crate::Outcome;
 use crate::aligned::aligned;
 use crate::backup::{self, Found, Listed, Manifest, Progress, Rebuilt, Scratch, human_bytes};
@@ -15,14 +15,13 @@ use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{self, Format};
-use crate::pgbackrest;
 use crate::record::{Place, opening, without_password};
 
 pub(super) async fn run(context: &Context, args: BackupArgs) -> Outcome {
     match args.command {
         None => take(context, &args.take).await,
-        Some(BackupCommand::Setup(args)) => pgbackrest::setup(context, args).await,
-        Some(BackupCommand::Check(args)) => pgbackrest::check(context, &args).await,
+        Some(BackupCommand::Setup(args)) => physical::setup(context, args).await,
+        Some(BackupCommand::Check(args)) => physical::check(context, &args).await,
         Some(BackupCommand::List(args)) => list(context, &args).await,
         Some(BackupCommand::Verify(args)) => verify(context, &args).await,
     }
@@ -33,9 +32,9 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     // Who names a folder means a portable one.
     let portable = args.to.is_some() || args.keep.is_some() || args.keys;
     if (!portable || args.way.physical)
-        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+        && let Some(stanza) = physical::choose(&place, &args.way)?
     {
-        return pgbackrest::take(context, &stanza, args.kind).await;
+        return physical::take(context, &stanza, &place, args.kind).await;
     }
     let to = backup::folder_of(args.to.as_deref(), &context.settings);
     // A folder that somebody named may be a disk that is not mounted; the one in the state directory is ours.
@@ -55,6 +54,7 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
         context.say(&format!("Removed {}.", gone.display()));
     }
     let (path, manifest) = (&taken.path, &taken.manifest);
+    remember(context, &place, BackupWay::Portable, BackupNews::Newest(Some((manifest.taken_at, manifest.bytes())))).await;
     let text = match context.settings.output() {
         Format::Json => output::json(&document(path, Some(manifest), &[])?)?,
         Format::Yaml => output::yaml(&document(path, Some(manifest), &[])?)?,
@@ -82,8 +82,8 @@ fn document(path: &Path, manifest: Option<&Manifest>, more: &[(&str, Value)]) ->
 async fn list(context: &Context, args: &BackupListArgs) -> Outcome {
     let now = Timestamp::now();
     let format = context.settings.output();
-    let physical = match pgbackrest::choose(&Place::of(&context.settings)?, &args.way)? {
-        Some(stanza) if args.folder.is_none() => pgbackrest::list(&stanza, now).await?,
+    let physical = match physical::choose(&Place::of(&context.settings)?, &args.way)? {
+        Some(stanza) if args.folder.is_none() => physical::list(&stanza, now).await?,
         _ => Vec::new(),
     };
     let folder = backup::folder_of(args.folder.as_deref(), &context.settings);
@@ -146,16 +146,30 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
 async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
     let place = Place::of(&context.settings)?;
     if ((args.backup.is_none() && args.into.is_none()) || args.way.physical)
-        && let Some(stanza) = pgbackrest::choose(&place, &args.way)?
+        && let Some(stanza) = physical::choose(&place, &args.way)?
     {
-        return pgbackrest::verify(context, &stanza, &place).await;
+        return physical::verify(context, &stanza, &place).await;
     }
     let from = backup::folder_of(args.backup.as_deref(), &context.settings);
     let found = backup::choose(&from, None, |line| context.say(line))?;
+    let verified = verify_portable(context, args, &found).await;
+    if is_of_this_record(context, &place, &found).await {
+        let news = match &verified {
+            Ok(_) => Some(BackupNews::Whole(Timestamp::now())),
+            Err(failure) => (failure.kind() == FailureKind::Refused).then_some(BackupNews::Damaged),
+        };
+        if let Some(news) = news {
+            remember(context, &place, BackupWay::Portable, news).await;
+        }
+    }
+    verified
+}
+
+async fn verify_portable(context: &Context, args: &BackupVerifyArgs, found: &Found) -> Outcome {
     let scratch = Scratch::new()
         .map_err(|error| Failure::user(format!("there is no scratch place: {error}")).hint("TMPDIR names another folder."))?;
     let progress = Progress::new(context.terminal);
-    let rebuilt = backup::rebuild(&found, &scratch.record(), &progress).await?;
+    let rebuilt = backup::rebuild(found, &scratch.record(), &progress).await?;
     let put = match &args.into {
         Some(into) => into_database(context, &rebuilt, into, &progress).await,
         None => Ok(()),
@@ -163,8 +177,27 @@ async fn verify(context: &Context, args: &BackupVerifyArgs) -> Outcome {
     rebuilt.engine.close().await;
     put?;
     drop((progress, scratch));
-    print_verified(context, &found, &rebuilt, args.into.as_deref())?;
+    print_verified(context, found, &rebuilt, args.into.as_deref())?;
     Ok(ExitCode::Success)
+}
+
+/// Notes something for the coordinators' metrics. A backup is as good without.
+pub(super) async fn remember(context: &Context, place: &Place, way: BackupWay, news: BackupNews) {
+    if let Err(failure) = place.note_backup(way, news).await {
+        context.say(&format!("The coordinators' metrics do not tell of this: it cannot be noted: {}", failure.sentence()));
+    }
+}
+
+/// Whether a backup is one of the record that the settings name: somebody else's says nothing of that.
+async fn is_of_this_record(context: &Context, place: &Place, found: &Found) -> bool {
+    if let Ok(fleet) = std::fs::read_to_string(context.settings.state_dir().join("fleet")) {
+        return fleet.trim() == found.manifest.fleet.to_string();
+    }
+    let Ok((url, password)) = place.postgres() else { return false };
+    let Ok(engine) = PostgresEngine::open_reading(url, password).await else { return false };
+    let meta = engine.meta().await;
+    engine.close().await;
+    meta.is_ok_and(|meta| meta.incarnation == found.manifest.incarnation)
 }
 
 /// The same record in PostgreSQL, read through there, and taken out again.

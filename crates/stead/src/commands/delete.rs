@@ -8,18 +8,34 @@ use crate::cli::DeleteArgs;
 use crate::client::Client;
 use crate::failure::{Failure, FailureKind};
 use crate::kind_word::{namespace_of, wanted};
+use crate::offline::Wish;
 use crate::{Outcome, manifest};
 
 pub(super) async fn run(context: &Context, args: DeleteArgs) -> Outcome {
     let named = named(&args)?;
+    match online(context, &args, named.clone()).await {
+        Err(away) if away.is_away() && !named.is_empty() => offline(context, &args, &named, away).await,
+        outcome => outcome,
+    }
+}
+
+async fn online(context: &Context, args: &DeleteArgs, named: Vec<Deletion>) -> Outcome {
     let client = Client::connect(&context.settings).await?;
-    let deletions = if named.is_empty() { selected(&client, &args).await? } else { present(&client, named).await? };
+    let deletions = if named.is_empty() { selected(&client, args).await? } else { present(&client, named).await? };
     let draft = Draft { deletes: deletions, ..Draft::default() };
     let sent = change::sign_and_send(&client, &context.settings, &draft, &args.signing).await?;
     let note = if args.signing.dry_run { " (dry run)".to_owned() } else { format!(" (change {})", sent.id) };
     let lines = draft.deletes.iter().map(|deletion| format!("{} deleted{note}\n", name_of(&deletion.key)));
     context.print(&lines.collect::<String>())?;
     Ok(args.signing.outcome())
+}
+
+/// Nobody answers: signs the deletion of what was last seen, and lets it wait.
+async fn offline(context: &Context, args: &DeleteArgs, named: &[Deletion], away: Failure) -> Outcome {
+    let wish = Wish { puts: &[], deletes: named, preconditions: Vec::new() };
+    let (effects, waiting) = crate::offline::sign(&context.settings, wish, &args.signing, away).await?;
+    context.print(&effects.iter().map(|(key, word)| format!("{} will be {word} (waits)\n", name_of(key))).collect::<String>())?;
+    Err(waiting)
 }
 
 /// The objects that were named, in manifests or on the command line.

@@ -23,6 +23,7 @@ pub(super) async fn run(context: &Context, args: DiffArgs) -> Outcome {
         let (changed, pruned): (Vec<&Object>, Vec<&Object>) = (intent.changed().collect(), intent.pruned.iter().collect());
         let plans = plan::ask(&client, &context.settings, &changed, &pruned, Timestamp::now()).await?;
         context.print(&plan::render(&plans, context.terminal))?;
+        client.say_warnings();
     }
     Ok(ExitCode::Changed)
 }

@@ -47,7 +47,9 @@ pub(super) async fn run(context: &Context, mut args: ProposeArgs) -> Outcome {
 /// Sends a change that waits for signatures.
 pub(super) async fn send(client: &Client, submission: &Submission, dry_run: bool) -> Result<Object, Failure> {
     let query = if dry_run { "?dryRun=All" } else { "" };
-    client.post(&format!("/stead/v1/proposals{query}"), submission).await.map_err(change::refused)
+    let proposed = client.post(&format!("/stead/v1/proposals{query}"), submission).await.map_err(change::refused)?;
+    client.say_warnings();
+    Ok(proposed)
 }
 
 /// What became of a proposal that was made or signed.
@@ -114,7 +116,8 @@ async fn again(context: &Context, client: &Client, reference: &str, args: &mut P
     rebased(&pending, &ground, args.force)
 }
 
-fn rebased(pending: &Pending, ground: &Ground, force: bool) -> Result<Draft, Failure> {
+/// What a change meant, put on top of what is there now.
+pub(super) fn rebased(pending: &Pending, ground: &Ground, force: bool) -> Result<Draft, Failure> {
     let value = |object: Option<&Object>| {
         object.map(serde_json::to_value).transpose().map_err(|error| Failure::internal(error.to_string()))
     };
@@ -137,9 +140,8 @@ fn rebased(pending: &Pending, ground: &Ground, force: bool) -> Result<Draft, Fai
         return Ok(draft);
     }
     let places = conflicts.iter().map(|(key, places)| format!("{key}: {}", places.join(", "))).collect::<Vec<_>>().join("; ");
-    Err(Failure::new(FailureKind::NeedsSigning, format!("both changed the same: {places}")).hint(
-        "Nothing was proposed. With --force the proposal's side is taken there; or write the manifest anew, and propose that.",
-    ))
+    Err(Failure::new(FailureKind::NeedsSigning, format!("both changed the same: {places}"))
+        .hint("Nothing was signed. With --force your side is taken there; or write the manifest anew, and sign that."))
 }
 
 fn checked(key: &ObjectKey, object: Value) -> Result<Object, Failure> {

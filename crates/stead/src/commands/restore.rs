@@ -14,17 +14,16 @@ use stead_store::{
     digest,
 };
 
-use super::Context;
 use super::question::Question;
+use super::{Context, physical};
 use crate::Outcome;
 use crate::backup::{self, Found, KEYS, Progress, Rebuilt, Scratch};
-use crate::cli::{RestoreArgs, RestoreCommand, RestoreOptions, WayFlags};
+use crate::cli::{RestoreArgs, RestoreCommand, RestoreOptions};
 use crate::coordinator::make_private_dir;
 use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{self, Format};
-use crate::pgbackrest;
 use crate::private_file;
 use crate::record::{Place, opening, without_password};
 
@@ -44,7 +43,7 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
     }
     let (options, now) = (args.options, Timestamp::now());
     let moment = options.at.map(|at| at.moment(now));
-    let Some(from) = &options.from else { return to_a_moment(context, &options, moment).await };
+    let Some(from) = &options.from else { return physical::restore(context, &options, moment).await };
     let found = backup::choose(from, moment, |line| context.say(line))?;
     ensure_same_fleet(context, &found)?;
     introduce(context, &found, moment, now);
@@ -58,29 +57,6 @@ pub(super) async fn run(context: &Context, args: RestoreArgs) -> Outcome {
     let keys = restoring.keys()?;
     report(context, &found, &restored, &keys)?;
     Ok(ExitCode::Success)
-}
-
-/// On the database's host, with what pgBackRest has.
-async fn to_a_moment(context: &Context, options: &RestoreOptions, at: Option<Timestamp>) -> Outcome {
-    let place = Place::of(&context.settings)?;
-    if let Place::Sqlite(path) = &place {
-        let message = format!("no backup is named, of which the record {} could be made again", path.display());
-        return Err(Failure::user(message)
-            .hint("Name one with --from BACKUP, or a folder of them; `stead backup list` shows what there is."));
-    }
-    let way = WayFlags { portable: false, physical: true, stanza: options.stanza.clone() };
-    let stanza = pgbackrest::choose(&place, &way).map_err(|failure| failure.hint("A portable backup is named with --from."))?;
-    let Some(stanza) = stanza else { return Err(Failure::user("no backup is named").hint("Name one with --from.")) };
-    let ask = |what: &str| {
-        context.say(what);
-        let question = Question {
-            text: "Restore?",
-            whether: "whether the server may be stopped, and its data replaced",
-            nothing: "nothing was restored",
-        };
-        question.ask(options.yes)
-    };
-    pgbackrest::restore(context, &stanza, &place, pgbackrest::Wanted { at, delta: options.delta }, ask).await
 }
 
 /// A coordinator's state directory says whose it is.

@@ -52,10 +52,12 @@ pub(super) async fn run(context: &Context, args: SignArgs) -> Outcome {
     if !args.no_plan {
         show(context, &steps(context, &client, &pending, &ground).await?)?;
     }
+    client.say_warnings();
     confirm(&args)?;
     let signatures = signatures(&pending, &signer::load_all(&context.settings)?)?;
     let path = format!("/stead/v1/proposals/{}/sign", found.metadata.name);
     let signed: Object = client.post(&path, &json!({"signatures": signatures})).await.map_err(change::refused)?;
+    client.say_warnings();
     propose::report(context, &signed, false)?;
     Ok(ExitCode::Success)
 }

@@ -1,12 +1,17 @@
 //! `stead standby`: servers that follow the record's PostgreSQL server, watched and promoted.
 
 mod programs;
+mod scram;
 mod setup;
+mod switchover;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use stead_store::{Engine as _, PostgresEngine, PostgresServers, ServerReport, ServerState};
+use stead_store::{Engine as _, HeldRecord, PostgresEngine, PostgresServers, ServerReport, ServerState};
 
 use self::programs::Programs;
+use self::switchover::Switchover;
 use super::Context;
 use crate::Outcome;
 use crate::aligned::aligned;
@@ -20,6 +25,9 @@ use crate::record::Place;
 const LAG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A slot without a standby that holds more than this of the log is said to fill the disk.
 const HELD_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How long nobody is let write to an old primary after the promotion, in milliseconds: coordinators look twice a second whether
+/// another server was promoted.
+const HELD_MILLISECONDS: u64 = 2_000;
 /// How long a promotion may take, in seconds: the standby replays what it has received first.
 const PROMOTION_SECONDS_MAX: u32 = 60;
 
@@ -162,18 +170,7 @@ async fn promote(context: &Context, args: &StandbyPromoteArgs) -> Outcome {
     let servers = place.servers()?;
     let mut reports = servers.survey().await;
     let number = chosen(&reports, args.standby.as_deref())?;
-    let mut proven = false;
-    let primary = reports.iter().find(|report| report.state.as_ref().is_ok_and(|state| !state.standby));
-    if let Some(primary) = primary {
-        if args.switchover {
-            proven = switch_over(context, args, &servers, number, &reports).await?;
-        } else if !args.force {
-            return Err(Failure::refused(format!("{} still takes writes: two primaries would part", primary.host)).hint(
-                "Stop it first; or --switchover --primary-data-dir DIR on its machine stops it in good order; or --force, which loses \
-                 what it is given from now on.",
-            ));
-        }
-    }
+    let old = settle_primary(context, args, &servers, &reports, number).await?;
     let Some(host) = reports.get_mut(number).map(|report| std::mem::take(&mut report.host)) else {
         return Err(Failure::internal("the standby is gone from the list"));
     };
@@ -200,7 +197,7 @@ async fn promote(context: &Context, args: &StandbyPromoteArgs) -> Outcome {
         },
     }
     let engine = engine(&place).await?;
-    if proven {
+    if matches!(old, OldPrimary::Stopped) {
         context.say("Nothing was lost: the standby had received all that the old primary wrote.");
     } else {
         let anew = async {
@@ -215,11 +212,60 @@ async fn promote(context: &Context, args: &StandbyPromoteArgs) -> Outcome {
         ));
     }
     engine.close().await;
+    if let OldPrimary::GoesOn(Some(held)) = old {
+        tokio::time::sleep(Duration::from_millis(HELD_MILLISECONDS)).await;
+        drop(held);
+    }
     context.say("Coordinators whose --store names this server follow by themselves.");
     context
         .say("Rebuild the old primary as a standby, on its machine: stead standby setup --replace --primary URL --data-dir DIR");
     context.print(&format!("{host}\n"))?;
     Ok(ExitCode::Success)
+}
+
+/// What has become of the primary when the standby is promoted.
+enum OldPrimary {
+    /// It was stopped in good order, and the standby has its last word.
+    Stopped,
+    /// It is not seen.
+    Away,
+    /// It takes writes; those of coordinators are held off.
+    GoesOn(Option<HeldRecord>),
+}
+
+async fn settle_primary(
+    context: &Context,
+    args: &StandbyPromoteArgs,
+    servers: &PostgresServers,
+    reports: &[ServerReport],
+    standby: usize,
+) -> Result<OldPrimary, Failure> {
+    let Some(primary) = primary(reports) else { return Ok(OldPrimary::Away) };
+    if args.switchover {
+        let data_dir = args.primary_data_dir.clone().ok_or_else(|| Failure::user("--switchover needs --primary-data-dir"))?;
+        let programs = Programs::find(args.bin_dir.as_deref(), major(reports), None)?.for_owner_of(&data_dir)?;
+        Switchover { context, servers, reports, primary, standby, programs, data_dir }.run().await?;
+        return Ok(OldPrimary::Stopped);
+    }
+    if args.force {
+        return Ok(OldPrimary::GoesOn(hold(context, servers, primary).await));
+    }
+    let host = reports.get(primary).map_or("", |report| &report.host);
+    Err(Failure::refused(format!("{host} still takes writes: two primaries would part")).hint(
+        "Stop it first; or --switchover --primary-data-dir DIR on its machine stops it in good order; or --force, which loses what it is \
+         given from now on.",
+    ))
+}
+
+/// Keeps coordinators from writing to a primary that goes on, until they have noticed the newer one.
+async fn hold(context: &Context, servers: &PostgresServers, primary: usize) -> Option<HeldRecord> {
+    match servers.hold(primary).await {
+        Ok(held) => Some(held),
+        Err(error) => {
+            context.say(&format!("Warning: what is written to the old primary until coordinators notice is lost: {error}"));
+            None
+        }
+    }
 }
 
 async fn engine(place: &Place) -> Result<PostgresEngine, Failure> {
@@ -228,6 +274,12 @@ async fn engine(place: &Place) -> Result<PostgresEngine, Failure> {
         let kind = if error.is_away() { FailureKind::Unreachable } else { FailureKind::Config };
         Failure::of(kind, error)
     })
+}
+
+/// The primary; where an old one runs as well, the newer.
+fn primary(reports: &[ServerReport]) -> Option<usize> {
+    let states = reports.iter().enumerate().filter_map(|(number, report)| Some((number, report.state.as_ref().ok()?)));
+    states.filter(|(_, state)| !state.standby).max_by_key(|(_, state)| state.timeline).map(|(number, _)| number)
 }
 
 fn major(reports: &[ServerReport]) -> Option<u32> {
@@ -248,32 +300,6 @@ fn chosen(reports: &[ServerReport], named: Option<&str>) -> Result<usize, Failur
         Failure::refused(format!("there is no standby to promote ({})", said.collect::<Vec<_>>().join("; ")))
             .hint("Name all servers in --store: postgres://stead@db1,db2/fleet")
     })
-}
-
-/// Stops the primary in good order. Says whether the standby has all that it wrote, its last checkpoint included.
-async fn switch_over(
-    context: &Context,
-    args: &StandbyPromoteArgs,
-    servers: &PostgresServers,
-    standby: usize,
-    reports: &[ServerReport],
-) -> Result<bool, Failure> {
-    let Some(data_dir) = &args.primary_data_dir else {
-        return Err(Failure::user("--switchover needs --primary-data-dir"));
-    };
-    let programs = Programs::find(args.bin_dir.as_deref(), major(reports), None)?.for_owner_of(data_dir)?;
-    context.say("stopping the primary ...");
-    // It ends when its standbys have all of its log.
-    programs.run("pg_ctl", &["stop", "-m", "fast", "-w", "-D", &data_dir.to_string_lossy()])?;
-    let written = programs.last_checkpoint(data_dir)?;
-    let received = servers.report(standby).await.state.map_err(Failure::refused)?.position;
-    if received > written {
-        return Ok(true);
-    }
-    Err(Failure::refused(format!(
-        "the standby has received the log up to {received}, and the primary's last word is at {written}: start the primary again, and \
-         see that the standby streams"
-    )))
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub(super) fn run(context: &Context, args: TrustInitArgs) -> Outcome {
     }
     let mut root = Root::default_for(owners, online, Timestamp::now());
     root.owners.threshold = args.threshold;
+    root.expiry.freshness_days = args.freshness_days;
     for role in &mut root.roles {
         role.threshold = args.threshold;
     }

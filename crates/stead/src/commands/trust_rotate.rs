@@ -55,7 +55,7 @@ fn edited(mut root: Root, args: &TrustRotateArgs) -> Result<Root, Failure> {
         [&args.add_key, &args.remove_key, &args.add_online, &args.remove_online, &args.online_kind, &args.owners_kind]
             .iter()
             .all(|words| words.is_empty());
-    if asked_for_nothing && args.threshold.is_none() {
+    if asked_for_nothing && args.threshold.is_none() && args.freshness_days.is_none() {
         return Err(Failure::user("nothing would change in the trust root").hint("`stead trust rotate --help` lists what can."));
     }
     let owners = root.owners.clone();
@@ -75,6 +75,9 @@ fn edited(mut root: Root, args: &TrustRotateArgs) -> Result<Root, Failure> {
         }
     }
     root.owners.threshold = args.threshold.unwrap_or(root.owners.threshold);
+    if let Some(days) = args.freshness_days {
+        root.expiry.freshness_days = (days > 0).then_some(days);
+    }
     for role in root.roles.iter_mut().filter(|role| mirrors(&role.keys)) {
         role.keys.clone_from(&root.owners.keys);
         if role.threshold == owners.threshold {
@@ -136,6 +139,7 @@ mod tests {
             online_kind: vec![],
             owners_kind: vec![],
             threshold: None,
+            freshness_days: None,
             out: None,
             no_resign: false,
         }

@@ -14,6 +14,7 @@ use crate::{Outcome, root_file};
 
 pub(super) async fn run(context: &Context, args: TrustShowArgs) -> Outcome {
     let fleet = context.settings.fleet();
+    let mut freshness = String::new();
     let (versions, verdict) = match &args.file {
         Some(path) => {
             let versions = root_file::read_all(path)?;
@@ -21,7 +22,9 @@ pub(super) async fn run(context: &Context, args: TrustShowArgs) -> Outcome {
             (versions, verdict)
         }
         None => {
-            let chain = FleetDocument::fetch(&Client::anonymous(&context.settings)?).await?.verify_or_trust(fleet)?;
+            let document = FleetDocument::fetch(&Client::anonymous(&context.settings)?).await?;
+            let chain = document.verify_or_trust(fleet)?;
+            freshness = document.freshness_line(&chain);
             let pinned = if fleet.is_some() {
                 ""
             } else {
@@ -40,7 +43,7 @@ pub(super) async fn run(context: &Context, args: TrustShowArgs) -> Outcome {
             let value = serde_json::to_value(&root).map_err(|error| Failure::internal(error.to_string()))?;
             if format == Format::Json { json(&value)? } else { yaml(&value)? }
         }
-        _ => format!("{}{}{verdict}\n", render(&root, newest), history(&versions)?),
+        _ => format!("{}{freshness}{}{verdict}\n", render(&root, newest), history(&versions)?),
     };
     context.print(&text)?;
     Ok(ExitCode::Success)
@@ -88,13 +91,16 @@ pub(super) fn render(root: &Root, signed: &SignedRoot) -> String {
     let online: Vec<String> = root.online.kinds.iter().map(ToString::to_string).collect();
     let touch = if root.require_user_presence { "required" } else { "not required" };
     format!(
-        "{}{}{}Coordinators:\n{}  write by themselves: {}\nA touch of the authenticator is {touch}. A change must be admitted within {} h.\n",
+        "{}{}{}Coordinators:\n{}  write by themselves: {}\nA touch of the authenticator is {touch}. A change must be admitted within {} h.\n{}",
         aligned(&[], head),
         indented(2, &keys(&root.owners.keys)),
         roles.collect::<String>(),
         indented(2, &keys(&root.online.keys)),
         online.join(", "),
         root.expiry.admit_within_seconds / 3_600,
+        root.expiry
+            .freshness_days
+            .map_or_else(String::new, |days| format!("Owners say every {days} days that they are there.\n")),
     )
 }
 

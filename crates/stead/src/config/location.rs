@@ -45,6 +45,7 @@ fn base(variable: &str, below_home: &str) -> PathBuf {
 pub(super) fn default_of(setting: &Setting) -> Vec<String> {
     let text = |path: &Path| vec![path.to_string_lossy().into_owned()];
     match setting.name {
+        "outbox_dir" => text(&base("XDG_STATE_HOME", ".local/state").join("stead")),
         "cache_dir" => text(&base("XDG_CACHE_HOME", ".cache").join("stead")),
         "key" => {
             let file = home().map(|home| home.join(".ssh/id_ed25519")).filter(|path| path.exists());

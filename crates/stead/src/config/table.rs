@@ -23,7 +23,7 @@ pub(crate) struct Setting {
 }
 
 /// Every setting.
-pub(crate) const SETTINGS: [Setting; 14] = [
+pub(crate) const SETTINGS: [Setting; 15] = [
     Setting {
         name: "server",
         flag: "server",
@@ -160,6 +160,17 @@ pub(crate) const SETTINGS: [Setting; 14] = [
         default: "",
         several: false,
         doc: "The folder for login tokens. Default: ~/.cache/stead",
+    },
+    Setting {
+        name: "outbox_dir",
+        flag: "outbox-dir",
+        short: None,
+        env: "STEAD_OUTBOX_DIR",
+        value_type: ValueType::Path,
+        default: "",
+        several: false,
+        doc: "The folder in which signed changes wait while no coordinator answers, with what was last seen of the objects. Default: \
+              ~/.local/state/stead",
     },
     Setting {
         name: "request_timeout_seconds",

@@ -9,10 +9,12 @@ use serde_json::Value;
 use stead_admission::Admission;
 use stead_api::{Api, Fleet};
 use stead_control::Control;
-use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile};
+use stead_control::pulse::Binary;
+use stead_model::{MachinePlan, Object, ObjectKey, PlanRequest, Profile, Selector};
 use stead_wire::{CoordinatorHandle, PeerAddress, Ticket};
 
 use crate::metrics::coordinator::{self, Sources};
+use crate::metrics::machines::MachinesMetrics;
 use crate::metrics::{Metrics, MetricsPort};
 
 /// Machines that are asked for a plan at once: a person reads the answer.
@@ -26,6 +28,9 @@ pub(crate) struct Desk {
     address: PeerAddress,
     pass: Vec<u8>,
     started: Instant,
+    /// What this program is, which machines are meant to run as well; looked at when somebody first asks.
+    binary: OnceLock<Binary>,
+    machines: MachinesMetrics,
     /// There once the API is, which stands on this desk.
     gauges: OnceLock<Gauges>,
 }
@@ -62,7 +67,8 @@ impl Desk {
         address: PeerAddress,
         pass: Vec<u8>,
     ) -> Self {
-        Self { admission, control, wire, address, pass, started: Instant::now(), gauges: OnceLock::new() }
+        let (started, binary, gauges) = (Instant::now(), OnceLock::new(), OnceLock::new());
+        Self { admission, control, wire, address, pass, started, binary, machines: MachinesMetrics::new(), gauges }
     }
 
     /// Lets it tell how the coordinator is doing, now that there is an API.
@@ -75,6 +81,23 @@ impl Desk {
     /// What is counted of the port for metrics.
     pub(crate) fn metrics_port(&self) -> Arc<MetricsPort> {
         self.gauges.get().map_or_else(Arc::default, |gauges| gauges.metrics.port())
+    }
+
+    /// What the port for metrics serves at a path.
+    pub(crate) fn metrics_at(&self, path: &str) -> Option<String> {
+        match path {
+            "/metrics" => Some(self.metrics()),
+            "/metrics/machines" => Some(self.machine_metrics()),
+            _ => None,
+        }
+    }
+
+    fn binary(&self) -> &Binary {
+        self.binary.get_or_init(|| Binary {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            digest: stead_agent::own_digest(),
+        })
     }
 
     fn ticket_text(&self) -> String {
@@ -142,7 +165,20 @@ impl Fleet for Desk {
         self.gauges.get().map_or(Value::Null, told)
     }
 
+    fn pulse(&self, selector: &Selector) -> Value {
+        let machines = self.control.pulse(selector, self.binary());
+        serde_json::json!({"coordinator": self.admission.online_key().fingerprint(), "version": self.binary().version, "machines": machines})
+    }
+
+    fn warning(&self, names: &[ObjectKey]) -> Option<String> {
+        self.control.warning(names)
+    }
+
     fn metrics(&self) -> String {
         self.gauges.get().map_or_else(String::new, |gauges| gauges.metrics.text())
+    }
+
+    fn machine_metrics(&self) -> String {
+        self.machines.text(&self.control.pulse(&Selector::default(), self.binary()))
     }
 }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use stead_admission::Admission;
 use stead_api::{Api, CountersSnapshot};
 use stead_control::Control;
-use stead_control::presence::Presence;
+use stead_control::presence::{Seen, Voice};
 use stead_store::Store;
 use stead_trust::MachineKey;
 use stead_wire::{CoordinatorHandle, Counters, Refusal, RelayCounters, RelayRefusal};
 
-use super::{Metrics, ProcessMetrics, set};
+use super::{Metrics, ProcessMetrics, backup, set};
 use crate::trace::TraceMetrics;
 
 /// Why somebody was turned away.
@@ -36,6 +36,8 @@ struct Build {
 struct PortMetrics {
     /// Connections that the HTTP port took.
     connections: Counter,
+    /// Pages of history that watches were told out of the database, since memory had let go of them.
+    history_pages: Counter,
     /// Connections and requests that the HTTP port refused, and watches it ended, by reason.
     refused: Family<Reason, Counter>,
 }
@@ -129,6 +131,18 @@ struct FleetMetrics {
     machines: Gauge,
     /// Machines heard from within their limit.
     machines_ready: Gauge,
+    /// Machines of these that speak later than they should.
+    machines_slow: Gauge,
+    /// Machines not heard from within their limit.
+    machines_silent: Gauge,
+    /// Machines that have not heard of their owners for longer than those said.
+    machines_stale: Gauge,
+    /// Machines whose events find no room to wait for the coordinator.
+    machines_outbox_full: Gauge,
+    /// Seconds since owners last said that they are there, by their newest statement; 0 where there is none.
+    freshness_age_seconds: Gauge,
+    /// Seconds after which they have to have said so again; 0 where the trust root asks for nothing of the kind.
+    freshness_limit_seconds: Gauge,
     /// Machines that are as they were told.
     machines_converged: Gauge,
     /// Machines with a unit whose last try failed.
@@ -177,6 +191,7 @@ pub(crate) fn metrics(sources: &Sources, api: &Api) -> Metrics {
     metrics.add(Arc::<RecordMetrics>::default(), move |group| record(group, &admission));
     let record = sources.admission.store().clone();
     metrics.add(Arc::<StandbyMetrics>::default(), move |group| standbys(group, &record));
+    backup::add(&mut metrics, sources.admission.store());
     let (admission, control) = (sources.admission.clone(), sources.control.clone());
     metrics.add(Arc::<FleetMetrics>::default(), move |group| fleet(group, &admission, &control));
     metrics.add(Arc::clone(&sources.traces), |_| {});
@@ -234,6 +249,7 @@ fn count(family: &Family<Reason, Counter>, refused: Vec<Refused>) {
 
 fn port(group: &PortMetrics, counters: &CountersSnapshot) {
     group.connections.set(counters.connections);
+    group.history_pages.set(counters.history_pages);
     count(&group.refused, port_refusals(counters));
 }
 
@@ -308,6 +324,10 @@ fn fleet(group: &FleetMetrics, admission: &Admission, control: &Control) {
     for (gauge, number) in [
         (&group.machines, tally.machines),
         (&group.machines_ready, tally.ready),
+        (&group.machines_slow, tally.slow),
+        (&group.machines_silent, tally.silent),
+        (&group.machines_stale, tally.stale),
+        (&group.machines_outbox_full, tally.outbox_full),
         (&group.machines_converged, tally.converged),
         (&group.machines_failing, tally.failing),
         (&group.machines_in_conflict, tally.in_conflict),
@@ -318,15 +338,35 @@ fn fleet(group: &FleetMetrics, admission: &Admission, control: &Control) {
     ] {
         set(gauge, number);
     }
+    let (said, days) = (freshness_time(admission), admission.root().expiry.freshness_days.unwrap_or_default());
+    let age = said.map_or(0, |said| admission.environment().now().as_second().saturating_sub(said.as_second()).max(0));
+    set(&group.freshness_age_seconds, age);
+    set(&group.freshness_limit_seconds, u64::from(days).saturating_mul(DAY_SECONDS));
+}
+
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 86_400;
+
+/// When owners last said that they are there: by their newest statement, or by the newest version of the trust root. None where the
+/// trust root asks for nothing of the kind and nobody ever said so.
+fn freshness_time(admission: &Admission) -> Option<jiff::Timestamp> {
+    let (root, said) = (admission.root(), admission.freshness().map(|(_, fresh)| fresh.time));
+    match root.expiry.freshness_days {
+        Some(_) => said.max(Some(root.time)),
+        None => said,
+    }
 }
 
 /// Every coordinator of the fleet, as it last said.
 fn coordinators(sources: &Sources) -> Vec<Value> {
-    let told = |(presence, there): (Presence, bool)| {
+    let told = |(Seen { presence, renewed }, voice): (Seen, Voice)| {
         let key = MachineKey::from_bytes(*presence.address.key.as_bytes()).to_public_key();
-        json!({"key": key, "api": presence.api, "authority": presence.authority, "there": there})
+        json!({
+            "key": key, "api": presence.api, "relay": presence.address.relay, "authority": presence.authority,
+            "there": voice != Voice::Silent, "voice": voice.word(), "renewed": renewed,
+        })
     };
-    sources.control.coordinators().into_iter().map(told).collect()
+    sources.control.voices().into_iter().map(told).collect()
 }
 
 /// The same numbers for `stead status`: refusals only where there were any.
@@ -356,13 +396,20 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
         "uptimeSeconds": uptime_seconds,
         "revision": sources.admission.store().revision(),
         "rootVersion": sources.admission.root().version,
+        "freshness": {"last": freshness_time(&sources.admission), "days": sources.admission.root().expiry.freshness_days},
         "restored": restored(sources),
         "leads": sources.control.leads().is_some(),
         "coordinators": coordinators(sources),
         "standbys": standbys_value(sources.admission.store()),
+        "archive": backup::archive_value(sources.admission.store()),
+        "backups": backup::backups_value(sources.admission.store()),
         "machines": {
             "total": tally.machines,
             "ready": tally.ready,
+            "slow": tally.slow,
+            "silent": tally.silent,
+            "stale": tally.stale,
+            "outboxFull": tally.outbox_full,
             "converged": tally.converged,
             "failing": tally.failing,
             "inConflict": tally.in_conflict,
@@ -386,4 +433,18 @@ pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value
             })),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_port_counts_is_in_its_metrics() {
+        let group = PortMetrics::default();
+        let counters = CountersSnapshot { connections: 2, history_pages: 3, too_many: 4, ..CountersSnapshot::default() };
+        port(&group, &counters);
+        assert_eq!((group.connections.get(), group.history_pages.get()), (2, 3));
+        assert_eq!(group.refused.get(&Reason { reason: "TooMany".to_owned() }).map(|number| number.get()), Some(4));
+    }
 }

@@ -32,8 +32,8 @@ const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
 /// The OpenMetrics text format.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Makes the text that is served.
-pub(crate) type Source = Arc<dyn Fn() -> String + Send + Sync>;
+/// Makes the text that is served at a path; none where nothing is.
+pub(crate) type Source = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// A port that is listened on, and not yet served.
 pub(crate) struct MetricsServer {
@@ -117,11 +117,15 @@ async fn connection(stream: TcpStream, source: Source, counted: Arc<MetricsPort>
 
 fn answer(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {
     let (code, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, source()),
         (&Method::GET, "/healthz" | "/livez" | "/readyz") => (StatusCode::OK, "ok".to_owned()),
+        (&Method::GET, path) => match source(path) {
+            Some(text) => (StatusCode::OK, text),
+            None => (StatusCode::NOT_FOUND, "metrics are at /metrics\n".to_owned()),
+        },
         _ => (StatusCode::NOT_FOUND, "metrics are at /metrics\n".to_owned()),
     };
-    let media_type = if request.uri().path() == "/metrics" { MEDIA_TYPE } else { "text/plain; charset=utf-8" };
+    let served = code == StatusCode::OK && request.uri().path().starts_with("/metrics");
+    let media_type = if served { MEDIA_TYPE } else { "text/plain; charset=utf-8" };
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = code;
     answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));

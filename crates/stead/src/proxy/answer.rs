@@ -58,6 +58,14 @@ pub(super) fn document(code: u16, value: &Value) -> Answer {
     answer
 }
 
+/// Adds what a coordinator warned of, which clients print.
+pub(super) fn warned(mut answer: Answer, warnings: &[String]) -> Answer {
+    for warning in warnings.iter().filter_map(|warning| stead_api::warning::spell(warning)) {
+        answer.headers_mut().append(http::header::WARNING, warning);
+    }
+    answer
+}
+
 /// A refusal of the proxy's own.
 pub(super) fn refusal(code: u16, reason: &str, message: &str) -> Answer {
     document(code, &status(code, reason, message, Value::Null))

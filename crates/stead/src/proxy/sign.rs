@@ -14,7 +14,7 @@ use stead_api::{Meaning, Verb};
 use stead_model::{Object, ObjectKey, SIGNED_ANNOTATION_PREFIX};
 
 use super::Proxy;
-use super::answer::{Answer, Asked, document, failed, refusal, refused, stream};
+use super::answer::{Answer, Asked, document, failed, refusal, refused, stream, warned};
 use crate::change::{self, Deletion, Draft};
 use crate::cli::Signing;
 use crate::client::{Client, ClientError, object_path};
@@ -107,11 +107,11 @@ impl Proxy {
         let object: Object =
             serde_json::from_value(current.clone()).map_err(|error| refusal(500, "InternalError", &error.to_string()))?;
         self.ask(key, Some(&object), None).await?;
-        self.sign(client, &writing, &draft).await?;
+        let warnings = self.sign(client, &writing, &draft).await?;
         // One that finalizers hold is still there.
         match client.object(meaning.info(), &key.namespace, &key.name).await {
-            Ok(held) => Ok(document(200, &held)),
-            Err(_) => Ok(document(200, &meaning.deleted(uid))),
+            Ok(held) => Ok(warned(document(200, &held), &warnings)),
+            Err(_) => Ok(warned(document(200, &meaning.deleted(uid)), &warnings)),
         }
     }
 
@@ -138,13 +138,13 @@ impl Proxy {
             });
         }
         self.ask(key, base.as_ref(), Some(&object)).await?;
-        self.sign(client, &writing, &draft).await?;
+        let warnings = self.sign(client, &writing, &draft).await?;
         let code = if meaning.verb() == Verb::Create { 201 } else { 200 };
         if writing.dry_run {
             let shown = serde_json::to_value(&object).map_err(|error| refusal(500, "InternalError", &error.to_string()))?;
-            return Ok(document(code, &shown));
+            return Ok(warned(document(code, &shown), &warnings));
         }
-        let mut answer = self.unsigned(&writing, &object).await?;
+        let mut answer = warned(self.unsigned(&writing, &object).await?, &warnings);
         if code == 201 && answer.status() == http::StatusCode::OK {
             *answer.status_mut() = http::StatusCode::CREATED;
         }
@@ -191,14 +191,16 @@ impl Proxy {
         Err(refusal(403, "Forbidden", &format!("{key}: the person at `stead proxy` did not want to sign this")))
     }
 
-    async fn sign(&self, client: &Client, writing: &Writing<'_>, draft: &Draft) -> Result<(), Answer> {
+    /// Gives what the coordinator warned of, for the client.
+    async fn sign(&self, client: &Client, writing: &Writing<'_>, draft: &Draft) -> Result<Vec<String>, Answer> {
         let signing = Signing::with_message(message(writing));
         let submission = change::signed(client, &self.settings, &self.keys, draft, &signing).await;
         let submission = submission.map_err(|failure| failed(&failure))?;
-        let answer = change::post(client, &submission, &draft.preconditions, writing.dry_run).await.map_err(refused)?;
+        let sent = change::post(client, &submission, &draft.preconditions, writing.dry_run).await;
+        let (answer, warnings) = sent.map_err(refused)?;
         let name = answer.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("dry run");
         tracing::info!(change = name, object = %writing.key, "signed and sent");
-        Ok(())
+        Ok(warnings)
     }
 
     /// Writes what the client sent beside what is signed (its own annotations, finalizers), and gives the object as the API shows it.

@@ -52,7 +52,7 @@ fn series() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What PromQL says by itself: every other word has to be a metric or a label.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 19] = [
     "abs",
     "absent",
     "and",
@@ -63,6 +63,7 @@ const WORDS: [&str; 18] = [
     "ignoring",
     "increase",
     "max",
+    "max_over_time",
     "min",
     "on",
     "or",

@@ -1,19 +1,26 @@
 //! The servers: how they are reached, which of them is followed, what every session is set to, and how long anything may take.
 
 use std::future::Future;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Row};
 
 use super::hosts::each_server;
+use super::line::{Line, LineFile};
 use crate::engine::EngineError;
 use crate::open_error::OpenError;
 
 /// How long a connection may take to be made, until the server counts as away.
 pub(super) const CONNECT_SECONDS_MAX: u64 = 5;
+/// How long the other servers have to say that they are the newer one, when one that may be followed has answered: a server that says
+/// nothing at all must not hold everybody up for [`CONNECT_SECONDS_MAX`].
+const OTHERS_MILLISECONDS: u64 = 1_000;
 /// How long a turn is waited for while other coordinators have theirs. A batch takes milliseconds; a coordinator that stopped in
 /// the middle of its turn is thrown out after [`IDLE_SECONDS_MAX`].
 pub(super) const TURN_SECONDS_MAX: u64 = 8;
@@ -29,6 +36,8 @@ pub(super) const ANSWER_SECONDS_MAX: u64 = 35;
 const READERS_MAX: u32 = 4;
 /// What a coordinator's sessions are called in `pg_stat_activity`.
 pub(super) const SESSION_NAME: &str = "stead";
+
+const LOOKING_AROUND: &str = "looking for a server that was promoted";
 
 /// The port of servers that were given no other; the file of a socket is named after it.
 const USUAL_PORT: u16 = 5432;
@@ -53,6 +62,10 @@ pub(super) struct Server {
     /// Where it is, for people to read: no password is in it.
     place: String,
     followed: Mutex<Followed>,
+    /// Where the newest line is kept.
+    kept: Option<LineFile>,
+    /// Whether it is kept from now on: what turns out to be no record at all is not remembered.
+    keeps: AtomicBool,
     /// Held by whoever looks for the primary, so that everybody else waits for what is found.
     choosing: tokio::sync::Mutex<()>,
 }
@@ -65,6 +78,8 @@ struct Followed {
     current: Option<Chosen>,
     /// Goes up with each choice: a session of an older one is not used again.
     generation: u64,
+    /// The generation with which the line began to be followed.
+    line_since: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -73,16 +88,9 @@ struct Chosen {
     readers: PgPool,
 }
 
-/// The history that a server writes: the cluster it belongs to, and its timeline, which goes up with each promotion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    system: i64,
-    timeline: u32,
-}
-
 /// What a server is.
 #[derive(Clone, Copy, Debug)]
-enum Standing {
+pub(super) enum Standing {
     Standby,
     Primary(Line),
 }
@@ -101,7 +109,36 @@ impl Server {
         let database = hosts.first().map(|Host { options, .. }| options.get_database().unwrap_or_else(|| options.get_username()));
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         let place = format!("PostgreSQL database {} at {}", database.unwrap_or_default(), names.join(" and "));
-        Ok(Self { hosts, place, followed: Mutex::default(), choosing: tokio::sync::Mutex::default() })
+        let (followed, choosing) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self { hosts, place, followed, kept: None, keeps: AtomicBool::new(false), choosing })
+    }
+
+    /// Refuses what is older than the line in a file.
+    pub(super) fn remembering(mut self, path: &Path) -> Result<Self, OpenError> {
+        let file = LineFile::new(path);
+        self.followed().line = file.read()?;
+        self.kept = Some(file);
+        Ok(self)
+    }
+
+    /// Keeps the line that is followed, and each newer one from now on.
+    pub(super) async fn keep_line(&self) -> Result<(), EngineError> {
+        self.keeps.store(true, Ordering::SeqCst);
+        let line = self.followed().line;
+        match line {
+            Some(line) => self.note(line).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps a line, where lines are kept, before anything is done on it.
+    async fn note(&self, line: Line) -> Result<(), EngineError> {
+        let Some(file) = self.kept.clone().filter(|_| self.keeps.load(Ordering::SeqCst)) else { return Ok(()) };
+        let path = file.path().display().to_string();
+        let written = tokio::task::spawn_blocking(move || file.write(line)).await.map_err(std::io::Error::other);
+        written
+            .and_then(|written| written)
+            .map_err(|error| self.away("noting which server is followed", format!("{path} could not be written: {error}")))
     }
 
     /// The same role and database on one other server.
@@ -138,40 +175,31 @@ impl Server {
         self.followed().line.map(|line| line.timeline)
     }
 
-    /// A new session with the primary, which acknowledges nothing that is not on disk.
-    pub(super) async fn connect(&self, doing: &'static str) -> Result<Session, EngineError> {
-        let _alone = self.choosing.lock().await;
-        if let Some(number) = self.current().or((self.hosts.len() == 1).then_some(0)) {
-            match self.dial(number, doing).await {
-                Ok((connection, standing)) => match self.judge(number, standing) {
-                    Ok(line) => return Ok(Session { connection, generation: self.follow(number, line) }),
-                    Err(reason) if self.hosts.len() == 1 => {
-                        hang_up(connection).await;
-                        return Err(self.away(doing, reason));
-                    }
-                    Err(_) => hang_up(connection).await,
-                },
-                Err(error) if self.hosts.len() == 1 => return Err(error),
-                Err(error) => tracing::debug!(%error, "another server is looked for"),
-            }
-        }
-        self.choose(doing).await
+    /// Whether a newer line is followed than the one of a session.
+    pub(super) fn is_superseded(&self, generation: u64) -> bool {
+        generation < self.followed().line_since
     }
 
-    /// Asks every server, and follows the one that takes writes on the newest timeline.
-    async fn choose(&self, doing: &'static str) -> Result<Session, EngineError> {
-        let dialled = futures::future::join_all((0..self.hosts.len()).map(|number| self.dial(number, doing))).await;
+    /// What a session is told whose server was followed when its turn began, and is an old primary now.
+    pub(super) fn superseded(&self, doing: &'static str) -> EngineError {
+        self.away(doing, "another server was promoted meanwhile".to_owned())
+    }
+
+    /// A new session with the primary, which acknowledges nothing that is not on disk. Every server is asked, and the one that takes
+    /// writes on the newest timeline is followed.
+    pub(super) async fn connect(&self, doing: &'static str) -> Result<Session, EngineError> {
+        let _alone = self.choosing.lock().await;
         let (mut found, mut reasons, mut refused) = (Vec::new(), Vec::new(), None);
-        for (number, dialled) in dialled.into_iter().enumerate() {
+        for (number, dialled) in self.dial_all(doing).await {
             match dialled.map(|(connection, standing)| (connection, self.judge(number, standing))) {
                 Ok((connection, Ok(line))) => found.push((number, connection, line)),
                 Ok((connection, Err(reason))) => {
                     hang_up(connection).await;
-                    reasons.push(format!("{}: {reason}", self.name(number)));
+                    reasons.push(self.reason(number, &reason));
                 }
-                Err(EngineError::Away { reason, .. }) => reasons.push(format!("{}: {reason}", self.name(number))),
+                Err(EngineError::Away { reason, .. }) => reasons.push(self.reason(number, &reason)),
                 Err(error) => {
-                    reasons.push(format!("{}: {error}", self.name(number)));
+                    reasons.push(self.reason(number, &error.to_string()));
                     refused.get_or_insert(error);
                 }
             }
@@ -184,30 +212,68 @@ impl Server {
                 _ => Err(self.away(doing, reasons.join("; "))),
             };
         };
-        let rival = found.pop().filter(|(.., other)| other.timeline == line.timeline || other.system != line.system);
-        if let Some((other, ..)) = rival {
-            let both = format!("{} and {}", self.name(number), self.name(other));
+        let rival = found.pop();
+        if let Some((other, .., line_of_other)) = &rival
+            && (line_of_other.timeline == line.timeline || line_of_other.system != line.system)
+        {
+            let both = format!("{} and {}", self.name(number), self.name(*other));
             return Err(self.away(doing, format!("{both} both take writes, and neither is newer: stop the wrong one")));
         }
-        Ok(Session { connection, generation: self.follow(number, line) })
+        Ok(Session { connection, generation: self.follow(number, line).await? })
     }
 
-    /// Looks whether another server takes writes on a newer timeline than the one that is followed: a standby that was promoted while
-    /// the old primary goes on. Says whether it is followed from now on.
-    pub(super) async fn look_around(&self) -> bool {
-        let others = (0..self.hosts.len()).filter(|number| Some(*number) != self.current());
-        let dialled = futures::future::join_all(others.map(async |number| (number, self.dial(number, "looking around").await)));
-        for (number, dialled) in dialled.await {
-            let Ok((connection, standing)) = dialled else { continue };
-            hang_up(connection).await;
-            let Standing::Primary(line) = standing else { continue };
-            let newer = self.followed().line.is_some_and(|old| old.system == line.system && line.timeline > old.timeline);
-            if newer {
-                self.follow(number, line);
-                return true;
+    /// Asks every server. Once there is one that may be followed, the others have a second more to say that they are newer.
+    async fn dial_all(&self, doing: &'static str) -> Vec<(usize, Result<(PgConnection, Standing), EngineError>)> {
+        let dial = async |number| (number, self.dial(number, doing).await);
+        let mut dialling: FuturesUnordered<_> = (0..self.hosts.len()).map(dial).collect();
+        let (mut dialled, mut hurry) = (Vec::new(), None);
+        loop {
+            let next = async {
+                match hurry {
+                    Some(until) => tokio::time::timeout_at(until, dialling.next()).await.unwrap_or_default(),
+                    None => dialling.next().await,
+                }
+            };
+            let Some((number, answer)) = next.await else { break };
+            let fits = answer.as_ref().is_ok_and(|(_, standing)| self.judge(number, *standing).is_ok());
+            if fits && hurry.is_none() {
+                hurry = Some(tokio::time::Instant::now() + Duration::from_millis(OTHERS_MILLISECONDS));
             }
+            dialled.push((number, answer));
         }
-        false
+        dialled.sort_by_key(|(number, _)| *number);
+        dialled
+    }
+
+    /// What a server said, where there are several.
+    fn reason(&self, number: usize, reason: &str) -> String {
+        if self.hosts.len() == 1 { reason.to_owned() } else { format!("{}: {reason}", self.name(number)) }
+    }
+
+    /// Looks at a server beside the one that is followed, on a session that is kept, and follows it where it takes writes on a newer
+    /// timeline: a standby that was promoted while the old primary goes on. Says whether it is followed from now on.
+    pub(super) async fn look_at(&self, number: usize, session: &mut Option<PgConnection>) -> Result<bool, EngineError> {
+        if self.current() == Some(number) {
+            if let Some(connection) = session.take() {
+                hang_up(connection).await;
+            }
+            return Ok(false);
+        }
+        let (connection, standing) = match session.take() {
+            None => self.dial(number, LOOKING_AROUND).await?,
+            Some(mut connection) => {
+                let asked = standing(&mut connection, self.name(number));
+                let standing = self.within(CONNECT_SECONDS_MAX, LOOKING_AROUND, asked).await?;
+                (connection, standing)
+            }
+        };
+        *session = Some(connection);
+        let Standing::Primary(line) = standing else { return Ok(false) };
+        let newer = self.followed().line.is_some_and(|old| old.system == line.system && line.timeline > old.timeline);
+        if newer {
+            self.follow(number, line).await?;
+        }
+        Ok(newer)
     }
 
     async fn dial(&self, number: usize, doing: &'static str) -> Result<(PgConnection, Standing), EngineError> {
@@ -233,34 +299,63 @@ impl Server {
         };
         let Some(old) = self.followed().line else { return Ok(line) };
         if old.system != line.system && self.hosts.len() > 1 {
-            return Err("it is of another database cluster than the record".to_owned());
+            let (found, ours) = (line.system, old.system);
+            let cluster = format!("it is of another database cluster ({found}) than the record ({ours})");
+            return Err(self.unless_meant(cluster, "the record was moved there"));
         }
         if old.system == line.system && line.timeline < old.timeline {
             let (found, newest) = (line.timeline, old.timeline);
-            return Err(format!(
-                "{} is an old primary: it is on timeline {found}, and the record is on timeline {newest}; rebuild it as a standby with \
-                 `stead standby setup --replace`",
+            let refused = format!(
+                "{} is an old primary: it is on timeline {found}, and the record is on timeline {newest}; start the newer server, and \
+                 rebuild this one as a standby with `stead standby setup --replace`",
                 self.name(number)
-            ));
+            );
+            return Err(self.unless_meant(refused, "the newer server is lost for good and what only it had is given up"));
         }
         Ok(line)
     }
 
+    /// A refusal that rests on what is kept in a file says how that is forgotten.
+    fn unless_meant(&self, refusal: String, meant: &str) -> String {
+        match &self.kept {
+            Some(file) => {
+                let path = file.path().display();
+                format!("{refusal}; if {meant}, stop the coordinator, remove {path}, and start it again")
+            }
+            None => refusal,
+        }
+    }
+
     /// Follows a server from now on; sessions and readers of another one are not used any more.
-    fn follow(&self, number: usize, line: Line) -> u64 {
+    async fn follow(&self, number: usize, line: Line) -> Result<u64, EngineError> {
+        let known = self.followed().line;
+        if known != Some(line) {
+            self.note(line).await?;
+        }
         let readers = self.pool_of(number, Some(line), READERS_MAX);
         let mut followed = self.followed();
+        // Who looks around may have found a newer one while this one was noted.
+        let overtaken = followed.line.is_some_and(|newest| newest.system == line.system && newest.timeline > line.timeline);
+        if overtaken {
+            drop(followed);
+            return Err(self.superseded(LOOKING_AROUND));
+        }
         let same = followed.current.as_ref().is_some_and(|chosen| chosen.host == number) && followed.line == Some(line);
         if !same {
-            let again = followed.line.is_none();
+            followed.generation = followed.generation.saturating_add(1);
+            if followed.line != Some(line) {
+                followed.line_since = followed.generation;
+            }
             followed.line = Some(line);
             followed.current = Some(Chosen { host: number, readers });
-            followed.generation = followed.generation.saturating_add(1);
-            if !again {
+            if known.is_some() {
                 tracing::info!(server = self.name(number), timeline = line.timeline, "this server is followed");
             }
+            if known.is_some_and(|known| known.system != line.system) {
+                tracing::warn!(server = self.name(number), "the record is in another database cluster than before");
+            }
         }
-        followed.generation
+        Ok(followed.generation)
     }
 
     /// Waits for an answer, but not for ever.

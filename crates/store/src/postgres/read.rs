@@ -56,7 +56,7 @@ pub(super) struct PgReading<'e> {
     pub(super) server: &'e Server,
     pub(super) slot: MutexGuard<'e, Option<Session>>,
     pub(super) connection: PgConnection,
-    generation: u64,
+    pub(super) generation: u64,
 }
 
 impl<'e> PgReading<'e> {
@@ -77,6 +77,8 @@ impl<'e> PgReading<'e> {
         let kept = slot.take().filter(|session| session.generation == server.generation());
         if let Some(Session { mut connection, generation }) = kept {
             match begin(server, &mut connection, doing, sql).await {
+                // Another server may have been promoted while the turn was waited for.
+                Ok(_) if server.is_superseded(generation) => tracing::debug!("the session is of an old primary"),
                 Ok(meta) => return Ok((Self { server, slot, connection, generation }, meta)),
                 Err(error) if error.is_away() => tracing::debug!(%error, "the session is made anew"),
                 Err(error) => return Err(error),

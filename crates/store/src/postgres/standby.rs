@@ -1,23 +1,19 @@
 //! Standbys: what the primary knows of them, every server's own word, and the statements that set one up and promote it.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
 use super::connection::{ANSWER_SECONDS_MAX, CONNECT_SECONDS_MAX, Server, hang_up};
-use super::news::News;
 use crate::engine::EngineError;
 use crate::open_error::OpenError;
 
-/// How often a coordinator looks at the standbys, and whether another server was promoted.
-const LOOK_SECONDS: u64 = 5;
 /// What the sessions of a command are called that looks after standbys.
 const SESSION_NAME: &str = "stead standby";
 
 const LOOKING: &str = "looking at the standbys";
 const PREPARING: &str = "preparing the primary for a standby";
+const HOLDING: &str = "keeping writers off the old primary";
+const MARKING: &str = "writing a mark into the primary's log";
 const PROMOTING: &str = "promoting a standby";
 
 /// What every server says of itself; `pg_stat_*` views show a plain role NULLs, which is told from nothing there by the counts.
@@ -32,6 +28,9 @@ const STATE: &str = "SELECT pg_is_in_recovery(), \
      EXISTS (SELECT FROM pg_stat_wal_receiver), pg_has_role('pg_monitor', 'USAGE'), \
      current_setting('synchronous_standby_names'), current_setting('server_version_num')::int, \
      (SELECT system_identifier FROM pg_control_system())";
+
+/// The writers' lock, for longer than a coordinator may have it.
+const HOLD: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT last_revision FROM stead.meta FOR UPDATE";
 
 const REPLICAS: &str = "SELECT coalesce(application_name, ''), coalesce(client_addr::text, 'socket'), coalesce(state, ''), \
             coalesce(sync_state, ''), (pg_current_wal_lsn() - replay_lsn)::bigint, EXTRACT(epoch FROM replay_lag)::float8 \
@@ -130,6 +129,12 @@ pub struct ServerReport {
     pub state: Result<ServerState, String>,
 }
 
+/// A record to which nobody writes meanwhile. The server lets the others go on when the connection ends.
+#[derive(Debug)]
+pub struct HeldRecord {
+    _connection: PgConnection,
+}
+
 /// The servers that a URL names, for who looks after them.
 #[derive(Debug)]
 pub struct PostgresServers {
@@ -170,6 +175,37 @@ impl PostgresServers {
             sqlx::query_scalar("SELECT pg_promote(true, $1)").bind(seconds).fetch_one(connection).await
         })
         .await
+    }
+
+    /// Writes something into a primary's log that changes nothing, and says up to where a standby has to receive the log to have it.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub async fn mark(&self, number: usize) -> Result<u64, EngineError> {
+        let mark = self.on(number, MARKING, async |connection| {
+            // A transaction that has a number is in the log by its end.
+            sqlx::query("SELECT txid_current()").execute(&mut *connection).await?;
+            let end = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
+            sqlx::query_scalar::<_, i64>(end).fetch_one(connection).await
+        });
+        Ok(u64::try_from(mark.await?).unwrap_or_default())
+    }
+
+    /// Keeps everybody from writing to the record on a server, until what is given back is let go of.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]; also where there is no record, or the role may not write to it.
+    pub async fn hold(&self, number: usize) -> Result<HeldRecord, EngineError> {
+        let Some(host) = self.server.hosts.get(number) else {
+            return self.server.within(CONNECT_SECONDS_MAX, HOLDING, async { Err(sqlx::Error::PoolClosed) }).await;
+        };
+        let connecting = PgConnection::connect_with(&host.options);
+        let mut connection = self.server.within(CONNECT_SECONDS_MAX, HOLDING, connecting).await?;
+        let taking = sqlx::raw_sql(HOLD).execute(&mut connection);
+        self.server.within(ANSWER_SECONDS_MAX, HOLDING, taking).await?;
+        Ok(HeldRecord { _connection: connection })
     }
 
     /// Runs statements one by one on the first server, each by itself. They are built by the caller, who quotes what goes into them.
@@ -251,7 +287,7 @@ fn bytes(row: &PgRow, column: usize) -> Result<Option<u64>, sqlx::Error> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(|bytes| u64::try_from(bytes).unwrap_or_default()))
 }
 
-async fn replication(connection: &mut PgConnection) -> Result<(Vec<Replica>, Vec<ReplicationSlot>), sqlx::Error> {
+pub(super) async fn replication(connection: &mut PgConnection) -> Result<(Vec<Replica>, Vec<ReplicationSlot>), sqlx::Error> {
     let replica = |row: &PgRow| {
         Ok(Replica {
             name: row.try_get(0)?,
@@ -269,45 +305,4 @@ async fn replication(connection: &mut PgConnection) -> Result<(Vec<Replica>, Vec
         replicas.iter().map(replica).collect::<Result<_, sqlx::Error>>()?,
         slots.iter().map(slot).collect::<Result<_, sqlx::Error>>()?,
     ))
-}
-
-/// What the watch saw last.
-#[derive(Debug, Default)]
-pub(super) struct Watched(Mutex<Option<Replication>>);
-
-impl Watched {
-    pub(super) fn get(&self) -> Option<Replication> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, seen: Replication) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-    }
-}
-
-/// Looks at the standbys, and for a server that was promoted while the one that is followed goes on, for as long as it is let.
-pub(super) async fn watch(server: Arc<Server>, news: Arc<News>, watched: Arc<Watched>) {
-    loop {
-        if server.hosts.len() > 1 && server.look_around().await {
-            news.look();
-        }
-        match look(&server).await {
-            Ok(seen) => watched.set(seen),
-            Err(error) => tracing::debug!(%error, "the standbys are not seen"),
-        }
-        tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)).await;
-    }
-}
-
-async fn look(server: &Server) -> Result<Replication, EngineError> {
-    let readers = server.readers(LOOKING).await?;
-    let looking = async {
-        let mut connection = readers.acquire().await?;
-        let sees_all = sqlx::query_scalar("SELECT pg_has_role('pg_monitor', 'USAGE')").fetch_one(&mut *connection).await?;
-        let (replicas, slots) = replication(&mut connection).await?;
-        Ok((sees_all, replicas, slots))
-    };
-    let (sees_all, replicas, slots) = server.read(LOOKING, looking).await?;
-    let (servers, timeline) = (server.hosts.len() as u64, server.timeline().unwrap_or_default());
-    Ok(Replication { servers, timeline, sees_all, replicas, slots })
 }

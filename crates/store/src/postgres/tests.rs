@@ -135,3 +135,52 @@ async fn a_turn_that_nobody_ends_is_taken_away() {
     assert_eq!(second.meta().await.unwrap().last, Revision(0));
     first.turn().await.unwrap().end().await;
 }
+
+/// Both servers in one URL.
+fn both(primary: &TempPostgres, standby: &TempPostgres) -> String {
+    format!("{},{}", primary.url(), standby.socket_folder().display())
+}
+
+/// A session that was lost is made anew on the server that was promoted, although the old primary answers as before.
+#[tokio::test]
+async fn who_connects_asks_every_server() {
+    let primary = TempPostgres::start();
+    let standby = primary.standby("second");
+    let server = Server::parse(&both(&primary, &standby), None, SESSION_NAME).unwrap();
+    let before = server.connect("testing").await.unwrap();
+    assert_eq!((server.current(), server.timeline()), (Some(0), Some(1)));
+    standby.run_sql("SELECT pg_promote()");
+    let after = server.connect("testing").await.unwrap();
+    assert_eq!((server.current(), server.timeline()), (Some(1), Some(2)));
+    assert!(server.is_superseded(before.generation) && !server.is_superseded(after.generation));
+}
+
+/// A batch that was begun on the old primary is not committed once the newer one is followed.
+#[tokio::test]
+async fn a_batch_is_not_committed_on_a_server_that_is_followed_no_more() {
+    let primary = TempPostgres::start();
+    let standby = primary.standby("second");
+    let engine = PostgresEngine::open(&both(&primary, &standby)).await.unwrap();
+    let turn = engine.turn().await.unwrap();
+    standby.run_sql("SELECT pg_promote()");
+    while engine.server.timeline() != Some(2) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let batch = crate::Batch { last: Revision(1), token: "t".into(), ..crate::Batch::default() };
+    let failure = turn.commit(&batch).await.unwrap_err();
+    assert!(matches!(failure, crate::engine::CommitFailure::Refused(EngineError::Away { .. })), "{failure:?}");
+    assert_eq!(scalar(&primary.url(), "SELECT last_revision FROM stead.meta").await.unwrap(), 0);
+}
+
+/// A server that accepts connections and says nothing holds nobody up for long.
+#[tokio::test]
+async fn a_server_that_says_nothing_is_not_waited_for() {
+    let primary = TempPostgres::start();
+    let silent = tempfile::tempdir().unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(silent.path().join(".s.PGSQL.5432")).unwrap();
+    let url = format!("{},{}", primary.url(), silent.path().display());
+    let server = Server::parse(&url, None, SESSION_NAME).unwrap();
+    let waiting =
+        tokio::time::timeout(std::time::Duration::from_secs(connection::CONNECT_SECONDS_MAX), server.connect("testing"));
+    waiting.await.expect("the silent one is given a second").unwrap();
+}

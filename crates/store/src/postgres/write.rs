@@ -46,6 +46,9 @@ impl<'e> PgTurn<'e> {
         let (server, connection) = (reading.server, &mut reading.connection);
         // Dropped on the way out of here, the connection ends, and the server takes back what was begun on it.
         write(server, connection, batch).await.map_err(CommitFailure::Refused)?;
+        if server.is_superseded(reading.generation) {
+            return Err(CommitFailure::Refused(server.superseded(COMMITTING)));
+        }
         let committed = server.within(ANSWER_SECONDS_MAX, COMMITTING, connection.execute("COMMIT")).await;
         committed.map_err(CommitFailure::Unsure)?;
         reading.keep();

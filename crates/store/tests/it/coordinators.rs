@@ -9,8 +9,8 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use stead_model::{GroupKind, Object, Revision, Selector};
 use stead_store::{
-    Batch, CommitError, CommitFailure, EngineError, EventKind, Expect, List, Op, Operation, Options, Retention, RootDocument,
-    Snapshot, Store, Transaction, WatchError, WatchScope, Watcher,
+    Batch, CommitError, CommitFailure, EngineError, EventKind, Expect, List, Op, Operation, Options, Restored, Retention,
+    RootDocument, Snapshot, Store, Transaction, WatchError, WatchScope, Watcher,
 };
 
 use crate::support::{Record, commit, entry, key, object, put, signed, time, widget, widget_kind};
@@ -329,7 +329,7 @@ async fn what_was_not_announced_is_found_all_the_same() {
 #[tokio::test]
 async fn a_record_that_went_another_way_begins_anew_and_watchers_are_told() {
     let record = Record::postgres();
-    let store = record.open().await;
+    let store = record.open_with(Options { now: Arc::new(|| time(1_000)), ..Options::default() }).await;
     put(&store, widget("a", json!({}))).await;
     put(&store, widget("b", json!({}))).await;
     let (mut watcher, incarnation) = (store.watch(Revision(2), WatchScope::default()), store.incarnation());
@@ -343,6 +343,8 @@ async fn a_record_that_went_another_way_begins_anew_and_watchers_are_told() {
     let anew = put(&store, widget("d", json!({}))).await;
     assert!(anew > Revision(1 << 40), "no revision that was told of comes again: {anew}");
     assert_ne!(store.incarnation(), incarnation);
+    let restored = Some(Restored { at: time(1_000), revision: Revision(2) });
+    assert_eq!(store.snapshot().restored(), restored, "by the clock that it was given");
     assert_eq!(contents(&store.snapshot()).into_keys().collect::<Vec<_>>(), ["a", "c", "d"]);
     assert!(matches!(watcher.next().await, Err(WatchError::Gone { .. })));
     let mut again = store.watch(Revision(anew.0 - 1), WatchScope::default());

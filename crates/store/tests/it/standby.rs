@@ -153,3 +153,56 @@ async fn a_plain_role_sees_what_it_may() {
     assert!(!seen.sees_all && seen.replicas.len() == 1 && seen.replicas[0].state.is_empty(), "{seen:?}");
     assert!(seen.lag_bytes().is_some(), "{seen:?}");
 }
+
+async fn open_following(url: &str, file: &std::path::Path) -> Result<Store, String> {
+    let engine = PostgresEngine::open_following(url, None, file).await.map_err(|error| error.to_string())?;
+    Ok(Store::open(engine, Options::default()).await.unwrap())
+}
+
+/// A coordinator that starts while the old primary alone answers knows that the record has moved on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_starts_anew_remembers_which_server_is_the_newer() {
+    let primary = TempPostgres::start();
+    let mut standby = primary.standby("second");
+    let url = both(&primary, &standby);
+    let folder = tempfile::tempdir().unwrap();
+    let [file, other] = ["followed", "other"].map(|name| folder.path().join(name));
+    let kept = |file: &std::path::Path| std::fs::read_to_string(file).unwrap();
+
+    // What is no record is not remembered.
+    open_following(&url.replace("/stead?", "/nothing?"), &file).await.unwrap_err();
+    assert!(!file.exists());
+    let store = open_following(&url, &file).await.unwrap();
+    assert!(kept(&file).contains("\"timeline\":1"));
+    put(&store, widget("a", json!({}))).await;
+    holds(&standby, "SELECT count(*) = 1 FROM stead.objects").await;
+    standby.run_sql("SELECT pg_promote()");
+    while !kept(&file).contains("\"timeline\":2") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    put_when_there(&store, "b").await;
+    store.close().await;
+
+    // The old primary runs, and the newer one is away.
+    standby.stop(Shutdown::Fast);
+    for url in [&url, &primary.url()] {
+        let refused = open_following(url, &file).await.unwrap_err();
+        let (path, remedy) = (format!("remove {}", file.display()), "rebuild this one as a standby");
+        for part in ["is away", "is an old primary: it is on timeline 1", "the record is on timeline 2", remedy, &path] {
+            assert!(refused.contains(part), "{part:?}: {refused}");
+        }
+    }
+    assert!(object(&open_following(&url, &other).await.unwrap(), "a").is_some(), "one that was never there cannot know");
+    standby.start_again();
+    assert!(object(&open_following(&url, &file).await.unwrap(), "b").is_some());
+
+    // Another cluster is not taken for the record either, where several servers are named; whoever means it forgets.
+    std::fs::write(&file, r#"{"systemIdentifier": "7", "timeline": 1}"#).unwrap();
+    let refused = open_following(&url, &file).await.unwrap_err();
+    assert!(refused.contains("of another database cluster") && refused.contains("than the record (7)"), "{refused}");
+    std::fs::remove_file(&file).unwrap();
+    assert!(object(&open_following(&url, &file).await.unwrap(), "b").is_some());
+    std::fs::write(&file, "").unwrap();
+    let refused = open_following(&url, &file).await.unwrap_err();
+    assert!(refused.contains("remove the file"), "{refused}");
+}

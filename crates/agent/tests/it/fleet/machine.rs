@@ -74,6 +74,7 @@ impl Machine {
             bind: vec!["127.0.0.1:0".parse().unwrap()],
             relay_only: false,
             vitals_period: Duration::from_secs(1),
+            vitals_kept_period: Duration::from_secs(1),
             observe_period: Duration::from_millis(200),
             version: "test".to_owned(),
             told: tokio::sync::watch::Sender::default(),

@@ -18,7 +18,7 @@ pub(super) enum AskingError {
     #[error(transparent)]
     Wire(#[from] PlanError),
     /// Its agent does not know the question.
-    #[error("its agent is too old")]
+    #[error("its agent is too old to be asked; install a newer one")]
     TooOld,
     /// It answered something that cannot be.
     #[error("its answer cannot be read: {0}")]

@@ -1,21 +1,24 @@
 //! `stead restore status`: what machines have given back to a record that was restored, and what owners have to sign again.
 
+mod since;
+
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stead_model::{Change, Kind, Machine, Revision};
+use stead_model::{Kind, Machine, ObjectKey, Revision};
 
 use crate::Outcome;
 use crate::aligned::{aligned, indented};
-use crate::client::{self, Client};
+use crate::client::Client;
 use crate::commands::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::kind_word::info;
 use crate::output::{Format, json, yaml};
-
-/// Changes of one page: the memory that the command needs, however many there are.
-const PAGE_CHANGES: u64 = 100;
+use crate::{history, resign};
+use since::Since;
 
 /// The part of the coordinator's status that is asked for.
 #[derive(Deserialize)]
@@ -45,7 +48,9 @@ struct Report {
     incomplete: Vec<Incomplete>,
     /// What has to be looked at, and signed again where it is still wanted.
     to_sign: Vec<ToSign>,
-    /// How many more of those there were than are listed.
+    /// How many of those there were that have been signed again since.
+    settled: u64,
+    /// How many more of those there were than machines listed.
     omitted: u64,
 }
 
@@ -62,6 +67,8 @@ struct Machines {
 struct NotYet {
     machine: String,
     last_seen: Option<Timestamp>,
+    /// Why it was asked and did not give all; none where it has not come since.
+    why: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,6 +87,8 @@ struct ToSign {
     machine: String,
     object: String,
     change: String,
+    /// What the object's next signed change has to be above.
+    sequence: Option<u64>,
     reason: String,
     message: String,
 }
@@ -94,7 +103,10 @@ pub(super) async fn run(context: &Context) -> Outcome {
                 serde_json::from_value(item).map_err(|error| Failure::internal(format!("a machine cannot be read: {error}")))?;
             report.machine(machine, &restored.record);
         }
-        report.incomplete = incomplete(&client, restored.revision).await?;
+        let since = Since::read(&client, restored.revision, restored.at).await?;
+        report.overtaken(&since);
+        report.incomplete = since.incomplete;
+        report.settle(&sequences(&client, &report).await?);
     }
     let text = match context.settings.output() {
         Format::Json => json(&value(&report)?)?,
@@ -105,7 +117,7 @@ pub(super) async fn run(context: &Context) -> Outcome {
     if !context.settings.output().is_for_programs()
         && let Some(hint) = report.hint()
     {
-        context.say(hint);
+        context.say(&hint);
     }
     Ok(ExitCode::Success)
 }
@@ -120,53 +132,27 @@ pub(in crate::commands) async fn restored_revision(client: &Client) -> Result<Op
     Ok(answer.restored.map(|restored| restored.revision.0))
 }
 
-/// Changes that came into the record since it was restored and lack objects, newest first.
-async fn incomplete(client: &Client, restored: Revision) -> Result<Vec<Incomplete>, Failure> {
-    let path = client::collection(info(Change::KIND)?, "");
-    let (mut found, mut more) = (Vec::new(), String::new());
-    loop {
-        let query = client::query(&[("limit", &PAGE_CHANGES.to_string()), ("continue", &more)]);
-        let page: Value = client.get(&format!("{path}?{query}")).await?;
-        for item in page.get("items").and_then(Value::as_array).into_iter().flatten() {
-            let change: Change = serde_json::from_value(item.clone())
-                .map_err(|error| Failure::internal(format!("a change cannot be read: {error}")))?;
-            let Some(status) = &change.status else { continue };
-            if status.revision <= restored.0 {
-                return Ok(found);
-            }
-            found.extend(status.missing.map(|missing| lacking(&change, missing)));
-        }
-        more = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if more.is_empty() {
-            return Ok(found);
-        }
-    }
-}
-
-fn lacking(change: &Change, missing: u64) -> Incomplete {
-    Incomplete {
-        change: change.metadata.name.clone(),
-        missing,
-        objects: missing.saturating_add(change.spec.entries.len() as u64),
-        author: change
-            .spec
-            .author
-            .parse::<stead_trust::PublicKey>()
-            .map_or_else(|_| change.spec.author.clone(), |key| key.fingerprint()),
-        time: change.spec.time,
-        message: change.spec.message.clone(),
-    }
+/// The sequences that the objects have that were not taken in.
+async fn sequences(client: &Client, report: &Report) -> Result<BTreeMap<ObjectKey, u64>, Failure> {
+    let mut keys: Vec<ObjectKey> = report.to_sign.iter().filter_map(|one| resign::key_of(&one.object)).collect();
+    keys.sort();
+    keys.dedup();
+    history::sequences(client, &keys).await
 }
 
 impl Report {
     fn machine(&mut self, machine: Machine, record: &str) {
         self.machines.known = self.machines.known.saturating_add(1);
         let (name, status) = (machine.metadata.name, machine.status.unwrap_or_default());
-        let Some(given) = status.given_back.filter(|given| given.record == record) else {
-            self.machines.not_yet.push(NotYet { machine: name, last_seen: status.last_seen });
-            return;
-        };
-        self.machines.given_back = self.machines.given_back.saturating_add(1);
+        let given = status.given_back.filter(|given| given.record == record);
+        match given.as_ref().map(|given| given.unfinished.clone()) {
+            Some(None) => self.machines.given_back = self.machines.given_back.saturating_add(1),
+            why => {
+                let not_yet = NotYet { machine: name.clone(), last_seen: status.last_seen, why: why.flatten() };
+                self.machines.not_yet.push(not_yet);
+            }
+        }
+        let Some(given) = given else { return };
         self.statements = self.statements.saturating_add(given.statements);
         self.objects = self.objects.saturating_add(given.objects);
         self.omitted = self.omitted.saturating_add(given.omitted);
@@ -174,9 +160,31 @@ impl Report {
             machine: name.clone(),
             object: one.object,
             change: one.change,
+            sequence: one.sequence,
             reason: one.reason,
             message: one.message,
         }));
+    }
+
+    /// What came back over something that was signed anew, as the record tells it: the coordinator that noted it for a machine may have
+    /// been killed before it could.
+    fn overtaken(&mut self, since: &Since) {
+        for one in since.overtaken() {
+            let same = |listed: &&ToSign| listed.reason == one.reason && listed.object == one.object;
+            if self.to_sign.iter().find(same).is_none() {
+                self.to_sign.push(one);
+            }
+        }
+    }
+
+    /// Leaves out what has been signed again above what the machine holds.
+    fn settle(&mut self, sequences: &BTreeMap<ObjectKey, u64>) {
+        let before = self.to_sign.len();
+        self.to_sign.retain(|one| {
+            let now = resign::key_of(&one.object).and_then(|key| sequences.get(&key));
+            now.is_none() || one.sequence.is_none() || now.copied() <= one.sequence
+        });
+        self.settled = before.saturating_sub(self.to_sign.len()) as u64;
     }
 
     fn text(&self) -> String {
@@ -206,8 +214,9 @@ impl Report {
             }
         };
         let seen = |machine: &NotYet| machine.last_seen.map_or_else(|| "never".to_owned(), |seen| seen.to_string());
-        let rows = machines.not_yet.iter().map(|machine| vec![machine.machine.clone(), seen(machine)]);
-        table("Not yet", &["machine", "last seen"], rows.collect());
+        let why = |machine: &NotYet| machine.why.clone().unwrap_or_else(|| "it has not come yet".to_owned());
+        let rows = machines.not_yet.iter().map(|machine| vec![machine.machine.clone(), seen(machine), first_line(&why(machine))]);
+        table("Not yet", &["machine", "last seen", "why"], rows.collect());
         let rows = self.incomplete.iter().map(|one| {
             let missing = format!("{} of {}", one.missing, one.objects);
             vec![one.change.clone(), missing, one.time.to_string(), one.author.clone(), first_line(&one.message)]
@@ -218,21 +227,31 @@ impl Report {
         });
         table("Not taken in", &["object", "machine", "reason", "change", "message"], rows.collect());
         if self.omitted > 0 {
-            text.push_str(&format!("  and {} more\n", self.omitted));
+            text.push_str(&format!("  and {} more, which machines did not list\n", self.omitted));
+        }
+        if self.settled > 0 {
+            text.push_str(&format!("\nSettled:      {} that have been signed again since\n", self.settled));
         }
         text
     }
 
     /// What to do about it.
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<String> {
         self.restored.as_ref()?;
+        let mut said = Vec::new();
         if !self.incomplete.is_empty() || !self.to_sign.is_empty() {
-            return Some(
-                "Look at the changes with `stead log` and `stead show CHANGE`, and sign again what is still wanted: `stead apply -f FILE`.",
+            said.push(
+                "Look at the changes with `stead show CHANGE`, and sign again what is still wanted: `stead apply -f FILE`, until it is listed \
+                 here no more.",
             );
         }
-        (!self.machines.not_yet.is_empty())
-            .then_some("Machines give back what they hold when they come. Until then, a change may meet what only they know of.")
+        if self.machines.not_yet.iter().any(|machine| machine.why.is_none()) {
+            said.push(
+                "Machines give back what they hold when they come. Until then, a change may meet what only they know of, and has to be signed \
+                 again. One that will never come again is waited for until you remove it: `stead delete machine NAME`.",
+            );
+        }
+        (!said.is_empty()).then(|| said.join("\n"))
     }
 }
 
@@ -263,17 +282,21 @@ mod tests {
             statements: 2,
             objects: 3,
             not_taken,
+            unfinished: None,
             omitted: 0,
         };
         let conflict = NotGivenBack {
             object: "Profile/web".to_owned(),
             change: "01b".to_owned(),
+            sequence: Some(4),
             reason: "Conflict".to_owned(),
             message: "signed anew".to_owned(),
         };
         report.machine(machine("m1", Some(given("r2", vec![conflict]))), "r2");
         report.machine(machine("m2", Some(given("r1", Vec::new()))), "r2");
         report.machine(machine("m3", None), "r2");
+        let broken = GivenBack { unfinished: Some("it left".to_owned()), ..given("r2", Vec::new()) };
+        report.machine(machine("m4", Some(broken)), "r2");
         report.incomplete.push(Incomplete {
             change: "01a".to_owned(),
             missing: 2,
@@ -283,13 +306,14 @@ mod tests {
             message: "all of it\nand why".to_owned(),
         });
         let expected = "Restored:     at 2026-01-31T12:00:00Z, to revision 4711\n\
-                        Machines:     3 known, 1 of them gave back what they hold, 2 not yet\n\
-                        Given back:   2 statements or parts of them, 3 objects taken in\n\
+                        Machines:     4 known, 1 of them gave back what they hold, 3 not yet\n\
+                        Given back:   4 statements or parts of them, 6 objects taken in\n\
                         \n\
                         Not yet:\n  \
-                          MACHINE   LAST SEEN\n  \
-                          m2        never\n  \
-                          m3        never\n\
+                          MACHINE   LAST SEEN   WHY\n  \
+                          m2        never       it has not come yet\n  \
+                          m3        never       it has not come yet\n  \
+                          m4        never       it left\n\
                         \n\
                         Changes of which objects are missing:\n  \
                           CHANGE   MISSING   TIME                   AUTHOR     MESSAGE\n  \
@@ -299,6 +323,15 @@ mod tests {
                           OBJECT        MACHINE   REASON     CHANGE   MESSAGE\n  \
                           Profile/web   m1        Conflict   01b      signed anew\n";
         assert_eq!(report.text(), expected);
-        assert!(report.hint().unwrap().contains("stead apply"));
+        let hint = report.hint().unwrap();
+        assert!(hint.contains("stead apply") && hint.contains("stead delete machine"), "{hint}");
+
+        // What was signed again above the machine's sequence is settled; with the same, it is not.
+        let key = resign::key_of("Profile/web").unwrap();
+        report.settle(&[(key.clone(), 4)].into());
+        assert_eq!((report.to_sign.len(), report.settled), (1, 0));
+        report.settle(&[(key, 5)].into());
+        assert_eq!((report.to_sign.len(), report.settled), (0, 1));
+        assert!(report.text().contains("Settled:      1"), "{}", report.text());
     }
 }

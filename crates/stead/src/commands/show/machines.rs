@@ -19,6 +19,8 @@ use crate::terminal::{Style, Terminal};
 /// How far a machine is with an object of a change. The order is that of the list: what needs a look comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
+    /// The coordinator shows a word of it that cannot be checked, or is not its own: it counts for nothing.
+    Claimed,
     Refused,
     Failed,
     Pending,
@@ -30,6 +32,7 @@ enum State {
 impl State {
     const fn word(self) -> &'static str {
         match self {
+            Self::Claimed => "claimed",
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Pending => "pending",
@@ -147,16 +150,16 @@ impl Meant {
         fleet: &Digest,
     ) -> (State, &'static str, String) {
         let Some(key) = key else {
-            return (State::Pending, "no signed key", "it says something, and nobody signed the key of this machine".to_owned());
+            return (State::Claimed, "no signed key", "it says something, and nobody signed the key of this machine".to_owned());
         };
         let Some(ack) = verified(word, fleet, key).filter(|ack| ack.object == self.leaf.key()) else {
-            return (State::Pending, "BAD", "the acknowledgement on record is not this machine's".to_owned());
+            return (State::Claimed, "BAD", "the acknowledgement on record is not this machine's".to_owned());
         };
         if ack.object_sequence > self.leaf.sequence {
             return (State::Newer, "signed", format!("{} sequence {}", outcome(ack.outcome).word(), ack.object_sequence));
         }
         if ack.object_sequence < self.leaf.sequence {
-            return (State::Pending, "BAD", "the acknowledgement on record is of an earlier change".to_owned());
+            return (State::Claimed, "BAD", "the acknowledgement on record is of an earlier change".to_owned());
         }
         if ack.statement != evidence.digest {
             return (State::Pending, "signed", "it was sent another statement of this sequence".to_owned());
@@ -197,12 +200,12 @@ pub(super) fn text(words: &[Word], listed_max: usize, terminal: Terminal, now: T
         return "Machines: none is meant.\n".to_owned();
     }
     let count = |state: State| words.iter().filter(|word| word.state == state).count();
-    let states = [State::Applied, State::Newer, State::Pending, State::Failed, State::Refused];
+    let states = [State::Applied, State::Newer, State::Pending, State::Failed, State::Refused, State::Claimed];
     let counts = states.into_iter().map(|state| (count(state), state)).filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts.map(|(count, state)| format!("{count} {}", state.word())).collect();
     let rows = words.iter().take(listed_max).map(|word| {
         let style = match word.state {
-            State::Refused | State::Failed => Style::Bad,
+            State::Claimed | State::Refused | State::Failed => Style::Bad,
             State::Pending => Style::Strong,
             State::Newer | State::Applied => Style::Good,
         };

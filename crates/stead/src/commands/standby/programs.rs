@@ -44,36 +44,59 @@ impl Programs {
     /// Runs one to its end; what it prints is given back.
     pub(super) fn run(&self, program: &str, words: &[&str]) -> Result<String, Failure> {
         let mut command = Command::new(self.folder.join(program));
-        // A server that is started must not hold on to what this command prints to.
-        let log = tempfile()?;
-        let again = log.try_clone().map_err(|error| Failure::internal(error.to_string()))?;
-        let errors = log.try_clone().map_err(|error| Failure::internal(error.to_string()))?;
-        command.args(words).current_dir("/").stdin(Stdio::null()).stdout(again).stderr(errors).env("LC_ALL", "C");
+        command.args(words).env("LC_ALL", "C");
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }
         if let Some(file) = &self.pass_file {
             command.env("PGPASSFILE", file);
         }
-        let ended = command.status();
-        let ended = ended.map_err(|error| Failure::new(FailureKind::Config, format!("{program}: {error}")))?;
-        let said = read(log);
-        if ended.success() {
-            return Ok(said);
-        }
-        Err(Failure::new(FailureKind::Config, format!("{program} failed: {}", said.trim())))
+        finish(command, program)
+    }
+
+    /// What a data directory says of itself.
+    pub(super) fn control_data(&self, data_dir: &Path) -> Result<ControlData, Failure> {
+        let said = self.run("pg_controldata", &["-D", &data_dir.to_string_lossy()])?;
+        let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        Ok(ControlData {
+            state: value("Database cluster state:").unwrap_or_default().to_owned(),
+            system: value("Database system identifier:").and_then(|text| text.parse::<u64>().ok()).map(u64::cast_signed),
+            timeline: value("Latest checkpoint's TimeLineID:").and_then(|text| text.parse().ok()),
+            checkpoint: value("Latest checkpoint location:").and_then(position),
+        })
     }
 
     /// Where a server that has been stopped in good order wrote its last word.
     pub(super) fn last_checkpoint(&self, data_dir: &Path) -> Result<u64, Failure> {
-        let said = self.run("pg_controldata", &["-D", &data_dir.to_string_lossy()])?;
-        let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        if value("Database cluster state:") != Some("shut down") {
+        let found = self.control_data(data_dir)?;
+        if found.state != "shut down" {
             return Err(Failure::refused(format!("{} was not shut down in good order", data_dir.display())));
         }
-        let position = value("Latest checkpoint location:").and_then(position);
-        position.ok_or_else(|| Failure::internal("pg_controldata does not say where the last checkpoint is"))
+        found.checkpoint.ok_or_else(|| Failure::internal("pg_controldata does not say where the last checkpoint is"))
     }
+}
+
+/// What `pg_controldata` says.
+pub(super) struct ControlData {
+    pub(super) state: String,
+    pub(super) system: Option<i64>,
+    pub(super) timeline: Option<u32>,
+    checkpoint: Option<u64>,
+}
+
+/// Runs a program to its end; what it prints is given back.
+pub(super) fn finish(mut command: Command, program: &str) -> Result<String, Failure> {
+    // A server that is started must not hold on to what this command prints to.
+    let log = tempfile()?;
+    let again = log.try_clone().map_err(|error| Failure::internal(error.to_string()))?;
+    let errors = log.try_clone().map_err(|error| Failure::internal(error.to_string()))?;
+    let ended = command.current_dir("/").stdin(Stdio::null()).stdout(again).stderr(errors).status();
+    let ended = ended.map_err(|error| Failure::new(FailureKind::Config, format!("{program}: {error}")))?;
+    let said = read(log);
+    if ended.success() {
+        return Ok(said);
+    }
+    Err(Failure::new(FailureKind::Config, format!("{program} failed: {}", said.trim())))
 }
 
 /// A log position as PostgreSQL writes it: two hexadecimal halves.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 use stead_store::{PostgresServers, ServerState};
 
-use super::programs::{Programs, is_root, system_user};
+use super::programs::{self, Programs, is_root, system_user};
+use super::scram;
 use crate::Outcome;
 use crate::cli::StandbySetupArgs;
 use crate::commands::Context;
@@ -18,6 +19,13 @@ use crate::record::{Place, read_password};
 
 /// How long the new standby may take until it streams, in seconds: it replays what was written during the copy.
 const STREAMING_SECONDS_MAX: u64 = 300;
+/// From where the primary sees this machine; nothing for a socket.
+const ADDRESS: &str = "SELECT host(inet_client_addr()) WHERE inet_client_addr() IS NOT NULL";
+/// Whether it is asked through TLS.
+const ENCRYPTED: &str = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl";
+/// Where Debian keeps what it knows of its clusters, and the variable that names another folder (`PgCommon.pm` of postgresql-common).
+const CLUSTERS: &str = "/etc/postgresql";
+const CLUSTERS_VARIABLE: &str = "PG_CLUSTER_CONF_ROOT";
 /// Bytes of the password that is drawn for the role.
 const PASSWORD_BYTES: usize = 32;
 
@@ -39,7 +47,11 @@ pub(super) async fn run(context: &Context, args: &StandbySetupArgs) -> Outcome {
     let user = if is_root() { Some(system_user(&args.system_user)?) } else { None };
     let mut programs = Programs::find(args.bin_dir.as_deref(), Some(state.major), user)?;
     programs.pass_file = Some(beside(&args.data_dir, "pgpass"));
-    let setup = Setup { context, args, primary, state, programs, url };
+    let unanswered = |error| Failure::of(FailureKind::Unreachable, error);
+    let from = |sql| primary.text(sql);
+    let address = from(ADDRESS).await.map_err(unanswered)?;
+    let encrypted = from(ENCRYPTED).await.map_err(unanswered)?.is_some();
+    let setup = Setup { context, args, primary, state, programs, url, address, encrypted };
     if args.dry_run {
         context.print(&setup.plan())?;
         return Ok(ExitCode::Success);
@@ -54,6 +66,9 @@ struct Setup<'a> {
     state: ServerState,
     programs: Programs,
     url: String,
+    /// Of this machine, as the primary sees it.
+    address: Option<String>,
+    encrypted: bool,
 }
 
 impl Setup<'_> {
@@ -78,11 +93,10 @@ impl Setup<'_> {
 
     fn hba_line(&self) -> String {
         let role = &self.args.role;
-        if self.host().starts_with('/') {
-            format!("local  replication  {role}  scram-sha-256")
-        } else {
-            format!("hostssl  replication  {role}  ADDRESS-OF-THIS-MACHINE/32  scram-sha-256")
-        }
+        let Some(address) = &self.address else { return format!("local  replication  {role}  scram-sha-256") };
+        let kind = if self.encrypted { "hostssl" } else { "host" };
+        let bits = if address.contains(':') { 128 } else { 32 };
+        format!("{kind}  replication  {role}  {address}/{bits}  scram-sha-256")
     }
 
     fn parameter(&self, wanted: &str) -> Option<String> {
@@ -111,6 +125,12 @@ impl Setup<'_> {
     }
 
     async fn run(self) -> Outcome {
+        if self.address.is_some() && !self.encrypted {
+            self.context.say(
+                "Warning: the way to the primary is not encrypted, and all of the record goes over it. Give --primary \
+                 '...?sslmode=verify-full&sslrootcert=FILE'.",
+            );
+        }
         self.prepare_primary().await?;
         if self.is_copied() {
             self.context.say("The data directory is a copy of the primary already.");
@@ -146,14 +166,16 @@ impl Setup<'_> {
         let StandbySetupArgs { role, name, .. } = self.args;
         let file = beside(&self.args.data_dir, "pgpass");
         if !file.exists() {
-            let mut drawn = [0_u8; PASSWORD_BYTES];
-            getrandom::fill(&mut drawn).map_err(|error| Failure::internal(error.to_string()))?;
+            let (mut drawn, mut salt) = ([0_u8; PASSWORD_BYTES], [0_u8; scram::SALT_BYTES]);
+            let filled = getrandom::fill(&mut drawn).and_then(|()| getrandom::fill(&mut salt));
+            filled.map_err(|error| Failure::internal(error.to_string()))?;
             let password: String = drawn.iter().map(|byte| format!("{byte:02x}")).collect();
             self.sql(&[
                 format!(
                     "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role}; END IF; END $$"
                 ),
-                format!("ALTER ROLE {role} LOGIN REPLICATION PASSWORD '{password}'"),
+                // The primary may log its statements: it gets what it would keep, and not the password.
+                format!("ALTER ROLE {role} LOGIN REPLICATION PASSWORD '{}'", scram::verifier(&password, salt)?),
             ])
             .await?;
             self.write_private(&file, &format!("*:*:*:{role}:{password}\n"))?;
@@ -248,13 +270,9 @@ impl Setup<'_> {
         }
         self.context.say("starting the standby ...");
         if let Some((version, cluster)) = debian_cluster(&self.args.data_dir) {
-            let ended = std::process::Command::new("pg_ctlcluster").args([&version, &cluster, "start"]).status();
-            let ended = ended.map_err(|error| Failure::new(FailureKind::Config, format!("pg_ctlcluster: {error}")))?;
-            return if ended.success() {
-                Ok(())
-            } else {
-                Err(Failure::new(FailureKind::Config, format!("pg_ctlcluster {version} {cluster} start failed; see its log")))
-            };
+            let mut command = std::process::Command::new("pg_ctlcluster");
+            command.args([&version, &cluster, "start"]);
+            return programs::finish(command, &format!("pg_ctlcluster {version} {cluster} start")).map(|_| ());
         }
         let log = self.args.data_dir.join("standby.log");
         let words = ["start", "-W", "-D", &data_dir, "-l", &log.to_string_lossy()];
@@ -293,12 +311,14 @@ fn beside(folder: &Path, ending: &str) -> PathBuf {
 
 /// Debian's version and name of the cluster on some data, where there is one.
 fn debian_cluster(data_dir: &Path) -> Option<(String, String)> {
-    for version in fs::read_dir("/etc/postgresql").ok()?.flatten() {
-        for cluster in fs::read_dir(version.path()).ok()?.flatten() {
+    let clusters = std::env::var_os(CLUSTERS_VARIABLE).map_or_else(|| PathBuf::from(CLUSTERS), PathBuf::from);
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for version in fs::read_dir(clusters).ok()?.flatten() {
+        for cluster in fs::read_dir(version.path()).into_iter().flatten().flatten() {
             let conf = fs::read_to_string(cluster.path().join("postgresql.conf")).unwrap_or_default();
             let named = conf.lines().find_map(|line| line.trim().strip_prefix("data_directory"));
             let named = named.and_then(|rest| rest.split('\'').nth(1));
-            if named.is_some_and(|named| Path::new(named) == data_dir) {
+            if named.is_some_and(|named| whole(Path::new(named)) == whole(data_dir)) {
                 let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
                 return Some((text(version.file_name()), text(cluster.file_name())));
             }

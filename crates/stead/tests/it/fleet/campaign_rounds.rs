@@ -371,5 +371,5 @@ fn apply(home: &Home, profile: &str, number: u64) -> Ended {
         "spec": {"selector": {}, "files": [{"path": format!("/{profile}"), "content": content}]},
     });
     home.write("stream.json", &manifest.to_string());
-    home.stead(&["apply", "-f", "stream.json", "-o", "json", "-m", &content])
+    home.stead(&["apply", "-f", "stream.json", "-o", "json", "-m", &content, "--no-outbox"])
 }

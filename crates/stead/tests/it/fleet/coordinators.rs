@@ -39,7 +39,7 @@ fn when_one_is_killed_everybody_goes_on_with_the_other() {
     });
     assert!(said.contains("https://127.0.0.1:"), "{said}");
     let status = fleet.stead(&["status"]).ok();
-    assert_eq!(status.matches(" there ").count(), 2, "{status}");
+    assert_eq!(status.matches(" in time ").count(), 2, "{status}");
 
     for name in ["m1", "m2", "m3", "m4"] {
         fleet.join(name);
@@ -65,7 +65,7 @@ fn when_one_is_killed_everybody_goes_on_with_the_other() {
 
     // And back: the first one comes again, and the other is stopped in good order, which hands the lead over at once.
     fleet.start_coordinator_with(&words("coordinator", &url));
-    until("the first is there again", || (fleet.stead(&["status"]).ok().matches(" there ").count() == 2).then_some(()));
+    until("the first is there again", || (fleet.stead(&["status"]).ok().matches(" in time ").count() == 2).then_some(()));
     assert!(second.stop().success());
     fleet.apply_and_wait("web", file("/motd", "three"));
     assert_eq!(leader(&fleet).0, first_leader);

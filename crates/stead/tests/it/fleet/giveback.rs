@@ -82,7 +82,7 @@ fn machines_give_back_what_a_restored_record_lacks() {
     assert_eq!((&lost["missing"], &lost["objects"]), (&json!(1), &json!(2)), "{report:#}");
     let text = fleet.stead(&["restore", "status"]);
     assert!(text.stdout.contains("1 of 2") && text.stderr.contains("stead apply"), "{text:?}");
-    assert!(fleet.stead(&["status"]).ok().contains("1 machines have not given back"), "{text:?}");
+    assert!(fleet.stead(&["status"]).ok().contains("1 machine has not given back"), "{text:?}");
     let log = fleet.stead(&["log"]).ok();
     assert!(log.contains("two of which one is nowhere") && log.contains("not wanted any more"), "{log}");
     let change = lost["change"].as_str().unwrap();
@@ -131,4 +131,6 @@ fn what_owners_signed_again_before_a_machine_came_is_listed() {
     // Signed once more, it is the next sequence, and everybody agrees.
     fleet.apply_and_wait("web", file("/web", "settled"));
     assert_eq!(fleet.file("m1", "/web").as_deref(), Some("settled"));
+    let report = restore_status(&fleet);
+    assert_eq!((&report["toSign"], &report["settled"]), (&json!([]), &json!(1)), "{report:#}");
 }

@@ -175,7 +175,10 @@ impl Fleet {
         std::fs::create_dir_all(self.root_of(name)).unwrap();
         let mut command = self.home.command(env!("CARGO_BIN_EXE_stead"));
         command.args(["agent", "--root", &format!("{name}/root"), "--bind", "127.0.0.1:0"]).args(words);
-        command.args(["--vitals-seconds", "5", "--observe-seconds", "5"]);
+        if !words.contains(&"--vitals-seconds") {
+            command.args(["--vitals-seconds", "5"]);
+        }
+        command.args(["--observe-seconds", "5"]);
         command.env("STEAD_LOG_LEVEL", "info").stdout(Stdio::null()).stderr(self.log_file(name));
         Process::spawn(&mut command)
     }

@@ -28,9 +28,46 @@ fn a_machine_that_is_said_to_have_a_change_has_to_have_said_so() {
     );
     let shown: Value = serde_json::from_str(&fleet.stead(&["show", "latest", "-o", "json"]).ok()).unwrap();
     let word = &shown["machines"][0];
-    assert_eq!((&word["state"], &word["checked"]), (&json!("pending"), &json!("BAD")), "{word:#}");
+    assert_eq!((&word["state"], &word["checked"]), (&json!("claimed"), &json!("BAD")), "{word:#}");
     let text = fleet.stead(&["show", "latest"]).ok();
-    assert!(text.contains("1 words could not be checked"), "{text}");
+    assert!(text.contains("1 claimed") && text.contains("1 words could not be checked"), "{text}");
+}
+
+/// What a machine signed is what is shown of it, whatever the record says beside it; and a machine that has said nothing has not said
+/// that it has a change.
+#[test]
+fn each_machine_is_shown_by_what_it_signed() {
+    let mut fleet = Fleet::with_machines(&["good", "failing", "away", "forged"]);
+    fleet.agent("away").stop();
+    let blocked = fleet.root_of("failing").join("web");
+    std::fs::create_dir_all(blocked.join("in the way")).unwrap();
+    let sequence = fleet.apply("web", file("/web", "one"));
+    for name in ["good", "failing", "forged"] {
+        super::harness::until("each machine has said what became of it", || {
+            let machine = fleet.get(&format!("machine/{name}"));
+            let words = machine["status"]["acknowledgements"].as_array().cloned().unwrap_or_default();
+            words.iter().any(|word| word["object"] == "Profile/web" && word["sequence"] == sequence).then_some(())
+        });
+    }
+    for name in ["failing", "forged", "good"] {
+        fleet.agent(name).stop();
+    }
+    // The failure is shown as a success, and one machine's word as another's.
+    alter(
+        &mut fleet,
+        "UPDATE objects SET json = replace(json, '\"outcome\":\"Failed\"', '\"outcome\":\"Applied\"') WHERE name = 'failing' AND kind = 'Machine.stead.dev';
+         UPDATE objects SET json = json_set(json, '$.status.acknowledgements', (SELECT json_extract(json, '$.status.acknowledgements') FROM objects WHERE name = 'good' AND kind = 'Machine.stead.dev')) WHERE name = 'forged' AND kind = 'Machine.stead.dev';",
+    );
+    let shown: Value = serde_json::from_str(&fleet.stead(&["show", "latest", "-o", "json"]).ok()).unwrap();
+    let of = |name: &str| {
+        let word = shown["machines"].as_array().unwrap().iter().find(|word| word["machine"] == name).unwrap();
+        (word["state"].as_str().unwrap().to_owned(), word["checked"].as_str().unwrap().to_owned())
+    };
+    let text = |state: &str, checked: &str| (state.to_owned(), checked.to_owned());
+    assert_eq!(of("good"), text("applied", "signed"), "{shown:#}");
+    assert_eq!(of("failing"), text("failed", "signed"), "{shown:#}");
+    assert_eq!(of("away"), text("pending", ""), "{shown:#}");
+    assert_eq!(of("forged"), text("claimed", "BAD"), "{shown:#}");
 }
 
 #[test]

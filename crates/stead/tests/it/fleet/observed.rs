@@ -24,7 +24,7 @@ fn fleet(machines: &[&str]) -> Fleet {
     fleet
 }
 
-fn coordinators_address(fleet: &Fleet) -> String {
+pub(super) fn coordinators_address(fleet: &Fleet) -> String {
     fleet.ready_value("metrics").replace("http://", "").replace("/metrics", "")
 }
 
@@ -35,7 +35,7 @@ fn agents_address(fleet: &Fleet, name: &str) -> String {
 }
 
 /// The body of an answer of a small HTTP server.
-fn get(address: &str, path: &str) -> Option<String> {
+pub(super) fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
     let mut answer = String::new();
@@ -90,17 +90,22 @@ fn table(text: &str) -> String {
     format!("| name | type | labels | meaning |\n|---|---|---|---|\n{}", rows.collect::<String>())
 }
 
-/// The page, from what two processes expose.
-fn page(coordinator: &str, agent: &str) -> String {
+/// About how many series there are of each machine.
+const SERIES: usize = 23;
+
+/// The page, from what two processes expose, and what one of them says of the machines.
+fn page(coordinator: &str, machines: &str, agent: &str) -> String {
     format!(
         "# Metrics\n\n\
         A coordinator serves these at `/metrics` of its API to owners, and with `--listen-metrics ADDRESS` to whoever reaches that address; an\n\
         agent serves its own with the same flag. The format is OpenMetrics. `observability/` has alerts and a dashboard that use them, and\n\
         `docs/runbooks.md` says what to do. `cargo xtask metrics` writes this page; a test holds it to what running processes expose.\n\n\
-        Of a histogram there are `NAME_bucket` (with `le`), `NAME_sum` and `NAME_count`. No label has a machine's name, a key, a path or anything\n\
-        else without an end as its value. The certificate that a coordinator makes for its API does not end before 2099, so no metric counts its days.\n\n\
-        ## Coordinator\n\n{}\n## Agent\n\n{}",
+        Of a histogram there are `NAME_bucket` (with `le`), `NAME_sum` and `NAME_count`. No label has a key, a path or anything else without an end\n\
+        as its value; only those of each machine, which have a path of their own, have its name. The certificate that a\n\
+        coordinator makes for its API does not end before 2099, so no metric counts its days.\n\n\
+        ## Coordinator\n\n{}\n## Each machine, as its coordinator knows it\n\nAt `/metrics/machines` of the same ports, some {SERIES} series a machine: for machines that no Prometheus reaches.\n\n{}\n## Agent\n\n{}",
         table(coordinator),
+        table(machines),
         table(agent)
     )
 }
@@ -111,7 +116,10 @@ fn every_metric_is_on_the_page() {
     fleet.apply_and_wait("motd", file("/motd", "hello"));
     let coordinator = get(&coordinators_address(&fleet), "/metrics").unwrap();
     let agent = get(&agents_address(&fleet, "m1"), "/metrics").unwrap();
-    let live = page(&coordinator, &agent);
+    let machines = get(&coordinators_address(&fleet), "/metrics/machines").unwrap();
+    assert!(machines.contains("stead_machine_state{machine=\"m1\",state=\"Converged\"} 1"), "{machines}");
+    assert!(machines.contains("stead_machine_behind_objects{machine=\"m1\"} 0"), "{machines}");
+    let live = page(&coordinator, &machines, &agent);
     if std::env::var_os("STEAD_METRICS_PAGE").is_some_and(|order| order == "rewrite") {
         std::fs::write(page_path(), live).unwrap();
         return;

@@ -9,48 +9,57 @@ use super::harness::{COORDINATOR, Fleet, file};
 use crate::stead::{Ended, Home};
 
 /// A server, and where its backups are.
-struct Backed {
-    cluster: TempCluster,
+pub(super) struct Backed {
+    pub(super) cluster: TempCluster,
 }
 
 impl Backed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { cluster: TempCluster::start() }
     }
 
     /// Set up, with a record in it.
-    fn set_up(home: &Home) -> Self {
+    pub(super) fn set_up(home: &Home) -> Self {
         let backed = Self::new();
         home.stead(&["store", "digest", "--store", &backed.cluster.url()]).ok();
         backed.setup(home, &["--restart"]).ok();
         backed
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.cluster.folder().join(name).display().to_string()
     }
 
-    fn stead(&self, home: &Home, words: &[&str]) -> Ended {
+    pub(super) fn stead(&self, home: &Home, words: &[&str]) -> Ended {
         let (url, config) = (self.cluster.url(), self.path("pgbackrest.conf"));
         home.stead(&[words, &["--store", &url, "--pgbackrest-config", &config]].concat())
     }
 
-    fn setup(&self, home: &Home, words: &[&str]) -> Ended {
+    pub(super) fn setup(&self, home: &Home, words: &[&str]) -> Ended {
         let repo = self.path("repo");
         self.stead(home, &[&["backup", "setup", "--repo", &repo, "--superuser", "stead"], words].concat())
     }
 
-    fn check(&self, home: &Home, words: &[&str]) -> Ended {
+    pub(super) fn check(&self, home: &Home, words: &[&str]) -> Ended {
         self.stead(home, &[&["backup", "check"], words].concat())
     }
 
+    /// pgBackRest itself, as an administrator would run it.
+    pub(super) fn pgbackrest(&self, words: &[&str]) {
+        let config = format!("--config={}", self.path("pgbackrest.conf"));
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "pgbackrest", &config, "--stanza=stead"]);
+        let output = command.args(words).current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+
     /// The first moment of the next second, by the database's clock: a backup that has just ended is of an earlier one then.
-    fn now(&self) -> String {
+    pub(super) fn now(&self) -> String {
         self.cluster.sql("WITH waited AS MATERIALIZED (SELECT pg_sleep_until(date_trunc('second', clock_timestamp()) + interval '1 second')::text AS until) SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM waited WHERE until IS NOT NULL")
     }
 
     /// A file of the repository whose path has this in it, the largest.
-    fn in_repo(&self, part: &str) -> PathBuf {
+    pub(super) fn in_repo(&self, part: &str) -> PathBuf {
         let (mut waiting, mut found) = (vec![self.cluster.folder().join("repo")], Vec::new());
         while let Some(folder) = waiting.pop() {
             for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -66,7 +75,7 @@ impl Backed {
     }
 }
 
-fn flip(path: &Path) {
+pub(super) fn flip(path: &Path) {
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
     let middle = file.metadata().unwrap().len() / 2;
     let mut byte = [0];

@@ -53,6 +53,16 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    /// Its exit code, when it has ended; none where a signal ended it.
+    pub(crate) fn stop_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -4,11 +4,25 @@ use serde_json::Value;
 use stead_peers::{ServerPlace, Shutdown, TempPostgres};
 
 use super::harness::{Fleet, file, until};
-use crate::stead::Home;
+use crate::stead::{Ended, Home};
 
 /// What a server of the test's own is told by `--set`: a socket in a folder, and no TCP.
 fn own_settings(folder: &str) -> [String; 3] {
     [format!("unix_socket_directories={folder}"), "listen_addresses=".to_owned(), "fsync=off".to_owned()]
+}
+
+/// Makes a standby in a place, with more words.
+pub(super) fn set_up(home: &Home, place: &ServerPlace, primary: &str, words: &[&str]) -> Ended {
+    let settings = own_settings(&place.path().display().to_string());
+    let data_dir = place.data_folder().display().to_string();
+    let mut all = vec!["standby", "setup", "--primary", primary, "--data-dir", &data_dir];
+    settings.iter().for_each(|setting| all.extend(["--set", setting]));
+    home.stead(&[&all[..], words].concat())
+}
+
+/// Both servers in one URL.
+pub(super) fn both(primary: &TempPostgres, place: &ServerPlace) -> String {
+    format!("{},{}", primary.url(), place.path().display())
 }
 
 #[test]
@@ -73,31 +87,46 @@ fn a_switch_over_loses_nothing_and_the_old_primary_is_rebuilt() {
     let primary = TempPostgres::start();
     let (place, rebuilt) = (ServerPlace::empty(), ServerPlace::empty());
     let home = Home::new();
-    let setup = |place: &ServerPlace, primary: &str, words: &[&str]| {
-        let settings = own_settings(&place.path().display().to_string());
-        let data_dir = place.data_folder().display().to_string();
-        let mut all = vec!["standby", "setup", "--primary", primary, "--data-dir", &data_dir];
-        settings.iter().for_each(|setting| all.extend(["--set", setting]));
-        home.stead(&[&all[..], words].concat())
-    };
     let socket = |folder: &std::path::Path| format!("postgres://stead@localhost/stead?host={}", folder.display());
-    setup(&place, &primary.url(), &["--synchronous"]).ok();
-    let both = format!("{},{}", socket(primary.socket_folder()), place.path().display());
+    set_up(&home, &place, &primary.url(), &["--synchronous"]).ok();
+    let both = both(&primary, &place);
     let digest = home.stead(&["store", "digest", "--store", &both]).ok();
     let status = home.stead(&["standby", "status", "--store", &both]).ok();
     assert!(status.contains("sync"), "{status}");
 
     let old = primary.data_folder().display().to_string();
-    let switched = home.stead(&["standby", "promote", "--store", &both, "--switchover", "--primary-data-dir", &old]);
+    let switch_over =
+        |data_dir: &str| home.stead(&["standby", "promote", "--store", &both, "--switchover", "--primary-data-dir", data_dir]);
+    // A standby that does not get what is written now would not get the rest either: the primary goes on.
+    primary.pause_senders();
+    let refused = switch_over(&old).fails(4);
+    assert!(refused.contains("has not caught up") && refused.contains("Nothing was stopped"), "{refused}");
+    primary.resume_senders();
+    let refused = switch_over(&place.data_folder().display().to_string()).fails(4);
+    assert!(refused.contains("is not where") && refused.contains("nothing was stopped"), "{refused}");
+    primary.run_sql("CREATE TABLE goes_on (number INT)");
+
+    let switched = switch_over(&old);
     assert!(switched.code == 0 && switched.stderr.contains("Nothing was lost"), "{switched:?}");
     assert_eq!(home.stead(&["store", "digest", "--store", &both]).ok(), digest, "it is the same record");
+    assert_eq!(place.sql("SELECT count(*) FROM goes_on"), "0");
 
     std::fs::create_dir(rebuilt.data_folder()).unwrap();
     std::fs::write(rebuilt.data_folder().join("theirs"), "something").unwrap();
     let new = socket(place.path());
-    let refused = setup(&rebuilt, &new, &[]).fails(4);
+    let refused = set_up(&home, &rebuilt, &new, &[]).fails(4);
     assert!(refused.contains("is not empty"), "{refused}");
-    setup(&rebuilt, &new, &["--replace"]).ok();
+    set_up(&home, &rebuilt, &new, &["--replace"]).ok();
     let status = home.stead(&["standby", "status", "--store", &format!("{new},{}", rebuilt.path().display())]);
     assert_eq!(status.code, 0, "{status:?}");
+
+    // One that receives nothing is not switched to either.
+    rebuilt.sql("ALTER SYSTEM SET primary_conninfo = ''");
+    rebuilt.sql("SELECT pg_reload_conf()");
+    until("it receives nothing", || (rebuilt.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0").then_some(()));
+    let data_dir = place.data_folder().display().to_string();
+    let words = ["standby", "promote", "--switchover", "--primary-data-dir", &data_dir, "--store"];
+    let refused = home.stead(&[&words[..], &[&format!("{new},{}", rebuilt.path().display())]].concat()).fails(4);
+    assert!(refused.contains("receives nothing from"), "{refused}");
+    assert_eq!(place.sql("SELECT pg_is_in_recovery()"), "f", "the primary goes on");
 }
