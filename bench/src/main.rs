@@ -23,6 +23,7 @@ mod record;
 mod registry;
 mod report;
 mod sample;
+mod sim;
 mod start;
 mod watch;
 mod wire;

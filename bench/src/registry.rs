@@ -2,7 +2,7 @@
 
 use crate::failure::BenchError;
 use crate::sample::Samples;
-use crate::{applied, binary, herd, idle, reads, record, start, watch, wire, writes};
+use crate::{applied, binary, herd, idle, reads, record, sim, start, watch, wire, writes};
 
 /// A limit from the design.
 #[derive(Clone, Copy)]
@@ -211,6 +211,15 @@ pub(crate) const BENCHES: &[Bench] = &[
             "from just before a signed Change is posted to the last of 1,000 watchers over plain HTTP having it; the worst of all",
         )],
         run: watch::thousand,
+    },
+    Bench {
+        budgets: &[budget(
+            "sim_speed",
+            "times real time",
+            Limit::AtLeast(500.0),
+            "the production code over an hour of faults from a seed, 20 machines, on one core; each sample another seed",
+        )],
+        run: sim::speed,
     },
 ];
 

@@ -159,13 +159,16 @@ pub enum Ended {
     Dormant,
 }
 
+/// Fills a slice with random bytes that nobody can foresee, or says why there are none.
+pub type RandomSource = Arc<dyn Fn(&mut [u8]) -> Result<(), String> + Send + Sync>;
+
 /// The world, as the agent's decisions see it: time and chance come from outside.
 #[derive(Clone)]
 pub struct World {
     /// Tells the time.
     pub clock: Arc<dyn Clock + Send + Sync>,
-    /// Fills a slice with random bytes, or says why there are none.
-    pub random: Arc<dyn Fn(&mut [u8]) -> Result<(), String> + Send + Sync>,
+    /// Gives random bytes.
+    pub random: RandomSource,
 }
 
 impl World {

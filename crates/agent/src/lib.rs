@@ -33,7 +33,7 @@ mod updates;
 mod vitals;
 mod watched;
 
-pub use agent::{AgentError, AgentOptions, Ended, Identity, Measure, Parts, Told, World, run, run_on};
+pub use agent::{AgentError, AgentOptions, Ended, Identity, Measure, Parts, RandomSource, Told, World, run, run_on};
 pub use claims::{ClaimError, claims};
 pub use fact_labels::fact_labels;
 pub use facts::{LISTED_MAX, gather, machine_id, own_digest};

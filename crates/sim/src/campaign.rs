@@ -18,6 +18,8 @@ pub(crate) struct Campaign {
     first: u64,
     seeds: u64,
     jobs: Option<usize>,
+    machines: Option<usize>,
+    seconds: Option<u64>,
 }
 
 /// What came of it.
@@ -35,7 +37,7 @@ struct Sum {
 impl Campaign {
     /// Reads a command line.
     pub(crate) fn read(words: &[&str]) -> Option<Self> {
-        let mut campaign = Self { first: 0, seeds: 1, jobs: None };
+        let mut campaign = Self { first: 0, seeds: 1, jobs: None, machines: None, seconds: None };
         let mut rest = words;
         loop {
             rest = match rest {
@@ -50,6 +52,14 @@ impl Campaign {
                 }
                 ["--jobs", jobs, rest @ ..] => {
                     campaign.jobs = Some(jobs.parse().ok().filter(|jobs| *jobs > 0)?);
+                    rest
+                }
+                ["--machines", machines, rest @ ..] => {
+                    campaign.machines = Some(machines.parse().ok().filter(|machines| *machines > 0)?);
+                    rest
+                }
+                ["--seconds", seconds, rest @ ..] => {
+                    campaign.seconds = Some(seconds.parse().ok()?);
                     rest
                 }
                 _ => return None,
@@ -81,11 +91,11 @@ impl Campaign {
 
     fn seed(&self, seed: u64, sum: &Mutex<Sum>) {
         let begun = Instant::now();
-        let plan = Plan { keep_lines: self.seeds == 1, ..Plan::of(seed) };
-        let played = play(&plan);
+        let plan = Plan { machines: self.machines, seconds: self.seconds, ..Plan::of(seed) };
+        let played = play(&Plan { keep_lines: self.seeds == 1, ..plan.clone() });
         let took = begun.elapsed();
         let twice = seed.is_multiple_of(TWICE_EVERY) || self.seeds == 1;
-        let again = twice.then(|| play(&Plan::of(seed)).map(|outcome| outcome.digest));
+        let again = twice.then(|| play(&plan).map(|outcome| outcome.digest));
         let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.took = sum.took.saturating_add(took);
         sum.slowest = sum.slowest.max((took, seed));
@@ -166,9 +176,9 @@ mod tests {
 
     #[test]
     fn seeds_can_be_chosen() {
-        assert_eq!(Campaign::read(&[]), Some(Campaign { first: 0, seeds: 1, jobs: None }));
-        let chosen = Campaign::read(&["--seed", "7", "--seeds", "20", "--jobs", "2"]);
-        assert_eq!(chosen, Some(Campaign { first: 7, seeds: 20, jobs: Some(2) }));
+        assert_eq!(Campaign::read(&[]), Some(Campaign { first: 0, seeds: 1, jobs: None, machines: None, seconds: None }));
+        let chosen = Campaign::read(&["--seed", "7", "--seeds", "20", "--jobs", "2", "--machines", "9", "--seconds", "60"]);
+        assert_eq!(chosen, Some(Campaign { first: 7, seeds: 20, jobs: Some(2), machines: Some(9), seconds: Some(60) }));
         for bad in [&["--seeds"][..], &["--seeds", "0"], &["--seed", "x"], &["7"]] {
             assert_eq!(Campaign::read(bad), None, "{bad:?}");
         }

@@ -12,11 +12,11 @@ impl Chance {
 
     /// Another stream, that goes on by itself.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.draw())
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -25,7 +25,7 @@ impl Chance {
 
     /// A number below a bound; 0 for the bound 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
+        self.draw().checked_rem(bound).unwrap_or(0)
     }
 
     /// A number from a range, both ends included.
@@ -47,7 +47,7 @@ impl Chance {
     /// Fills a slice.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            for (byte, drawn) in chunk.iter_mut().zip(self.next().to_le_bytes()) {
+            for (byte, drawn) in chunk.iter_mut().zip(self.draw().to_le_bytes()) {
                 *byte = drawn;
             }
         }

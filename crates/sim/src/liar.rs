@@ -56,7 +56,7 @@ impl Liar {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let said = said.entry(peer).or_default();
         let honest = state.clone();
-        let lie = self.chance().below(9);
+        let lie = self.chance().below(7);
         let told = match lie {
             0 if !state.bundles.is_empty() => {
                 let gone = self.place(state.bundles.len());
@@ -75,9 +75,12 @@ impl Liar {
                 state.bundles.extend(older);
                 Some(Fault::LieReplayed)
             }
-            5 if state.bundles.len() > 1 => {
+            5 => {
+                // What is new first, and what came before it after it.
                 state.bundles.reverse();
-                Some(Fault::LieReordered)
+                let older = said.last().map(|state| state.bundles.clone()).unwrap_or_default();
+                state.bundles.extend(older);
+                (state.bundles.len() > 1).then_some(Fault::LieReordered)
             }
             6 if state.revision > 0 => {
                 state.full = true;

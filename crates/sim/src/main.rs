@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use campaign::Campaign;
 
 const USAGE: &str = "\
-usage: stead-sim [--seeds N] [--seed S] [--jobs J]
+usage: stead-sim [--seeds N] [--seed S] [--jobs J] [--machines M] [--seconds T]
 
   --seeds N   how many seeds, from S on (default 1)
   --seed S    the first seed (default 0); alone, it shows what happens
-  --jobs J    how many at once (default: one a processor)";
+  --jobs J    how many at once (default: one a processor)
+  --machines M, --seconds T
+              how many machines, and for how many seconds of virtual time things go wrong (default: as the seed says)";
 
 /// Exit code for a command line that was not understood.
 const EXIT_USAGE: u8 = 2;

@@ -466,7 +466,7 @@ impl Story {
         let files = self.chance.between(0, 3);
         let file =
             |number: u64, content: u64| json!({"path": format!("/{}/{number}", key.name), "content": format!("{content:x}")});
-        let files: Vec<_> = (0..files).map(|number| file(number, self.chance.next())).collect();
+        let files: Vec<_> = (0..files).map(|number| file(number, self.chance.draw())).collect();
         let role = self.chance.pick(&ROLES).copied().unwrap_or_default();
         let selector = if self.chance.permille(500) { json!({}) } else { json!({"matchLabels": {"role": role}}) };
         let spec = json!({"selector": selector, "files": files});
@@ -529,13 +529,20 @@ impl Story {
         for _ in 0..SETTLE_SECONDS.div_euclid(LOOK_SECONDS) {
             tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)).await;
             self.start_all().await;
-            let Some((admission, _)) = self.coordinators.first().and_then(CoordinatorParty::admission) else { continue };
-            left = unconverged(&admission.store().snapshot(), &self.machines, &self.ledger);
+            left.clear();
+            for coordinator in &self.coordinators {
+                match coordinator.admission() {
+                    Some((admission, _)) => {
+                        left.extend(unconverged(&admission.store().snapshot(), &self.machines, &self.ledger));
+                    }
+                    None => left.push(format!("{} does not run", coordinator.name)),
+                }
+            }
             if left.is_empty() {
                 break;
             }
         }
-        if let Some((admission, _)) = self.coordinators.first().and_then(CoordinatorParty::admission) {
+        for (admission, _) in self.coordinators.iter().filter_map(CoordinatorParty::admission) {
             left.extend(missing(admission.store(), &self.ledger).await);
         }
         let settled = left.is_empty();
