@@ -339,7 +339,7 @@ impl Admission {
         self.check_machines(&snapshot, &admitted)?;
         let mut ops = checks(preconditions)?;
         ops.extend(self.ops_of(&snapshot, &admitted)?);
-        let change = self.signed_change(&admitted, submission)?;
+        let change = self.signed_change(&admitted, submission, now)?;
         let committing = Committing::of(admitted, submission, now);
         tracing::info!(change = %change.id, by = %caller.name, entries = submission.entries.len(), dry_run, "a signed change");
         let root_version = Some(chain.newest().version);
@@ -399,7 +399,7 @@ impl Admission {
             let submission = builder.build()?.sign(&[self.online.as_ref()])?;
             let admitted = stead_trust::admit(&chain, &submission, &|key| current(&snapshot, key), now)?;
             self.check_machines(&snapshot, &admitted)?;
-            Some(self.signed_change(&admitted, &submission)?)
+            Some(self.signed_change(&admitted, &submission, now)?)
         };
         Ok(Transaction { change, root_version: Some(chain.newest().version), ..Transaction::unsigned(now, ops) })
     }
@@ -474,14 +474,16 @@ impl Admission {
         })
     }
 
-    fn signed_change(&self, admitted: &Admitted, submission: &Submission) -> Result<SignedChange, WriteError> {
+    /// `now` is when it was judged, and what its receipt says: by a clock that was set back while it waits for the record, machines would
+    /// take it to be admitted before it was written.
+    fn signed_change(&self, admitted: &Admitted, submission: &Submission, now: Timestamp) -> Result<SignedChange, WriteError> {
         let (statement, digest) = (&admitted.statement.statement, admitted.statement.digest);
         let pairs = admitted.entries.iter().zip(&submission.entries).zip(0_u64..);
         let entries = pairs.map(|((entry, sent), index)| signed_entry(entry, sent, index, &admitted.tree)).collect();
         let author = author_of(&statement.authorship);
-        let (fleet, online, clock) = (self.fleet(), Arc::clone(&self.online), Arc::clone(&self.environment.clock));
+        let (fleet, online) = (self.fleet(), Arc::clone(&self.online));
         let seal = move |revision| {
-            let receipt = SignedReceipt::sign(fleet, digest, revision, clock.now(), online.as_ref())?;
+            let receipt = SignedReceipt::sign(fleet, digest, revision, now, online.as_ref())?;
             let receipt_signature = encode_signatures(std::slice::from_ref(&receipt.signature));
             Ok(SealedChange { receipt: receipt.document, receipt_signature })
         };

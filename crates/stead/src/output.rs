@@ -135,7 +135,7 @@ mod tests {
             "status": {
                 "lastSeen": "2026-01-02T23:59:50Z",
                 "conditions": [
-                    {"type": "Ready", "status": "True"},
+                    {"type": "Ready", "status": "True", "reason": "Heard"},
                     {"type": "Converged", "status": "False", "reason": "Failed"}
                 ],
                 "units": [{}, {}]
@@ -148,7 +148,10 @@ mod tests {
         let info = registry().by_word("machine").unwrap();
         let now = "2026-01-03T00:00:00Z".parse().unwrap();
         let cases = [
-            (Format::Table, "NAME    READY   CONVERGED   UNITS   SEEN   AGE\nweb-1   True    False       2       10s    2d\n"),
+            (
+                Format::Table,
+                "NAME    READY   VOICE   CONVERGED   UNITS   SEEN   AGE\nweb-1   True    Heard   False       2       10s    2d\n",
+            ),
             (Format::Name, "machine.stead.dev/web-1\n"),
         ];
         for (format, expected) in cases {

@@ -1,14 +1,16 @@
 //! What enters the record, and what a machine makes of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use jiff::Timestamp;
 use serde_json::json;
-use stead_admission::{Rule, Write, WriteError, bundle_rows};
+use stead_admission::{Admission, Environment, Rule, Write, WriteError, bundle_rows};
 use stead_model::{GroupKind, ObjectKey, Revision};
 use stead_store::{CommitError, Expect};
-use stead_trust::{MachineMemory, judge};
+use stead_trust::{Clock, MachineMemory, judge};
 
-use crate::fleet::{Fleet, caller, object, profile};
+use crate::fleet::{Fleet, caller, environment, now, object, online, profile};
 
 #[tokio::test]
 async fn what_owners_signed_enters_and_a_machine_verifies_it() {
@@ -43,6 +45,43 @@ async fn online_keys_write_what_is_left_to_them_and_owners_kinds_need_signing() 
     let WriteError::NeedsSignature { keys, command, .. } = error else { panic!("{error}") };
     assert_eq!((keys[0].to_string().as_str(), command.as_str()), ("Profile/web", "stead apply -f FILE"));
     assert!(fleet.stored(&profile("x").key()).is_none());
+}
+
+/// A clock that somebody sets back by half an hour once it has been armed and looked at.
+#[derive(Default)]
+struct SetBack(AtomicU8);
+
+impl SetBack {
+    const ARMED: u8 = 1;
+    const BACK: u8 = 2;
+}
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        if self.0.load(Ordering::Relaxed) == Self::BACK {
+            return now() - jiff::SignedDuration::from_mins(30);
+        }
+        let _looked_at = self.0.compare_exchange(Self::ARMED, Self::BACK, Ordering::Relaxed, Ordering::Relaxed);
+        now()
+    }
+}
+
+/// Where it said what the clock says when it is written, machines would take it to be admitted long before it was signed.
+#[tokio::test]
+async fn a_receipt_says_when_the_change_was_judged() {
+    let fleet = Fleet::new().await;
+    let clock = Arc::new(SetBack::default());
+    let environment = Environment { clock: Arc::<SetBack>::clone(&clock), ..environment() };
+    let store = fleet.admission.store().clone();
+    let admission = Admission::open(store, fleet.root.digest(), Arc::new(online()), environment).unwrap();
+    clock.0.store(SetBack::ARMED, Ordering::Relaxed);
+    admission.submit(&caller(), &fleet.signed(&fleet.owner, &profile("hello\n"), 1), false).await.unwrap();
+    assert_eq!(clock.0.load(Ordering::Relaxed), SetBack::BACK);
+
+    let rows = fleet.admission.store().newest_entries(vec![profile("").key()]).await.unwrap();
+    let machine = stead_trust::SigningKey::from_seed(&[9; 32]).machine_key().unwrap();
+    let memory = MachineMemory::join(&fleet.admission.fleet(), 1, machine, std::slice::from_ref(&fleet.root)).unwrap();
+    judge(&memory, &bundle_rows(rows).0[0]).unwrap();
 }
 
 /// A signed change says nothing of annotations that are not signed: those that come in between its check and the record stay.

@@ -18,8 +18,9 @@ pub(super) async fn run(shared: &Arc<Shared>, wire: &CoordinatorHandle, mut own:
     let (mut said, mut changes) = (false, true);
     loop {
         tokio::select! {
-            _ = ticks.tick(), if !(alone && said) => {}
+            biased;
             changed = own.changed(), if changes => changes = changed.is_ok(),
+            _ = ticks.tick(), if !(alone && said) => {}
             else => return std::future::pending().await,
         }
         let presence = own.borrow_and_update().clone();

@@ -196,7 +196,7 @@ fn get_prints_in_every_form() {
         coordinator.record.lock().unwrap().objects.insert(format!("{MACHINES}/{name}"), machine(name, "True"));
     }
     let table = home.stead(&["get", "mc"]).ok();
-    assert!(table.starts_with("NAME    READY   CONVERGED"), "{table}");
+    assert!(table.starts_with("NAME    READY   VOICE   CONVERGED"), "{table}");
     assert_eq!(home.stead(&["get", "machines", "-o", "name"]).ok(), "machine.stead.dev/web-1\nmachine.stead.dev/web-2\n");
     let one: Value = serde_json::from_str(&home.stead(&["get", "machine/web-1", "-o", "json"]).ok()).unwrap();
     assert_eq!(one, machine("web-1", "True"));

@@ -104,7 +104,9 @@ fn two_at_two_coordinators_at_once_are_told_of() {
     fleet.join("web");
     let _second = fleet.start_second(&url);
     until("the coordinators know of one another", || {
-        (fleet.stead(&["status"]).ok().matches(" there ").count() == 2).then_some(())
+        let status: serde_json::Value = serde_json::from_str(&fleet.stead(&["status", "-o", "json"]).ok()).unwrap();
+        let there = status["coordinators"].as_array().unwrap().iter().filter(|coordinator| coordinator["there"] == true);
+        (there.count() == 2).then_some(())
     });
     // The machine goes to and fro between them without an alarm.
     for _ in 0..4 {
