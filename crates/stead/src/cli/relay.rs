@@ -35,6 +35,6 @@ pub(crate) enum RelayCommand {
 /// `stead relay status`.
 #[derive(Debug, Args)]
 pub(crate) struct RelayStatusArgs {
-    /// The relay's URL, such as http://relay.example.org:6445
+    /// The relay's URL, such as `http://relay.example.org:6445`
     pub(crate) url: String,
 }
