@@ -3,23 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, MachineStatus, ProfileConflict, ProfileStatus, UnitState, set_condition};
+use stead_model::{
+    Acknowledgement, ConditionStatus, Digest, MachineStatus, ProfileConflict, ProfileStatus, UnitState, set_condition,
+};
 
 /// The most conflicts that one profile's status lists; the condition tells how many there are.
 pub const CONFLICTS_LISTED_MAX: usize = 20;
 
 /// The status of a profile.
 ///
-/// `machines` are those it is meant for, with what each says; `sequence` is that of its newest statement, `generation` that of its spec.
+/// `machines` are those it is meant for, with what each says; `newest` is its newest statement by sequence, and by digest where another one
+/// with that sequence may be about; `generation` is that of its spec.
 pub fn plan<'a>(
     profile: &str,
-    sequence: u64,
+    newest: (u64, Option<&Digest>),
     generation: i64,
     machines: impl IntoIterator<Item = (&'a str, Option<&'a MachineStatus>)>,
     present: &ProfileStatus,
     now: Timestamp,
 ) -> ProfileStatus {
-    let source = format!("Profile/{profile}");
+    let (source, (sequence, _)) = (format!("Profile/{profile}"), newest);
     let mut status = ProfileStatus {
         sequence,
         observed_generation: generation,
@@ -30,7 +33,7 @@ pub fn plan<'a>(
     for (name, machine) in machines {
         status.machines = status.machines.saturating_add(1);
         let Some(machine) = machine else { continue };
-        match standing(&source, sequence, machine) {
+        match standing(&source, newest, machine) {
             Standing::Converged => status.converged = status.converged.saturating_add(1),
             Standing::Failed => status.failed = status.failed.saturating_add(1),
             Standing::Underway => {}
@@ -60,9 +63,12 @@ fn names(sources: &str, source: &str) -> bool {
     sources.split(',').any(|name| name.trim() == source)
 }
 
-/// Where a machine stands with a profile: by its own signed word on the newest sequence.
-fn standing(source: &str, sequence: u64, machine: &MachineStatus) -> Standing {
-    let word = machine.acknowledgements.iter().find(|word| word.object == source && word.sequence >= sequence);
+/// Where a machine stands with a profile: by its own signed word on the newest statement.
+fn standing(source: &str, (sequence, statement): (u64, Option<&Digest>), machine: &MachineStatus) -> Standing {
+    let is_newest = |word: &Acknowledgement| {
+        word.sequence > sequence || (word.sequence == sequence && statement.is_none_or(|statement| word.statement == *statement))
+    };
+    let word = machine.acknowledgements.iter().find(|word| word.object == source && is_newest(word));
     match word.map(|word| word.outcome.as_str()) {
         Some("Applied") => Standing::Converged,
         Some(_) => Standing::Failed,
@@ -111,7 +117,7 @@ pub fn touched(before: Option<&MachineStatus>, after: Option<&MachineStatus>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stead_model::{Acknowledgement, Digest, UnitStatus};
+    use stead_model::UnitStatus;
 
     fn word(sequence: u64, outcome: &str) -> Acknowledgement {
         Acknowledgement {
@@ -137,15 +143,17 @@ mod tests {
         };
         let failed = MachineStatus { acknowledgements: vec![word(2, "Failed")], units: vec![unit], ..MachineStatus::default() };
         let machines = [("a", Some(&done)), ("b", Some(&old)), ("c", Some(&failed)), ("d", None)];
-        let status = plan("web", 2, 7, machines, &ProfileStatus::default(), at);
+        let status = plan("web", (2, None), 7, machines, &ProfileStatus::default(), at);
         assert_eq!((status.machines, status.converged, status.failed, status.observed_generation), (4, 1, 1, 7));
         assert_eq!(status.conflicts, [ProfileConflict { path: "/a".into(), with: "Profile/db".into(), machine: "c".into() }]);
         assert_eq!(touched(Some(&old), Some(&done)), ["web".to_owned()].into());
         assert_eq!(touched(Some(&done), Some(&failed)), ["db".to_owned(), "web".to_owned()].into());
         assert!(touched(Some(&done), Some(&done)).is_empty());
-        let status = plan("web", 2, 7, [("a", Some(&done))], &status, at);
+        let status = plan("web", (2, Some(&Digest::of(b""))), 7, [("a", Some(&done))], &status, at);
         assert!(
             status.conditions.iter().any(|condition| condition.kind == "Converged" && condition.status == ConditionStatus::True)
         );
+        let other = plan("web", (2, Some(&Digest::of(b"another"))), 7, [("a", Some(&done))], &status, at);
+        assert_eq!((other.machines, other.converged), (1, 0), "it holds what somebody else signed with that sequence");
     }
 }

@@ -1,11 +1,12 @@
 //! What is done by the clock: liveness, the numbers of profiles, new trust roots, old history.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stead_model::{ConditionStatus, GroupKind, Object, ObjectKey, Profile, Revision, Selector};
-use stead_store::{List, Op, Retention, Transaction};
+use stead_model::{ConditionStatus, Digest, GroupKind, Object, ObjectKey, Profile, Revision, Selector};
+use stead_store::{EngineError, List, Op, Retention, Transaction};
 use stead_wire::CoordinatorHandle;
 use tokio::time::Instant;
 
@@ -146,7 +147,15 @@ pub(crate) async fn count_profiles(shared: &Arc<Shared>) {
         // What is touched meanwhile is counted when this coordinator leads.
         let Some(term) = shared.term() else { continue };
         let touched = std::mem::take(&mut *shared.profiles_touched.lock().unwrap_or_else(PoisonError::into_inner));
-        let ops: Vec<Op> = touched.iter().filter_map(|name| count(shared, name)).collect();
+        let statements = match statements(shared, &touched).await {
+            Ok(statements) => statements,
+            Err(error) => {
+                tracing::warn!(%error, "what profiles were signed with could not be read; they are counted again");
+                shared.touch_profiles(touched);
+                continue;
+            }
+        };
+        let ops: Vec<Op> = touched.iter().filter_map(|name| count(shared, name, statements.get(name))).collect();
         if ops.is_empty() {
             continue;
         }
@@ -158,7 +167,18 @@ pub(crate) async fn count_profiles(shared: &Arc<Shared>) {
     }
 }
 
-fn count(shared: &Shared, name: &str) -> Option<Op> {
+/// The newest statements of profiles, by name: of a record that began anew, since machines may hold others with the same sequences.
+async fn statements(shared: &Shared, names: &BTreeSet<String>) -> Result<BTreeMap<String, Digest>, EngineError> {
+    let store = shared.admission.store();
+    if names.is_empty() || store.snapshot().restored().is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let keys = names.iter().map(|name| ObjectKey::new(profile_kind(), "", name)).collect();
+    let rows = store.newest_entries(keys).await?;
+    Ok(rows.into_iter().map(|(change, entry)| (entry.key.name, Digest::of(&change.statement))).collect())
+}
+
+fn count(shared: &Shared, name: &str, statement: Option<&Digest>) -> Option<Op> {
     let snapshot = shared.admission.store().snapshot();
     let key = ObjectKey::new(profile_kind(), "", name);
     let profile: Profile = serde_json::from_slice(snapshot.get(&key)?.json()).ok()?;
@@ -169,7 +189,7 @@ fn count(shared: &Shared, name: &str) -> Option<Op> {
     drop(read);
     let present = profile.status.clone().unwrap_or_default();
     let said = statuses.iter().map(|(status, name)| (name.as_str(), status.as_deref()));
-    let next = profile_status::plan(name, sequence, profile.metadata.generation, said, &present, shared.now());
+    let next = profile_status::plan(name, (sequence, statement), profile.metadata.generation, said, &present, shared.now());
     if profile.status.as_ref() == Some(&next) {
         return None;
     }

@@ -128,6 +128,9 @@ fn what_owners_signed_again_before_a_machine_came_is_listed() {
     let events = fleet.stead(&["get", "events", "-o", "json"]).ok();
     assert!(events.contains("GiveBackConflict"), "{events}");
     assert_eq!(fleet.file("m1", "/web").as_deref(), Some("lost"), "the machine keeps what it has");
+    // That its word has the same number does not make it a word on the same statement.
+    let waited = fleet.stead(&["wait", "profile/web", "--for", "condition=Converged", "--timeout", "3s"]);
+    assert_ne!(waited.code, 0, "{waited:#?}");
     // The record has what the owner wants already: it is signed once more all the same, with the next sequence, and everybody agrees.
     let unchanged = fleet.apply_with("web", file("/web", "anew"), &[]).ok();
     assert!(unchanged.contains("unchanged"), "{unchanged}");
