@@ -79,17 +79,7 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
 
 /// The table names what there is: a part that was renamed would be pure no more.
 pub(super) fn check_table(tree: &Tree) -> Vec<Finding> {
-    let stale = |start: &&str| !tree.files.iter().any(|file| file.path.starts_with(start));
-    PURE.into_iter()
-        .chain(ACTING.into_iter().map(|(path, _)| path))
-        .filter(stale)
-        .map(|start| Finding {
-            path: "xtask/src/tidy/pure.rs".to_owned(),
-            line: 1,
-            rule: "pure-table",
-            what_to_do: format!("no file starts with {start}: give the table the new name"),
-        })
-        .collect()
+    tree.stale(PURE.into_iter().chain(ACTING.into_iter().map(|(path, _)| path)), "xtask/src/tidy/pure.rs", "pure-table")
 }
 
 fn is_pure(path: &str) -> bool {

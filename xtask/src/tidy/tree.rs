@@ -1,5 +1,6 @@
 //! The text files of the tree, read once.
 
+use super::Finding;
 use crate::failure::{Failure, Outcome};
 use std::fs;
 use std::path::Path;
@@ -29,6 +30,18 @@ impl Tree {
         tree.read_folder(root, "")?;
         tree.files.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(tree)
+    }
+
+    /// Names of a rule's table with which no file begins any more: what was renamed would be free of the rule.
+    pub(super) fn stale<'a>(&self, names: impl IntoIterator<Item = &'a str>, table: &str, rule: &'static str) -> Vec<Finding> {
+        let stale = names.into_iter().filter(|start| !self.files.iter().any(|file| file.path.starts_with(start)));
+        let finding = |start| Finding {
+            path: table.to_owned(),
+            line: 1,
+            rule,
+            what_to_do: format!("no file starts with {start}: give the table the new name"),
+        };
+        stale.map(finding).collect()
     }
 
     fn read_folder(&mut self, root: &Path, folder: &str) -> Outcome {

@@ -360,7 +360,6 @@ fn coordinators(sources: &Sources) -> Vec<Value> {
     sources.control.voices().into_iter().map(told).collect()
 }
 
-/// The same numbers for `stead status`: refusals only where there were any.
 /// How the record came to begin anew, where it did, and how many machines have not yet given back what they hold.
 fn restored(sources: &Sources) -> Option<Value> {
     let store = sources.admission.store();
@@ -373,6 +372,7 @@ fn restored(sources: &Sources) -> Option<Value> {
     }))
 }
 
+/// The same numbers for `stead status`: refusals only where there were any.
 pub(crate) fn status(sources: &Sources, api: &Api, uptime_seconds: u64) -> Value {
     let (tally, wire, port) = (sources.control.tally(), sources.wire.counters(), api.counters());
     let relay = sources.relay.as_ref().map(|counters| counters());

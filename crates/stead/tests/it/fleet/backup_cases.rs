@@ -1,7 +1,6 @@
 //! Backups that are not what they were, or not what was meant; folders without room; and whoever is killed in the middle.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +8,7 @@ use stead_model::{Digest, canonical};
 
 use super::backups::{back_up, path_of, stead};
 use super::harness::{Fleet, file};
-use super::process::Process;
+use super::process::{self, how_long};
 use crate::stead::Home;
 
 /// Bytes that are flipped in the record's file, beside its first and last.
@@ -259,20 +258,10 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Starts a command, and kills it somewhere within the time that it takes.
+/// Kills a command somewhere within the time that it takes.
 fn kill_within(fleet: &Fleet, words: &[&str], takes: Duration) {
     let mut command = fleet.home.command(env!("CARGO_BIN_EXE_stead"));
-    command.args(words).args(["--state-dir", "coordinator"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut process = Process::spawn(&mut command);
-    // The moment is any moment; what must hold holds wherever it falls.
-    std::thread::sleep(takes.mul_f64(f64::from(u16::try_from(random_below(1_000)).unwrap()) / 1_000.0));
-    process.kill();
-}
-
-fn how_long(run: impl FnOnce()) -> Duration {
-    let started = std::time::Instant::now();
-    run();
-    started.elapsed()
+    process::kill_within(command.args(words).args(["--state-dir", "coordinator"]), takes);
 }
 
 #[test]

@@ -26,9 +26,7 @@ fn coordinators_of(fleet: &Fleet) -> Vec<String> {
 fn when_one_is_killed_everybody_goes_on_with_the_other() {
     let server = TempPostgres::start();
     let (home, url) = (Home::new(), server.url());
-    home.keygen(".ssh/id_ed25519", "");
-    let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
-    home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    Fleet::trust_two(&home, ["coordinator", "second"]);
     let mut fleet = Fleet::on_root(home, &words("coordinator", &url));
     let mut second = fleet.start_second(&url);
 

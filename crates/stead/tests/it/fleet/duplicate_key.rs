@@ -96,9 +96,7 @@ fn a_copy_that_never_meets_the_original_is_found_by_its_starts() {
 fn two_at_two_coordinators_at_once_are_told_of() {
     let server = TempPostgres::start();
     let (home, url) = (Home::new(), server.url());
-    home.keygen(".ssh/id_ed25519", "");
-    let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
-    home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    Fleet::trust_two(&home, ["coordinator", "second"]);
     let mut fleet = Fleet::on_root(home, &["coordinator", "--state-dir", "coordinator", "--store", &url]);
     hardware(&fleet, "web", "S-ORIGINAL");
     fleet.join("web");

@@ -68,9 +68,7 @@ fn restore(url: &str) {
 fn machines_give_back_through_two_coordinators_though_one_is_killed() {
     let server = TempPostgres::start();
     let (home, url) = (Home::new(), server.url());
-    home.keygen(".ssh/id_ed25519", "");
-    let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
-    home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    Fleet::trust_two(&home, ["coordinator", "second"]);
     let mut fleet = Fleet::on_root(home, &words("coordinator", &url));
     let ports = [(); 3].map(|()| free_port());
     let mut second = start_second(&fleet, &url, ports);

@@ -51,6 +51,13 @@ impl Fleet {
         Self::on_root(home, coordinator)
     }
 
+    /// Makes the owner's key, and a trust root that names the keys of two coordinators, which keep their state in these directories.
+    pub(crate) fn trust_two(home: &Home, states: [&str; 2]) {
+        home.keygen(".ssh/id_ed25519", "");
+        let keys = states.map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
+        home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    }
+
     /// The same on a trust root that is there already.
     pub(crate) fn on_root(home: Home, coordinator: &[&str]) -> Self {
         let mut fleet = Self {

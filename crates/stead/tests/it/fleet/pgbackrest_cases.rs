@@ -8,11 +8,20 @@ use std::time::Duration;
 use stead_peers::DebianServer;
 
 use super::pgbackrest::Backed;
-use super::process::Process;
+use super::process::{self, how_long};
 use crate::stead::{Ended, Home};
 
 /// Kills of each command.
 const KILLS: u32 = 3;
+
+/// A cluster with backups, in which a mark was one thing at a moment and another one since.
+fn marked_twice(home: &Home) -> (Backed, String) {
+    let backed = Backed::set_up(home);
+    mark(&backed, "one");
+    let moment = backed.now();
+    mark(&backed, "two");
+    (backed, moment)
+}
 
 /// Something in the record's database that tells which moment it is of.
 fn mark(backed: &Backed, what: &str) {
@@ -116,10 +125,7 @@ fn a_cluster_of_debian_is_set_up_backed_up_and_restored_also_when_its_disk_is_lo
 #[test]
 fn a_lost_disk_is_restored_onto_with_no_server_to_ask() {
     let home = Home::new();
-    let backed = Backed::set_up(&home);
-    mark(&backed, "one");
-    let moment = backed.now();
-    mark(&backed, "two");
+    let (backed, moment) = marked_twice(&home);
     backed.check(&home, &[]).ok();
     backed.cluster.pg_ctl(&["stop", "-m", "immediate"]);
     let data = backed.cluster.folder().join("data");
@@ -188,10 +194,7 @@ fn tablespaces_are_proved_and_overwritten_in_place_and_else_refused_before_anyth
 #[test]
 fn what_is_no_servers_data_is_not_overwritten() {
     let home = Home::new();
-    let backed = Backed::set_up(&home);
-    mark(&backed, "one");
-    let moment = backed.now();
-    mark(&backed, "two");
+    let (backed, moment) = marked_twice(&home);
     backed.check(&home, &[]).ok();
     backed.cluster.pg_ctl(&["stop", "-m", "fast"]);
     let data = backed.cluster.folder().join("data");
@@ -212,30 +215,17 @@ fn what_is_no_servers_data_is_not_overwritten() {
     assert_eq!(marked(&backed), "one");
 }
 
-/// Starts a command, and kills it somewhere within the time that it takes.
+/// Kills a command of the database's host somewhere within the time that it takes.
 fn kill_within(backed: &Backed, home: &Home, words: &[&str], takes: Duration) {
     let mut command = home.command(env!("CARGO_BIN_EXE_stead"));
     command.args(words).args(["--store", &backed.cluster.url(), "--pgbackrest-config", &backed.path("pgbackrest.conf")]);
-    let mut process = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
-    let share = u16::try_from(getrandom::u64().unwrap() % 1_000).unwrap();
-    // The moment is any moment; what must hold holds wherever it falls.
-    std::thread::sleep(takes.mul_f64(f64::from(share) / 1_000.0));
-    process.kill();
-}
-
-fn how_long(run: impl FnOnce()) -> Duration {
-    let started = std::time::Instant::now();
-    run();
-    started.elapsed()
+    process::kill_within(&mut command, takes);
 }
 
 #[test]
 fn killed_at_any_moment_a_restore_goes_on_and_keeps_what_was_there() {
     let home = Home::new();
-    let backed = Backed::set_up(&home);
-    mark(&backed, "one");
-    let moment = backed.now();
-    mark(&backed, "two");
+    let (backed, moment) = marked_twice(&home);
     let words = ["restore", "--at", &moment, "--yes"];
     let mut aside = 0;
     let takes = how_long(|| drop(backed.stead(&home, &words).ok()));

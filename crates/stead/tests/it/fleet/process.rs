@@ -1,13 +1,30 @@
 //! Processes that end with the test, and signals to them.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdout, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// A process that is killed when it is let go of.
 pub(crate) struct Process {
     child: Child,
     /// Kept, so that what it prints later meets no closed pipe.
     output: Option<BufReader<ChildStdout>>,
+}
+
+/// Starts a command, and kills it somewhere within the time that it takes.
+pub(crate) fn kill_within(command: &mut Command, takes: Duration) {
+    let mut process = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    let share = u16::try_from(getrandom::u64().unwrap() % 1_000).unwrap();
+    // The moment is any moment; what must hold holds wherever it falls.
+    std::thread::sleep(takes.mul_f64(f64::from(share) / 1_000.0));
+    process.kill();
+}
+
+/// The time that something takes.
+pub(crate) fn how_long(run: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    run();
+    started.elapsed()
 }
 
 impl Process {

@@ -50,9 +50,7 @@ fn a_standby_is_set_up_watched_and_promoted_and_everybody_follows() {
     assert_eq!((&status["servers"][0]["role"], &status["servers"][1]["role"]), (&"primary".into(), &"standby".into()));
     assert_eq!(status["servers"][0]["standbys"][0]["state"], "streaming", "{status:#}");
 
-    home.keygen(".ssh/id_ed25519", "");
-    let keys = ["coordinator", "second"].map(|state| home.stead(&["coordinator", "--state-dir", state, "--print-key"]).ok());
-    home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+    Fleet::trust_two(&home, ["coordinator", "second"]);
     let words = ["coordinator", "--state-dir", "coordinator", "--store", &both];
     let mut fleet = Fleet::on_root(home, &words);
     let mut other = fleet.start_second(&both);

@@ -6,7 +6,7 @@ use stead_model::Digest;
 use stead_peers::{PostgresProxy, TempPostgres};
 use stead_trust::SigningKey;
 
-use crate::fleet::harness::free_port;
+use crate::fleet::harness::{Fleet, free_port};
 use crate::fleet::process::Process;
 use crate::stead::Home;
 
@@ -32,9 +32,7 @@ impl Pair {
     /// Founds a fleet and starts both. Within a Tokio runtime, on a thread that outlives it: the server ends with the thread.
     pub(crate) fn found() -> Self {
         let (home, postgres) = (Home::new(), TempPostgres::start());
-        home.keygen(".ssh/id_ed25519", "");
-        let keys = NAMES.map(|name| home.stead(&["coordinator", "--state-dir", name, "--print-key"]).ok());
-        home.stead(&["trust", "init", "--online", keys[0].trim(), "--online", keys[1].trim(), "--out", "trust"]).ok();
+        Fleet::trust_two(&home, NAMES);
         let places = NAMES.map(|name| {
             let way = PostgresProxy::new(postgres.socket_folder());
             Place { name, ports: [free_port(), free_port()], way, process: None }
