@@ -91,3 +91,15 @@ pub enum WriteError {
     #[error(transparent)]
     Record(#[from] crate::encoding::MalformedRecord),
 }
+
+impl WriteError {
+    /// Whether the record, and not what was written, is the reason, so that it may be tried again.
+    pub(crate) const fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(_)
+                | Self::Contended { .. }
+                | Self::Commit(CommitError::Engine(_) | CommitError::Unknown(_) | CommitError::Closed)
+        )
+    }
+}

@@ -28,14 +28,7 @@ enum RequestError {
 impl RequestError {
     /// Whether the record, and not the request, is the reason, so that it is tried again later.
     const fn is_temporary(&self) -> bool {
-        matches!(
-            self,
-            Self::Write(
-                WriteError::Commit(CommitError::Engine(_) | CommitError::Unknown(_) | CommitError::Closed)
-                    | WriteError::Engine(_)
-                    | WriteError::Contended { .. }
-            )
-        )
+        matches!(self, Self::Write(error) if error.is_temporary())
     }
 }
 

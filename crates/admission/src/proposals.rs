@@ -250,12 +250,7 @@ impl Admission {
 
     /// A proposal that has its signatures and still cannot be admitted (a namespace that is gone, a kind that became stricter).
     async fn refuse_proposal(&self, next: &Proposal, revision: Revision, error: WriteError) -> Result<Object, WriteError> {
-        if matches!(
-            error,
-            WriteError::Engine(_)
-                | WriteError::Commit(CommitError::Engine(_) | CommitError::Unknown(_) | CommitError::Closed)
-                | WriteError::Proposal(ProposalError::Unknown { .. })
-        ) {
+        if error.is_temporary() || matches!(error, WriteError::Proposal(ProposalError::Unknown { .. })) {
             return Err(error);
         }
         let mut refused = next.clone();

@@ -121,9 +121,7 @@ impl From<WriteError> for RecoveryError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::RootRefused(error) => Self::Root(error),
-            WriteError::Engine(_)
-            | WriteError::Contended { .. }
-            | WriteError::Commit(CommitError::Engine(_) | CommitError::Unknown(_) | CommitError::Closed) => Self::Record(error),
+            error if error.is_temporary() => Self::Record(error),
             error => Self::Write(error),
         }
     }

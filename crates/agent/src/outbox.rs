@@ -146,20 +146,18 @@ impl MemoryStore {
     ///
     /// [`MemoryStoreError`] where it cannot be written; nothing was then.
     pub async fn tell_held_back(&self, body: &[u8]) -> Result<bool, MemoryStoreError> {
-        let failed = self.failed("writing an event");
-        let written = async {
-            let mut connection = self.pool().acquire().await?;
-            let mut transaction = connection.begin().await?;
-            if !fill(&mut transaction).await?.takes(body.len() as u64) {
-                return Ok(false);
+        let mut connection = self.pool().acquire().await.map_err(self.failed("writing an event"))?;
+        let told = tell_on(&mut connection, body).await;
+        self.metrics().written(told.is_ok());
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => {
+                // As with the memory itself: after a disk was full, what the connection thinks of its transactions is wrong.
+                let _gone_either_way = connection.close().await;
+                return Err(self.failed("writing an event")(error));
             }
-            insert(&mut transaction, ItemKind::Event, body).await?;
-            let query = sqlx::query("DELETE FROM settings WHERE name = ?").bind(HELD_BACK_SETTING);
-            query.execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            Ok(true)
         };
-        let told = written.await.map_err(failed)?;
+        drop(connection);
         self.count_outbox().await?;
         Ok(told)
     }
@@ -208,6 +206,18 @@ async fn fill(connection: &mut SqliteConnection) -> Result<Fill, sqlx::Error> {
 async fn insert(connection: &mut SqliteConnection, kind: ItemKind, body: &[u8]) -> Result<(), sqlx::Error> {
     let query = sqlx::query("INSERT INTO outbox (body, kind) VALUES (?, ?)").bind(body).bind(kind.word());
     query.execute(connection).await.map(drop)
+}
+
+/// Puts in the event that tells of those that found no room, where there is room now, and forgets them with it.
+async fn tell_on(connection: &mut SqliteConnection, body: &[u8]) -> Result<bool, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    if !fill(&mut transaction).await?.takes(body.len() as u64) {
+        return Ok(false);
+    }
+    insert(&mut transaction, ItemKind::Event, body).await?;
+    sqlx::query("DELETE FROM settings WHERE name = ?").bind(HELD_BACK_SETTING).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Says what became of the item, and how many of the oldest vitals went for it.

@@ -326,12 +326,7 @@ impl Control {
 
     /// The coordinators as they last said, and whether each is there now.
     pub fn coordinators(&self) -> Vec<(Presence, bool)> {
-        let now = self.shared.now();
-        self.voices()
-            .into_iter()
-            .map(|(seen, _)| (seen.is_present(now), seen.presence))
-            .map(|(there, who)| (who, there))
-            .collect()
+        self.voices().into_iter().map(|(seen, voice)| (seen.presence, voice != Voice::Silent)).collect()
     }
 
     /// The same, each with how it keeps saying that it is there.
@@ -395,12 +390,13 @@ impl Control {
                     let Ok(Some(group)) = watcher.try_next() else { break };
                     self.take_in(&group, wire, &mut round);
                 }
+                self.note(round.answered).await;
+                // Before a session may be ended: a machine has to be handed the word that ends it.
+                states::send_to(&self.shared, wire, round.concerned).await;
                 for name in &round.moved {
                     self.status_moved(name, wire).await;
                 }
-                self.note(round.answered).await;
-                states::send_to(&self.shared, wire, round.concerned).await;
-                round.machines.iter().for_each(|name| self.check_session(name, wire));
+                round.machines.difference(&round.moved).for_each(|name| self.check_session(name, wire));
             }
         }
     }

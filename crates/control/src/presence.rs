@@ -1,5 +1,7 @@
 //! Which coordinators there are, and where machines and people find them: each keeps a Lease that says so.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stead_model::{Lease, LeaseSpec, ObjectMeta};
@@ -139,20 +141,22 @@ pub fn addresses(own: &PeerAddress, seen: &[Seen], now: Timestamp) -> Vec<PeerAd
 
 /// What the tokens of good tickets are known by: `own` in any case, and those of coordinators that are there or were lately.
 pub fn marks(own: &str, seen: &[Seen], now: Timestamp) -> Vec<String> {
-    let remembered = seen.iter().filter(|seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS);
+    let others: BTreeSet<&str> = remembered(seen, now).filter(|mark| !mark.is_empty() && *mark != own).collect();
     let mut marks: Vec<String> =
-        remembered.map(|seen| seen.presence.token_mark.clone()).filter(|mark| !mark.is_empty()).collect();
-    marks.push(own.to_owned());
+        others.into_iter().take(stead_trust::ROLL_MARKS_MAX.saturating_sub(1)).chain([own]).map(str::to_owned).collect();
     marks.sort();
-    marks.dedup();
-    marks.truncate(stead_trust::ROLL_MARKS_MAX);
     marks
 }
 
 /// Whether a coordinator gives out tickets whose token is known by this.
 pub fn is_known_mark(mark: &str, seen: &[Seen], now: Timestamp) -> bool {
-    let remembered = |seen: &&Seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS;
-    !mark.is_empty() && seen.iter().filter(remembered).any(|seen| seen.presence.token_mark == mark)
+    !mark.is_empty() && remembered(seen, now).any(|known| known == mark)
+}
+
+/// The marks of coordinators that are there or were lately.
+fn remembered(seen: &[Seen], now: Timestamp) -> impl Iterator<Item = &str> {
+    let lately = move |seen: &&Seen| now.as_second().saturating_sub(seen.renewed.as_second()) <= REMEMBERED_SECONDS;
+    seen.iter().filter(lately).map(|seen| seen.presence.token_mark.as_str())
 }
 
 #[cfg(test)]

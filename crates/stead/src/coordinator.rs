@@ -23,6 +23,7 @@ use stead_trust::{Clock, Signer as _, SigningKey};
 use stead_wire::{Coordinator, CoordinatorConfig, CoordinatorHandle, PeerAddress, Relay, relay_token, relay_token_mark};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::desk::Desk;
 use self::refused_keys::RefusedKeys;
@@ -162,13 +163,14 @@ async fn serve(
     let ports = Ports { api: &server, plain: plain.as_ref(), metrics: metrics.as_ref(), ways: &ways };
     announce(context, args, &ports, &fleet, state_dir)?;
 
+    let refusals = AbortOnDropHandle::new(tokio::spawn(refused_keys.keep(keeping)));
     tokio::select! {
         () = stop.cancelled() => {}
         () = control.clone().run(wire.clone(), events, presence, !shared) => return Err(Failure::internal("the controllers ended by themselves")),
         // It ends when the record is closed, and not before.
         () = inbox.serve_inbox() => {}
         () = ways.follow(args, &says) => {}
-        () = refused_keys.keep(&keeping) => {}
+        _ = refusals => {}
         () = server.run() => {}
         () = run_plain(plain) => {}
         () = run_optional(metrics, desk.metrics_port(), Arc::new(move |path| desk.metrics_at(path))) => {}

@@ -1,7 +1,7 @@
 //! Passes the owners' newest freshness statement on to every machine that is connected. It goes as a question that a machine of an
 //! earlier version answers with a plan that fails, and that harms nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub(super) async fn run(shared: &Arc<Shared>, wire: &CoordinatorHandle) {
 }
 
 /// Tells some machines, and gives those that have to be told again.
-async fn tell(wire: &CoordinatorHandle, signed: &SignedFreshness, peers: impl Iterator<Item = PeerKey>) -> Vec<PeerKey> {
-    let mut again = Vec::new();
+async fn tell(wire: &CoordinatorHandle, signed: &SignedFreshness, peers: impl Iterator<Item = PeerKey>) -> BTreeSet<PeerKey> {
+    let mut again = BTreeSet::new();
     let Ok(body) = signed.to_bytes().map(bytes::Bytes::from) else { return again };
     let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
     let mut at_work = JoinSet::new();
@@ -52,8 +52,8 @@ async fn tell(wire: &CoordinatorHandle, signed: &SignedFreshness, peers: impl It
             match wire.request_plan(peer, body, limit).await {
                 Ok(answer) => (answer == FRESHNESS_LATER).then_some(peer),
                 Err(error) => {
-                    tracing::debug!(%peer, %error, "a machine was not told that its owners are there; it is when it comes again");
-                    None
+                    tracing::debug!(%peer, %error, "a machine was not told that its owners are there; it is, while it is connected");
+                    Some(peer)
                 }
             }
         });

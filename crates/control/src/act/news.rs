@@ -344,8 +344,11 @@ fn update(shared: &Shared, snapshot: &Snapshot, name: &str, news: &MachineNews, 
     if !vitals.is_empty() {
         after.vitals_history = vitals_history::plan(&after.vitals_history, vitals);
     }
-    if let Some(last) = news.events.keys().next_back() {
-        after.events_taken = Some(taken.max(*last));
+    match news.events.keys().next_back() {
+        Some(last) => after.events_taken = Some(taken.max(*last)),
+        // Its events come later, and count from there.
+        None if news.begins_anew => after.events_taken = None,
+        None => {}
     }
     Some(Update { before, after, occurrences })
 }

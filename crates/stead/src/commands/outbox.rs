@@ -159,15 +159,19 @@ fn shown(
     Ok(text)
 }
 
+/// What a coordinator answered to and could not take now.
+fn still_waiting(left: &[(String, String)]) -> Failure {
+    let why: Vec<String> = left.iter().map(|(id, why)| format!("{id}: {why}")).collect();
+    Failure::new(FailureKind::Waiting, format!("{} of the outbox still wait: {}", left.len(), why.join("; ")))
+}
+
 async fn send_all(context: &Context, args: &OutboxSendArgs) -> Outcome {
     let deadline = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout.to_duration());
     let mut pause = PAUSE_SECONDS_FIRST;
     loop {
         let away = match attempt(context).await {
             Ok(left) if left.is_empty() => return ended(context),
-            Ok(left) => {
-                Failure::new(FailureKind::Waiting, format!("{} of the outbox still wait: {}", left.len(), left.join("; ")))
-            }
+            Ok(left) => still_waiting(&left),
             Err(failure) if failure.is_away() => waiting(context, &failure)?,
             Err(failure) => return Err(failure),
         };
@@ -184,7 +188,7 @@ async fn send_all(context: &Context, args: &OutboxSendArgs) -> Outcome {
 }
 
 /// One attempt to send all; says what waits still though somebody answers.
-async fn attempt(context: &Context) -> Result<Vec<String>, Failure> {
+async fn attempt(context: &Context) -> Result<Vec<(String, String)>, Failure> {
     if outbox::is_empty(&context.settings) {
         return Ok(Vec::new());
     }
@@ -193,7 +197,7 @@ async fn attempt(context: &Context) -> Result<Vec<String>, Failure> {
     let sent = send::all(&client, &context.settings, &outbox).await?;
     let lines = sent.lines();
     context.print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    Ok(sent.later.into_iter().map(|(id, why)| format!("{id}: {why}")).collect())
+    Ok(sent.later)
 }
 
 fn waiting(context: &Context, away: &Failure) -> Result<Failure, Failure> {
@@ -252,13 +256,16 @@ async fn sign(context: &Context, args: &OutboxSignArgs) -> Outcome {
     let pending = proposal::check(old.entry.submission.clone(), &change::fleet(&context.settings)?)?;
     context.print(&format!("{before} is signed anew, as {}\n", pending.statement.id.to_ascii_lowercase()))?;
     let Some((client, ..)) = found else { return Err(waiting(context, &Failure::user("It is sent when one answers."))?) };
-    let sent = send::all(&client, &context.settings, &outbox).await?;
+    let sent = match send::all(&client, &context.settings, &outbox).await {
+        Err(failure) if failure.is_away() => return Err(waiting(context, &failure)?),
+        sent => sent?,
+    };
     context.print(&sent.lines().iter().map(|line| format!("{line}\n")).collect::<String>())?;
     drop(outbox);
-    match sent.later.is_empty() && sent.settled.is_empty() {
-        true => Ok(ExitCode::Success),
-        false => ended(context),
+    if !sent.later.is_empty() {
+        return Err(still_waiting(&sent.later));
     }
+    if sent.settled.is_empty() { Ok(ExitCode::Success) } else { ended(context) }
 }
 
 /// A change as it was, to be signed once more for the same sequences.

@@ -36,13 +36,13 @@ impl RefusedKeys {
         keys
     }
 
-    /// Keeps what comes, for ever.
-    pub(super) async fn keep(mut self, control: &Control) {
+    /// Keeps what comes, for ever: what owners sign is kept within a second. It writes to the disk, so it is a task of its own.
+    pub(super) async fn keep(mut self, control: Control) {
         let mut ticks = tokio::time::interval(Duration::from_secs(PERIOD_SECONDS));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for look in 1_u64.. {
             ticks.tick().await;
-            self.keep_new(control).await;
+            self.keep_new(&control).await;
             if look % BRING_BACK_EVERY == 0 {
                 self.bring_back().await;
             }

@@ -142,7 +142,7 @@ fn public_url(args: &CoordinatorArgs, relay: &Relay, addresses: &[SocketAddr]) -
     let port = relay.address().port();
     let host = args.name.first().cloned().unwrap_or_else(|| {
         let ip = Some(relay.address().ip()).filter(|ip| !ip.is_unspecified()).or_else(|| addresses.first().map(SocketAddr::ip));
-        ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() })
+        ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
     });
-    format!("http://{host}:{port}")
+    format!("http://{}:{port}", super::host(&host))
 }

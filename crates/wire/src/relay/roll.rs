@@ -204,8 +204,12 @@ impl RollKeeper {
             None => RootChain::verify(&self.fleet, &roots)?,
             Some(chain) => {
                 let known: HashSet<Vec<u8>> = chain.signed().iter().map(|signed| signed.document.clone()).collect();
-                let mut new = roots.iter().filter(|root| !known.contains(&root.document));
-                new.try_fold(chain, |chain, root| chain.extend(root))?
+                let new: Vec<&SignedRoot> = roots.iter().filter(|root| !known.contains(&root.document)).collect();
+                if new.is_empty() {
+                    // Roots are public: whoever repeats them must not make this relay write.
+                    return Ok(());
+                }
+                new.into_iter().try_fold(chain, |chain, root| chain.extend(root))?
             }
         };
         let roll = self.held().roll.as_ref().map(|held| held.kept.clone());

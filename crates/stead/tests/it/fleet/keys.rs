@@ -252,6 +252,7 @@ fn a_decommissioned_machine_stays_out_whatever_comes() {
     assert!(fleet.stead(&["apply", "-f", "plain.json"]).fails(4).contains("recommission"));
 
     // Nor by a record that was restored from before.
+    until("it is kept beside the record", || fleet.home.path("coordinator/refused-keys/m1").exists().then_some(()));
     fleet.coordinator.as_mut().unwrap().kill();
     stead(&fleet, &["restore", "--from", "coordinator/backups", "--yes"]).ok();
     fleet.start_coordinator();
