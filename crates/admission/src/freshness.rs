@@ -9,7 +9,7 @@ use crate::admission::Admission;
 use crate::error::WriteError;
 
 /// The namespace of what coordinators keep for themselves.
-const NAMESPACE: &str = "stead-system";
+pub const SYSTEM_NAMESPACE: &str = "stead-system";
 /// The name of the Lease.
 pub const FRESHNESS_LEASE: &str = "freshness";
 /// Where it holds the statement.
@@ -34,7 +34,7 @@ pub enum FreshnessRefused {
 }
 
 fn key() -> ObjectKey {
-    ObjectKey::new(GroupKind::new("coordination.k8s.io", "Lease"), NAMESPACE, FRESHNESS_LEASE)
+    ObjectKey::new(GroupKind::new("coordination.k8s.io", "Lease"), SYSTEM_NAMESPACE, FRESHNESS_LEASE)
 }
 
 /// The newest statement on record that holds by this root; none where there is none.
@@ -83,7 +83,7 @@ fn lease(signed: &SignedFreshness, fresh: &Freshness) -> Result<Object, WriteErr
     let text = text.map_err(|error| WriteError::Freshness(Box::new(error.into())))?;
     let metadata = ObjectMeta {
         name: FRESHNESS_LEASE.to_owned(),
-        namespace: NAMESPACE.to_owned(),
+        namespace: SYSTEM_NAMESPACE.to_owned(),
         annotations: [(FRESHNESS_ANNOTATION.to_owned(), text)].into(),
         ..ObjectMeta::default()
     };

@@ -40,7 +40,7 @@ pub use change_object::change_object;
 pub use encoding::{MalformedRecord, bundle_of_change, bundle_rows, decode_signatures};
 pub use environment::{Environment, RandomSource};
 pub use error::WriteError;
-pub use freshness::{FRESHNESS_ANNOTATION, FRESHNESS_LEASE, FreshnessRefused, newest_freshness};
+pub use freshness::{FRESHNESS_ANNOTATION, FRESHNESS_LEASE, FreshnessRefused, SYSTEM_NAMESPACE, newest_freshness};
 pub use machines::RECOMMISSION_ANNOTATION;
 pub use metrics::{AdmissionMetrics, RefusalLabels, SignerLabels};
 pub use precondition::{PRECONDITIONS_MAX, Precondition};

@@ -137,7 +137,7 @@ impl MemoryStore {
     ///
     /// [`MemoryStoreError`] where it cannot be read.
     pub async fn held_back(&self) -> Result<Option<HeldBack>, MemoryStoreError> {
-        Ok(memory::setting::<Option<HeldBack>>(self, HELD_BACK_SETTING).await?.flatten())
+        memory::setting(self, HELD_BACK_SETTING).await
     }
 
     /// Puts in the one event that tells of those that found no room, where there is room now. Says whether it did.

@@ -127,9 +127,7 @@ impl Shared {
         let snapshot = self.admission.store().snapshot();
         let key = ObjectKey::new(machine_kind(), "", name);
         let Some(newest) = snapshot.sequence(&key).map(|sequence| sequence.sequence) else { return false };
-        let Some(status) = self.statuses().of(&snapshot, name) else { return false };
-        let object = key.to_string();
-        status.acknowledgements.iter().any(|word| word.object == object && word.sequence >= newest)
+        self.statuses().of(&snapshot, name).is_some_and(|status| crate::pulse::has(&status, &key.to_string(), newest))
     }
 
     /// Whether a machine has come with the key that it has now.

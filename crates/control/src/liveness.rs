@@ -20,7 +20,7 @@ pub struct Pace {
     in_time: u32,
 }
 
-/// Since when a machine has been late, and by how much at most.
+/// Since when a machine has been late, and by how much last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lateness {
     /// Since when.

@@ -3,11 +3,13 @@
 use iroh_metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram, MetricsGroup};
 use stead_admission::RecoveryError;
 
+use crate::identity::{BOTH_CONNECTED, Descent, TWO_COORDINATORS};
+
 /// Upper bounds of the buckets, in machines: up to what one transaction takes.
 const BATCH_MACHINES: [f64; 7] = [1.0, 4.0, 16.0, 64.0, 128.0, 192.0, 256.0];
 
 /// By what two machines with one key are noticed.
-const DUPLICATE_HOWS: [&str; 4] = ["BothConnected", "TwoCoordinators", "TakingTurns", "WentBack"];
+const DUPLICATE_HOWS: [&str; 4] = [BOTH_CONNECTED, TWO_COORDINATORS, Descent::TakingTurns.word(), Descent::WentBack.word()];
 
 /// How something ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use stead_admission::SYSTEM_NAMESPACE;
 use stead_model::{Lease, LeaseSpec, ObjectMeta};
 use stead_wire::{PeerAddress, PeerKey, TICKET_COORDINATORS_MAX};
 
-/// The namespace of what coordinators keep for themselves.
-pub const SYSTEM_NAMESPACE: &str = "stead-system";
 /// What the names of coordinators' leases begin with.
 pub const PRESENCE_PREFIX: &str = "coordinator-";
 /// Where a coordinator's lease says who and where it is.

@@ -186,7 +186,7 @@ pub fn plan(name: &str, status: &MachineStatus, meant: &[Meant], wanted: &Binary
 }
 
 /// Whether a machine's own word on an object is of its newest statement.
-fn has(status: &MachineStatus, object: &str, sequence: u64) -> bool {
+pub(crate) fn has(status: &MachineStatus, object: &str, sequence: u64) -> bool {
     status.acknowledgements.iter().any(|word| word.object == object && word.sequence >= sequence)
 }
 

@@ -5,8 +5,6 @@ mod refused_keys;
 mod secrets;
 mod ways;
 
-pub(crate) use self::secrets::make_private_dir;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,7 +105,7 @@ pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Outcome {
     crate::install_tls()?;
     check_plain(args.listen_plain)?;
     let stop = stop_on_signal()?;
-    secrets::make_private_dir(&state_dir)
+    crate::private_file::make_folder(&state_dir)
         .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", state_dir.display())))?;
     let place = Place::of(&context.settings)?;
     let Some(store) = place.open(&state_dir, |line| context.say(line), &stop).await? else {

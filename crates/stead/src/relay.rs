@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::aligned::aligned;
 use crate::cli::{RelayArgs, RelayCommand, RelayRunArgs, RelayStatusArgs};
 use crate::commands::Context;
-use crate::coordinator::{make_private_dir, stop_on_signal};
+use crate::coordinator::stop_on_signal;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics;
@@ -80,7 +80,7 @@ async fn serve(context: &Context, args: &RelayRunArgs) -> Outcome {
 /// The roll as it was kept, verified again.
 fn open(state_dir: &Path, fleet: Digest) -> Result<RollKeeper, Failure> {
     let unusable = |error: std::io::Error, path: &Path| Failure::new(FailureKind::Config, format!("{}: {error}", path.display()));
-    make_private_dir(state_dir).map_err(|error| unusable(error, state_dir))?;
+    crate::private_file::make_folder(state_dir).map_err(|error| unusable(error, state_dir))?;
     let path = state_dir.join(ROLL_FILE);
     let kept = match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),

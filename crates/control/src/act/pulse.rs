@@ -1,5 +1,6 @@
 //! The fleet's pulse, read off the record and the picture of the fleet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stead_model::{MachineStatus, ObjectKey, Selector};
@@ -24,12 +25,17 @@ pub(super) fn read(shared: &Shared, selector: &Selector, wanted: &Binary) -> Vec
     let statuses: Vec<Arc<MachineStatus>> =
         machines.iter().map(|(name, _)| read.of(&snapshot, name).unwrap_or_default()).collect();
     drop(read);
+    // Thousands of machines share a few profiles.
+    let mut known: BTreeMap<ObjectKey, Option<Meant>> = BTreeMap::new();
     machines
         .iter_mut()
         .zip(&statuses)
         .map(|((name, keys), status)| {
             add_held(keys, status);
-            let meant: Vec<Meant> = keys.iter().filter_map(|key| newest(&snapshot, key)).collect();
+            let meant: Vec<Meant> = keys
+                .iter()
+                .filter_map(|key| known.entry(key.clone()).or_insert_with(|| newest(&snapshot, key)).clone())
+                .collect();
             pulse::plan(name, status, &meant, wanted)
         })
         .collect()

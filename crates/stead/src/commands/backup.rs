@@ -39,7 +39,7 @@ async fn take(context: &Context, args: &BackupTakeArgs) -> Outcome {
     let to = backup::folder_of(args.to.as_deref(), &context.settings);
     // A folder that somebody named may be a disk that is not mounted; the one in the state directory is ours.
     if args.to.is_none() && state_dir.is_dir() {
-        crate::coordinator::make_private_dir(&to)
+        crate::private_file::make_folder(&to)
             .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", to.display())))?;
     }
     let progress = Progress::new(context.terminal);

@@ -19,7 +19,6 @@ use super::{Context, physical};
 use crate::Outcome;
 use crate::backup::{self, Found, KEYS, Progress, Rebuilt, Scratch};
 use crate::cli::{RestoreArgs, RestoreCommand, RestoreOptions};
-use crate::coordinator::make_private_dir;
 use crate::duration::whole_seconds;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, FailureKind};
@@ -104,7 +103,7 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     async fn in_file(&self, record: &Path) -> Result<Restored, Failure> {
         if let Some(folder) = record.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_private_dir(folder)
+            crate::private_file::make_folder(folder)
                 .map_err(|error| Failure::new(FailureKind::Config, format!("{}: {error}", folder.display())))?;
         }
         let replacement = Replacement::begin(record).map_err(opening)?;

@@ -178,7 +178,10 @@ async fn promote(context: &Context, args: &StandbyPromoteArgs) -> Outcome {
     match &args.data_dir {
         Some(data_dir) => {
             let programs = Programs::find(args.bin_dir.as_deref(), major(&reports), None)?;
-            programs.for_owner_of(data_dir)?.run("pg_ctl", &["promote", "-w", "-t", "60", "-D", &data_dir.to_string_lossy()])?;
+            let seconds = PROMOTION_SECONDS_MAX.to_string();
+            programs
+                .for_owner_of(data_dir)?
+                .run("pg_ctl", &["promote", "-w", "-t", &seconds, "-D", &data_dir.to_string_lossy()])?;
         }
         None => match servers.promote(number, PROMOTION_SECONDS_MAX).await {
             Ok(true) => {}

@@ -29,7 +29,7 @@ impl RefusedKeys {
     /// Those of a coordinator, brought back into its record where that lacks them.
     pub(super) async fn open(state_dir: &Path, admission: Admission) -> Self {
         let mut keys = Self { folder: state_dir.join(FOLDER), admission, kept: BTreeMap::new() };
-        if let Err(error) = super::make_private_dir(&keys.folder) {
+        if let Err(error) = crate::private_file::make_folder(&keys.folder) {
             tracing::error!(folder = %keys.folder.display(), %error, "what refuses keys for good cannot be kept beside the record");
         }
         keys.bring_back().await;

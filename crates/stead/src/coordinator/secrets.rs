@@ -1,8 +1,7 @@
 //! Secrets of the coordinator that are no keys: made once, kept, readable by its user only.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::private_file::{self, WriteFileError};
@@ -32,11 +31,6 @@ pub(crate) enum SecretError {
         /// How many it has.
         bytes: usize,
     },
-}
-
-/// Makes a directory, and those above it, that nobody else can look into.
-pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Reads the secret, or makes it. A start that was cut short leaves a whole one or none.

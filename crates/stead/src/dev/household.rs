@@ -40,7 +40,7 @@ impl Household {
         let temporary = folder.is_none();
         let folder =
             folder.map_or_else(|| std::env::temp_dir().join(format!("stead-dev-{}", std::process::id())), Path::to_owned);
-        crate::coordinator::make_private_dir(&folder).map_err(|error| failed(&folder.display().to_string(), error))?;
+        crate::private_file::make_folder(&folder).map_err(|error| failed(&folder.display().to_string(), error))?;
         let folder = folder.canonicalize().map_err(|error| failed(&folder.display().to_string(), error))?;
         Ok(Self { terminal: context.terminal, program, folder, temporary, machines, coordinator: None, agents: Vec::new() })
     }
@@ -141,7 +141,7 @@ impl Household {
     /// Founds the fleet (once), starts the coordinator and the machines, and lets them in.
     pub(crate) async fn start(&mut self) -> Result<(), Failure> {
         for below in ["home", "machines"] {
-            crate::coordinator::make_private_dir(&self.path(below)).map_err(|error| failed(below, error))?;
+            crate::private_file::make_folder(&self.path(below)).map_err(|error| failed(below, error))?;
         }
         let owner = self.make_key("home/owner")?.display().to_string();
         let state = self.path("coordinator").display().to_string();
@@ -239,7 +239,7 @@ impl Household {
     fn start_agent(&mut self, machine: u32, ticket: &str) -> Result<(), Failure> {
         let (root, state) = (self.root_of(machine), self.path(&format!("machines/m{machine}/state")));
         for folder in [&root, &state] {
-            crate::coordinator::make_private_dir(folder).map_err(|error| failed(&folder.display().to_string(), error))?;
+            crate::private_file::make_folder(folder).map_err(|error| failed(&folder.display().to_string(), error))?;
         }
         let ticket_file = self.path(&format!("machines/m{machine}/ticket"));
         crate::private_file::write(&ticket_file, ticket.as_bytes())

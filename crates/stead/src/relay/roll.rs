@@ -21,7 +21,6 @@ const LOOK_SECONDS: u64 = 1;
 const ASK_SECONDS: u64 = 15;
 
 /// What a relay is told.
-#[derive(Clone, PartialEq)]
 struct Wanted {
     members: Vec<u8>,
     digest: Digest,
