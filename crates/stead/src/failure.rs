@@ -80,7 +80,10 @@ impl Failure {
 
     /// The sentence, with its hints, in one line.
     pub(crate) fn sentence(&self) -> String {
-        std::iter::once(&self.message).chain(&self.hints).cloned().collect::<Vec<_>>().join(" ")
+        if self.hints.is_empty() {
+            return self.message.clone();
+        }
+        format!("{}. {}", self.message.trim_end_matches('.'), self.hints.join(" "))
     }
 
     pub(crate) const fn kind(&self) -> FailureKind {

@@ -40,15 +40,16 @@ pub(super) async fn run(context: &Context, args: TopArgs) -> Outcome {
         return print_value(context, &mut view, value, format);
     }
     view.take(read(value)?.machines);
+    if view.shown().is_empty() {
+        context.say(if view.count() == 0 { "There are no machines." } else { "No machine has that text in it." });
+        return Ok(ExitCode::Success);
+    }
     let now = jiff::Timestamp::now();
     let text = match format {
         Format::Name => view.shown().iter().map(|machine| format!("machine/{}\n", machine.name)).collect(),
         _ => aligned(&view::HEADING, view.shown().iter().map(|machine| view::cells(machine, now).to_vec()).collect()),
     };
     context.print(&text)?;
-    if view.shown().is_empty() {
-        context.say(if view.count() == 0 { "no machines" } else { "no machine has that text in it" });
-    }
     Ok(ExitCode::Success)
 }
 
